@@ -1,0 +1,46 @@
+# `make demo` and `make test` are all a newcomer needs; each installs what it lacks, once.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+DEMO_OUT ?= demo
+
+.PHONY: help install demo test test-slow lint format bench clean
+
+help:
+	@echo "make install    create $(VENV) and install gpt2_keras in it"
+	@echo "make demo       train, generate, export and run the export, in about five minutes"
+	@echo "make test       the tests (make test-slow: the long proofs)"
+	@echo "make lint       ruff and mypy"
+	@echo "make bench      speed and size, side by side with the peers"
+
+$(INSTALLED): setup.cfg setup.py pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev,litert]"
+	@touch $@
+
+install: $(INSTALLED)
+
+demo: $(INSTALLED)
+	$(BIN)/gpt2-keras demo --out $(DEMO_OUT)
+
+test: $(INSTALLED)
+	$(BIN)/python -m pytest -n 2 -q
+
+test-slow: $(INSTALLED)
+	$(BIN)/python -m pytest -q -m slow
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(INSTALLED)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(INSTALLED)
+	$(BIN)/python benchmarks/run.py
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info

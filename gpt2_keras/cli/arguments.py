@@ -1,0 +1,57 @@
+"""Kinds of command-line values, checked where they are parsed."""
+
+import argparse
+import math
+from collections.abc import Callable
+
+
+def integer(minimum: int | None = None) -> Callable[[str], int]:
+    """Returns a parser of integers of at least `minimum`."""
+    rule = "an integer" if minimum is None else f"an integer of at least {minimum}"
+
+    def parse(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"expected {rule}, got {text!r}") from None
+        if minimum is not None and value < minimum:
+            raise argparse.ArgumentTypeError(f"expected {rule}, got {value}")
+        return value
+
+    return parse
+
+
+def number(
+    minimum: float = -math.inf,
+    maximum: float = math.inf,
+    *,
+    above: bool = False,
+    below: bool = False,
+) -> Callable[[str], float]:
+    """Returns a parser of finite numbers in a range.
+
+    Args:
+        minimum: Smallest value.
+        maximum: Largest value.
+        above: Whether the value must be larger than `minimum`, not equal to it.
+        below: Whether the value must be smaller than `maximum`, not equal to it.
+    """
+    bounds = []
+    if minimum > -math.inf:
+        bounds.append(f"{'above' if above else 'of at least'} {minimum:g}")
+    if maximum < math.inf:
+        bounds.append(f"{'below' if below else 'at most'} {maximum:g}")
+    rule = " ".join(["a number", " and ".join(bounds)]).strip()
+
+    def parse(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"expected {rule}, got {text!r}") from None
+        low = value > minimum if above else value >= minimum
+        high = value < maximum if below else value <= maximum
+        if not (math.isfinite(value) and low and high):
+            raise argparse.ArgumentTypeError(f"expected {rule}, got {text}")
+        return value
+
+    return parse

@@ -1,0 +1,73 @@
+"""The `gpt2-keras` program."""
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+from gpt2_keras.version import __version__
+
+# Each is a module of this folder with HELP, add_arguments(parser) and run(args).
+COMMANDS = ("tokenizer", "prepare", "train", "generate", "export", "demo")
+
+EXIT_DONE, EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command.
+
+    Args:
+        arguments: The words after the program's name; by default those of the
+            process.
+
+    Returns:
+        The exit status: 0 done, 1 failed, 130 interrupted. A wrong usage ends
+        the process with 2, as `argparse` does.
+    """
+    args = _parser().parse_args(arguments)
+    # Must be set before TensorFlow is imported; its start-up lines are no news to a user.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    command = _command(args.command)
+    try:
+        command.run(args)
+    except KeyboardInterrupt:
+        print(f"gpt2-keras {args.command}: interrupted", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output went away (`| head`); nothing is left to say to it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_FAILED
+    except (ValueError, TypeError, OSError, ImportError) as error:
+        print(f"gpt2-keras {args.command}: error: {error}", file=sys.stderr)
+        return EXIT_FAILED
+    return EXIT_DONE
+
+
+def _parser() -> argparse.ArgumentParser:
+    """Builds the parser of every command; nothing heavy is imported for it."""
+    parser = argparse.ArgumentParser(
+        prog="gpt2-keras",
+        description="Train GPT-2 in Keras and ship it as text in, text out.",
+        epilog="Example: gpt2-keras demo --out demo",
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name in COMMANDS:
+        module = _command(name)
+        subparser = commands.add_parser(
+            name,
+            help=module.HELP,
+            description=module.__doc__,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        module.add_arguments(subparser)
+    return parser
+
+
+def _command(name: str):  # type: ignore[no-untyped-def]  # a module
+    return importlib.import_module(f"gpt2_keras.cli.{name}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

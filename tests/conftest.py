@@ -1,0 +1,33 @@
+"""What every test shares: quiet TensorFlow and the real GPT-2 files, where they are at hand."""
+
+import os
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+# Holds gpt2/encoder.json, gpt2/vocab.bpe and text/*.txt; another folder may be named.
+DATA = Path(os.environ.get("GPT2_KERAS_TEST_DATA", ROOT.parent / "shared" / "data"))
+
+
+@pytest.fixture(scope="session")
+def gpt2_files() -> Path:
+    """The folder of OpenAI's `encoder.json` and `vocab.bpe`."""
+    return _data_folder("gpt2")
+
+
+@pytest.fixture(scope="session")
+def text_files() -> Path:
+    """The folder of `tinyshakespeare.txt` and `wikitext2-valid.txt`."""
+    return _data_folder("text")
+
+
+def _data_folder(name: str) -> Path:
+    if not (DATA / name).is_dir():
+        pytest.skip(f"no {DATA / name}: set GPT2_KERAS_TEST_DATA to a folder that holds {name}/")
+    return DATA / name
