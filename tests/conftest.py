@@ -1,12 +1,7 @@
-"""What every test shares: quiet TensorFlow and the real GPT-2 files, where they are at hand."""
+"""The real GPT-2 files and texts, where they are at hand."""
 
 import os
 from pathlib import Path
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
-os.environ.setdefault("MPLBACKEND", "Agg")
 
 import pytest
 

@@ -1,0 +1,26 @@
+"""Settings of the whole suite, doctests included: quiet TensorFlow, no GPU, no window."""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+@pytest.fixture(autouse=True, scope="session")
+def names_of_docstring_examples(doctest_namespace: dict[str, Any]) -> None:
+    """Every example may use NumPy and the public names without importing them."""
+    import numpy as np
+
+    doctest_namespace.update(np=np, Path=Path, tempfile=tempfile)
+    import gpt2_keras
+
+    for name in ("GPT2Config", "GPT2LM", "GPT2Tokenizer"):
+        doctest_namespace[name] = getattr(gpt2_keras, name)

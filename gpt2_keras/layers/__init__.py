@@ -1,0 +1,15 @@
+"""The parts of GPT-2, from the inside out: attention, feed-forward, blocks, embeddings."""
+
+from gpt2_keras.layers.attention import CausalSelfAttention, causal_mask
+from gpt2_keras.layers.decoder import DecoderBlock, DecoderStack
+from gpt2_keras.layers.embedding import PositionEmbedding
+from gpt2_keras.layers.feed_forward import FeedForward
+
+__all__ = [
+    "CausalSelfAttention",
+    "DecoderBlock",
+    "DecoderStack",
+    "FeedForward",
+    "PositionEmbedding",
+    "causal_mask",
+]

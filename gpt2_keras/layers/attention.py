@@ -1,0 +1,182 @@
+"""Masked multi-head self-attention, with or without a cache."""
+
+import math
+from typing import Any
+
+import keras
+from keras import ops
+
+from gpt2_keras.layers.initializers import kernel_initializer, residual_initializer
+
+# Far below any score and finite in float32, so that a row with nothing to look
+# at (padding) becomes uniform and not NaN. openai/gpt-2 src/model.py, mask_attn_weights().
+MASKED_SCORE = -1e10
+
+
+def causal_mask(time: Any, length: Any, first: Any = 0, padding_mask: Any = None) -> Any:
+    """Returns which keys each query may look at: those not after it.
+
+    Args:
+        time: Number of queries.
+        length: Number of keys.
+        first: Position of the first query among the keys.
+        padding_mask: Bool tensor `(batch, length)`, False for keys that are
+            padding; None when there is none.
+
+    Returns:
+        Bool tensor `(batch or 1, 1, time, length)`, True where a query may look.
+
+    Example:
+        >>> print(np.array(causal_mask(2, 3, first=1))[0, 0].astype(int))
+        [[1 1 0]
+         [1 1 1]]
+    """
+    queries = ops.expand_dims(ops.arange(time, dtype="int32") + first, 1)  # (time, 1)
+    keys = ops.expand_dims(ops.arange(length, dtype="int32"), 0)  # (1, length)
+    mask = ops.expand_dims(ops.expand_dims(keys <= queries, 0), 0)  # (1, 1, time, length)
+    if padding_mask is None:
+        return mask
+    padding_mask = ops.cast(padding_mask, "bool")
+    real_keys = ops.expand_dims(ops.expand_dims(padding_mask, 1), 1)  # (batch, 1, 1, length)
+    return ops.logical_and(mask, real_keys)
+
+
+@keras.saving.register_keras_serializable(package="gpt2_keras")
+class CausalSelfAttention(keras.layers.Layer):
+    """Mixes each position with itself and the positions before it.
+
+    Every head computes `softmax(q kᵀ / √head_dim) v`, with the scores of later
+    positions masked out. Source: `attn` in openai/gpt-2 `src/model.py`.
+
+    Args:
+        num_heads: Number of heads. Must divide the input width.
+        dropout_rate: Share of attention weights, and of outputs, zeroed in
+            training, in [0, 1).
+        num_residual_layers: Number of additions to the residual stream in the
+            whole model; scales the output projection's initial weights.
+
+    Call arguments:
+        x: Float tensor `(batch, time, width)`.
+        attention_mask: Bool tensor that broadcasts to `(batch, heads, time,
+            keys)`, True where a query may look. By default `causal_mask`.
+        cache: Pair of float tensors `(batch, heads, length, head_dim)`, the
+            keys and values of a sequence's positions, or None.
+        cache_index: Where in the cache the first position of `x` goes.
+
+    Returns:
+        Float tensor `(batch, time, width)`; with a cache, a pair of that and the
+        cache with the positions of `x` written to it.
+
+    Raises:
+        ValueError: On build, if `num_heads` does not divide the width.
+
+    Example:
+        >>> CausalSelfAttention(num_heads=2)(np.zeros((1, 6, 8), "float32")).shape
+        TensorShape([1, 6, 8])
+    """
+
+    def __init__(
+        self,
+        num_heads: int,
+        dropout_rate: float = 0.0,
+        num_residual_layers: int = 1,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.num_heads = num_heads
+        self.dropout_rate = dropout_rate
+        self.num_residual_layers = num_residual_layers
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Makes the projections for inputs of the given shape."""
+        width = input_shape[-1]
+        assert width is not None  # noqa: S101 -- tells the type checker
+        if width % self.num_heads:
+            raise ValueError(
+                "`num_heads` must divide the width. "
+                f"Received: num_heads={self.num_heads}, width={width}. "
+                f"Use, for example, num_heads={math.gcd(width, self.num_heads)}."
+            )
+        self.head_dim = width // self.num_heads
+        self.qkv = keras.layers.Dense(
+            3 * width, kernel_initializer=kernel_initializer(), dtype=self.dtype_policy, name="qkv"
+        )
+        self.qkv.build(input_shape)
+        self.output_projection = keras.layers.Dense(
+            width,
+            kernel_initializer=residual_initializer(self.num_residual_layers),
+            dtype=self.dtype_policy,
+            name="output_projection",
+        )
+        self.output_projection.build(input_shape)
+        self.attention_dropout = keras.layers.Dropout(self.dropout_rate, dtype=self.dtype_policy)
+        self.output_dropout = keras.layers.Dropout(self.dropout_rate, dtype=self.dtype_policy)
+        self.built = True
+
+    def call(
+        self,
+        x: Any,
+        attention_mask: Any = None,
+        cache: Any = None,
+        cache_index: Any = 0,
+        training: bool | None = None,
+    ) -> Any:
+        """Attends; see the class."""
+        q, k, v = map(self._split_heads, ops.split(self.qkv(x), 3, axis=-1))
+        if cache is not None:
+            k, v = (_write(kept, new, cache_index) for kept, new in zip(cache, (k, v), strict=True))
+            cache = (k, v)  # each (batch, heads, length, head_dim)
+        if attention_mask is None:
+            attention_mask = causal_mask(ops.shape(x)[1], ops.shape(k)[2], cache_index)
+        # Scaled before the product, which keeps float16 scores in range.
+        q = q / math.sqrt(self.head_dim)
+        scores = ops.matmul(q, ops.swapaxes(k, 2, 3))  # (batch, heads, time, keys)
+        scores = ops.where(attention_mask, ops.cast(scores, "float32"), MASKED_SCORE)
+        weights = ops.cast(ops.softmax(scores, axis=-1), self.compute_dtype)
+        weights = self.attention_dropout(weights, training=training)
+        mixed = ops.matmul(weights, v)  # (batch, heads, time, head_dim)
+        x = self.output_projection(self._merge_heads(mixed))  # (batch, time, width)
+        x = self.output_dropout(x, training=training)
+        return x if cache is None else (x, cache)
+
+    def _split_heads(self, x: Any) -> Any:
+        """(batch, time, width) → (batch, heads, time, head_dim)."""
+        batch, time = ops.shape(x)[:2]
+        x = ops.reshape(x, (batch, time, self.num_heads, self.head_dim))
+        return ops.transpose(x, (0, 2, 1, 3))
+
+    def _merge_heads(self, x: Any) -> Any:
+        """(batch, heads, time, head_dim) → (batch, time, width)."""
+        batch, _, time, _ = ops.shape(x)
+        x = ops.transpose(x, (0, 2, 1, 3))
+        return ops.reshape(x, (batch, time, self.num_heads * self.head_dim))
+
+    def compute_output_shape(
+        self, input_shape: tuple[int | None, ...], **_: Any
+    ) -> tuple[int | None, ...]:
+        """Returns the input's shape."""
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the arguments that rebuild the layer."""
+        return {
+            **super().get_config(),
+            "num_heads": self.num_heads,
+            "dropout_rate": self.dropout_rate,
+            "num_residual_layers": self.num_residual_layers,
+        }
+
+
+def _write(cache: Any, new: Any, index: Any) -> Any:
+    """Returns the cache with `new` (batch, heads, time, head_dim) written from `index` on.
+
+    A scatter and not `ops.slice_update`: outside XLA the latter compiles a
+    program for every shape it meets.
+    """
+    batch, heads, time, head_dim = ops.shape(new)
+    rows = ops.arange(batch, dtype="int32")
+    slots = ops.arange(time, dtype="int32") + index
+    grid = ops.meshgrid(rows, ops.arange(heads, dtype="int32"), slots, indexing="ij")
+    places = ops.reshape(ops.stack(grid, axis=-1), (-1, 3))  # (batch × heads × time, 3)
+    new = ops.reshape(ops.cast(new, cache.dtype), (-1, head_dim))
+    return ops.scatter_update(cache, places, new)

@@ -1,0 +1,215 @@
+"""One block of GPT-2, and the stack of them."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from gpt2_keras.layers.attention import CausalSelfAttention, causal_mask
+from gpt2_keras.layers.feed_forward import FeedForward
+from gpt2_keras.layers.initializers import LAYER_NORM_EPSILON
+
+
+@keras.saving.register_keras_serializable(package="gpt2_keras")
+class DecoderBlock(keras.layers.Layer):
+    """Adds to the residual stream what attention and feed-forward make of it.
+
+    Each sub-layer reads the normalised stream (pre-norm). Source: `block` in
+    openai/gpt-2 `src/model.py`.
+
+    Args:
+        num_heads: Number of attention heads. Must divide the input width.
+        intermediate_dim: Width inside the feed-forward network.
+        dropout_rate: Share of activations zeroed in training, in [0, 1).
+        num_residual_layers: Number of additions to the residual stream in the
+            whole model, two a block.
+
+    Call arguments:
+        x: Float tensor `(batch, time, width)`.
+        attention_mask, cache, cache_index: As for `CausalSelfAttention`.
+
+    Returns:
+        Float tensor `(batch, time, width)`; with a cache, a pair of that and the
+        cache.
+
+    Example:
+        >>> DecoderBlock(num_heads=2, intermediate_dim=32)(np.zeros((1, 6, 8), "float32")).shape
+        TensorShape([1, 6, 8])
+    """
+
+    def __init__(
+        self,
+        num_heads: int,
+        intermediate_dim: int,
+        dropout_rate: float = 0.0,
+        num_residual_layers: int = 2,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.num_heads = num_heads
+        self.intermediate_dim = intermediate_dim
+        self.dropout_rate = dropout_rate
+        self.num_residual_layers = num_residual_layers
+        sublayer = {
+            "dropout_rate": dropout_rate,
+            "num_residual_layers": num_residual_layers,
+            "dtype": self.dtype_policy,
+        }
+        norm = {"epsilon": LAYER_NORM_EPSILON, "dtype": self.dtype_policy}
+        self.attention_norm = keras.layers.LayerNormalization(name="attention_norm", **norm)
+        self.attention = CausalSelfAttention(num_heads, name="attention", **sublayer)
+        self.feed_forward_norm = keras.layers.LayerNormalization(name="feed_forward_norm", **norm)
+        self.feed_forward = FeedForward(intermediate_dim, name="feed_forward", **sublayer)
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Builds the two sub-layers and their norms."""
+        self.attention_norm.build(input_shape)
+        self.attention.build(input_shape)
+        self.feed_forward_norm.build(input_shape)
+        self.feed_forward.build(input_shape)
+        self.built = True
+
+    def call(
+        self,
+        x: Any,
+        attention_mask: Any = None,
+        cache: Any = None,
+        cache_index: Any = 0,
+        training: bool | None = None,
+    ) -> Any:
+        """Runs the block; see the class."""
+        mixed = self.attention(
+            self.attention_norm(x),
+            attention_mask=attention_mask,
+            cache=cache,
+            cache_index=cache_index,
+            training=training,
+        )
+        if cache is not None:
+            mixed, cache = mixed
+        x = x + mixed
+        x = x + self.feed_forward(self.feed_forward_norm(x), training=training)
+        return x if cache is None else (x, cache)
+
+    def compute_output_shape(
+        self, input_shape: tuple[int | None, ...], **_: Any
+    ) -> tuple[int | None, ...]:
+        """Returns the input's shape."""
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the arguments that rebuild the layer."""
+        return {
+            **super().get_config(),
+            "num_heads": self.num_heads,
+            "intermediate_dim": self.intermediate_dim,
+            "dropout_rate": self.dropout_rate,
+            "num_residual_layers": self.num_residual_layers,
+        }
+
+
+@keras.saving.register_keras_serializable(package="gpt2_keras")
+class DecoderStack(keras.layers.Layer):
+    """The blocks one after the other, and the final norm.
+
+    Source: `model` in openai/gpt-2 `src/model.py`.
+
+    Args:
+        num_layers: Number of blocks.
+        num_heads: Number of attention heads a block. Must divide the width.
+        intermediate_dim: Width inside the feed-forward networks.
+        dropout_rate: Share of activations zeroed in training, in [0, 1).
+
+    Call arguments:
+        x: Float tensor `(batch, time, width)`: the embedded tokens.
+        padding_mask: Bool tensor `(batch, keys)`, False for padding; None when
+            there is none. `keys` is `time`, or the cache's length.
+        cache: List of `num_layers` pairs as `CausalSelfAttention` takes them,
+            or None.
+        cache_index: Where in the cache the first position of `x` goes.
+
+    Returns:
+        A pair: the list of the `num_layers + 1` hidden states, float tensors
+        `(batch, time, width)`: the input, the output of each block but the last,
+        and the normalised output of the last; and the updated cache, or None.
+
+    Example:
+        >>> stack = DecoderStack(num_layers=3, num_heads=2, intermediate_dim=32)
+        >>> states, cache = stack(np.zeros((1, 6, 8), "float32"))
+        >>> len(states), cache
+        (4, None)
+    """
+
+    def __init__(
+        self,
+        num_layers: int,
+        num_heads: int,
+        intermediate_dim: int,
+        dropout_rate: float = 0.0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.num_layers = num_layers
+        self.num_heads = num_heads
+        self.intermediate_dim = intermediate_dim
+        self.dropout_rate = dropout_rate
+        self.blocks = [
+            DecoderBlock(
+                num_heads,
+                intermediate_dim,
+                dropout_rate,
+                num_residual_layers=2 * num_layers,
+                dtype=self.dtype_policy,
+                name=f"block_{index}",
+            )
+            for index in range(num_layers)
+        ]
+        self.final_norm = keras.layers.LayerNormalization(
+            epsilon=LAYER_NORM_EPSILON, dtype=self.dtype_policy, name="final_norm"
+        )
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Builds the blocks and the final norm."""
+        for block in self.blocks:
+            block.build(input_shape)
+        self.final_norm.build(input_shape)
+        self.built = True
+
+    def call(
+        self,
+        x: Any,
+        padding_mask: Any = None,
+        cache: Any = None,
+        cache_index: Any = 0,
+        training: bool | None = None,
+    ) -> Any:
+        """Runs the stack; see the class."""
+        time = ops.shape(x)[1]
+        keys = time if cache is None else ops.shape(cache[0][0])[2]
+        attention_mask = causal_mask(time, keys, cache_index, padding_mask)
+        states, new_cache = [x], []
+        for index, block in enumerate(self.blocks):
+            layer_cache = None if cache is None else cache[index]
+            x = block(
+                x,
+                attention_mask=attention_mask,
+                cache=layer_cache,
+                cache_index=cache_index,
+                training=training,
+            )
+            if cache is not None:
+                x, layer_cache = x
+                new_cache.append(layer_cache)
+            states.append(x)
+        states[-1] = self.final_norm(x)
+        return states, None if cache is None else new_cache
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the arguments that rebuild the layer."""
+        return {
+            **super().get_config(),
+            "num_layers": self.num_layers,
+            "num_heads": self.num_heads,
+            "intermediate_dim": self.intermediate_dim,
+            "dropout_rate": self.dropout_rate,
+        }
