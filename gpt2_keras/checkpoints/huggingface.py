@@ -1,0 +1,138 @@
+"""Hugging Face's names for the parts of a GPT-2, and ours."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from gpt2_keras.config import GPT2Config
+from gpt2_keras.layers.initializers import KERNEL_STDDEV, LAYER_NORM_EPSILON
+from gpt2_keras.model import GPT2LM
+
+MODEL_TYPE = "gpt2"
+PREFIX = "transformer."  # GPT2LMHeadModel has it, the bare GPT2Model has not
+
+# transformers models/gpt2/configuration_gpt2.py → ours
+_SIZES = {
+    "vocab_size": "vocab_size",
+    "n_positions": "context_length",
+    "n_layer": "num_layers",
+    "n_head": "num_heads",
+    "n_embd": "hidden_dim",
+    "n_inner": "intermediate_dim",
+}
+_DROPOUTS = ("resid_pdrop", "embd_pdrop", "attn_pdrop")
+# What must hold for our forward pass to be the one the weights were trained with.
+# Each with what transformers assumes where the key is absent.
+_REQUIRED = {
+    "activation_function": ("gelu_new", ("gelu_new", "gelu_pytorch_tanh")),
+    "layer_norm_epsilon": (LAYER_NORM_EPSILON, (LAYER_NORM_EPSILON,)),
+    "scale_attn_weights": (True, (True,)),
+    "scale_attn_by_inverse_layer_idx": (False, (False,)),
+    "add_cross_attention": (False, (False,)),
+    "tie_word_embeddings": (True, (True,)),
+}
+# Our own key for what Hugging Face's config cannot say; its readers pass it over.
+_POSITION_KEY = "gpt2_keras_position_embedding"
+
+
+def config_to_json(config: GPT2Config, end_token_id: int | None) -> dict[str, Any]:
+    """Returns the contents of Hugging Face's `config.json` for a model."""
+    fields = config.to_dict()
+    contents: dict[str, Any] = {theirs: fields[ours] for theirs, ours in _SIZES.items()}
+    contents |= dict.fromkeys(_DROPOUTS, config.dropout_rate)
+    contents |= {key: default for key, (default, _) in _REQUIRED.items()}
+    contents |= {
+        "architectures": ["GPT2LMHeadModel"],
+        "model_type": MODEL_TYPE,
+        "n_ctx": config.context_length,
+        "initializer_range": KERNEL_STDDEV,
+        "bos_token_id": end_token_id,
+        "eos_token_id": end_token_id,
+        "dtype": "float32",
+    }
+    if config.position_embedding != "learned":
+        contents[_POSITION_KEY] = config.position_embedding
+    return contents
+
+
+def config_from_json(contents: dict[str, Any], source: str, **changes: Any) -> GPT2Config:
+    """Returns the config of a Hugging Face `config.json`.
+
+    Args:
+        contents: The JSON object.
+        source: Where it is from, for error messages.
+        **changes: Fields of `GPT2Config` to set otherwise.
+
+    Raises:
+        ValueError: If it is no GPT-2, or one that computes differently from
+            OpenAI's, or lacks a size.
+    """
+    if contents.get("model_type") != MODEL_TYPE:
+        raise ValueError(
+            f'A GPT-2 config has "model_type": "{MODEL_TYPE}". '
+            f"Received: {contents.get('model_type')!r} in {source}. Name the directory of a GPT-2."
+        )
+    for key, (default, accepted) in _REQUIRED.items():
+        if (value := contents.get(key, default)) not in accepted:
+            raise ValueError(
+                f"GPT-2 has {key}={accepted[0]!r}. Received: {key}={value!r} in {source}. "
+                "A model that computes differently cannot be loaded as a GPT-2."
+            )
+    lacking = [key for key in _SIZES if key not in contents and key != "n_inner"]
+    if lacking:
+        raise ValueError(
+            f"A GPT-2 config has the keys {', '.join(_SIZES)}. "
+            f"Received: {source} without {', '.join(lacking)}. Get the file again."
+        )
+    fields = {ours: contents.get(theirs) for theirs, ours in _SIZES.items()}
+    fields["position_embedding"] = contents.get(_POSITION_KEY, "learned")
+    rates = {contents.get(key, GPT2Config.dropout_rate) for key in _DROPOUTS}
+    if len(rates) > 1 and "dropout_rate" not in changes:
+        raise ValueError(
+            f"{', '.join(_DROPOUTS)} must be equal: GPT-2 has one dropout rate. "
+            f"Received: {sorted(rates)} in {source}. Say which to use with dropout_rate=…"
+        )
+    fields["dropout_rate"] = rates.pop()
+    return GPT2Config(**{**fields, **changes})
+
+
+def named_variables(model: GPT2LM) -> Iterator[tuple[str, Any]]:
+    """Yields every weight of a model as (Hugging Face's name, Keras variable).
+
+    Kernels need no transposing: Hugging Face's `Conv1D` keeps them as OpenAI's
+    `conv1d` does, (in, out), and so does Keras.
+    """
+    yield f"{PREFIX}wte.weight", model.token_embedding.embeddings
+    yield f"{PREFIX}wpe.weight", model.position_embedding.embeddings
+    for index, block in enumerate(model.decoder.blocks):
+        home = f"{PREFIX}h.{index}"
+        yield from _norm(f"{home}.ln_1", block.attention_norm)
+        yield from _dense(f"{home}.attn.c_attn", block.attention.qkv)
+        yield from _dense(f"{home}.attn.c_proj", block.attention.output_projection)
+        yield from _norm(f"{home}.ln_2", block.feed_forward_norm)
+        yield from _dense(f"{home}.mlp.c_fc", block.feed_forward.expand)
+        yield from _dense(f"{home}.mlp.c_proj", block.feed_forward.project)
+    yield from _norm(f"{PREFIX}ln_f", model.decoder.final_norm)
+
+
+def _dense(name: str, layer: Any) -> Iterator[tuple[str, Any]]:
+    yield f"{name}.weight", layer.kernel
+    yield f"{name}.bias", layer.bias
+
+
+def _norm(name: str, layer: Any) -> Iterator[tuple[str, Any]]:
+    yield f"{name}.weight", layer.gamma
+    yield f"{name}.bias", layer.beta
+
+
+# Buffers that old checkpoints carry and no model needs: the causal mask and its fill value.
+_BUFFERS = re.compile(r"h\.\d+\.attn\.(bias|masked_bias)")
+
+
+def our_name(stored: str) -> str | None:
+    """Returns the name `named_variables` has for a stored tensor; None if no model needs it."""
+    bare = stored.removeprefix(PREFIX)
+    # The output projection is tied to wte: a copy of it says nothing new.
+    if _BUFFERS.fullmatch(bare) or bare == "lm_head.weight":
+        return None
+    return PREFIX + bare

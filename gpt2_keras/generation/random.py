@@ -1,0 +1,53 @@
+"""Random numbers that are a function of a row's seed and the step alone.
+
+No state and no neighbours: a row draws the same numbers in any batch and on any
+runtime, since 32-bit integer arithmetic is the same everywhere.
+"""
+
+from typing import Any
+
+import tensorflow as tf
+
+# Two rounds of multiply and shift that scatter every input bit over the output:
+# lowbias32 of Chris Wellons, "Prospecting for Hash Functions" (2018).
+_MULTIPLIERS = (0x7FEB352D, 0x846CA68B)
+_SHIFTS = (16, 15, 16)
+_GOLDEN = 0x9E3779B9  # 2³² divided by the golden ratio: spreads consecutive steps
+
+
+def uniform(seeds: Any, step: Any) -> tf.Tensor:
+    """Returns a number in [0, 1) for each row.
+
+    Args:
+        seeds: Int32 tensor `(batch,)`.
+        step: Int32 scalar: how many numbers each row has drawn before.
+
+    Returns:
+        Float32 tensor `(batch,)`, a multiple of 2⁻²⁴.
+
+    Example:
+        >>> uniform(np.array([1, 2]), 0).numpy().round(3).tolist()
+        [..., ...]
+    """
+    mixed = _mix(tf.bitwise.bitwise_xor(_mix(tf.cast(seeds, tf.int32)), step * _int32(_GOLDEN)))
+    return tf.cast(_shift_right(mixed, 8), tf.float32) * 2.0**-24
+
+
+def _mix(x: tf.Tensor) -> tf.Tensor:
+    """A bijection of the 32-bit integers; products wrap around."""
+    x = tf.bitwise.bitwise_xor(x, _shift_right(x, _SHIFTS[0]))
+    for multiplier, shift in zip(_MULTIPLIERS, _SHIFTS[1:], strict=True):
+        x = x * _int32(multiplier)
+        x = tf.bitwise.bitwise_xor(x, _shift_right(x, shift))
+    return x
+
+
+def _shift_right(x: tf.Tensor, bits: int) -> tf.Tensor:
+    """Shifts in zeros; the op alone would copy the sign of an int32."""
+    kept = (1 << (32 - bits)) - 1
+    return tf.bitwise.bitwise_and(tf.bitwise.right_shift(x, bits), kept)
+
+
+def _int32(value: int) -> tf.Tensor:
+    """The int32 with the bits of an unsigned 32-bit number."""
+    return tf.constant(value - (1 << 32) if value >= 1 << 31 else value, tf.int32)
