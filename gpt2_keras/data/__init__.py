@@ -1,0 +1,37 @@
+"""Text files → token shards on disk → batches for training.
+
+read_texts      text files, many, large or compressed, in pieces
+prepare         text files to token shards
+TokenShards     token shards, memory-mapped
+make_dataset    tokens to `tf.data` batches of inputs and targets
+
+They are loaded on first use; only the last needs TensorFlow.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gpt2_keras.data.shards import TokenShards, prepare
+    from gpt2_keras.data.text import read_texts
+    from gpt2_keras.data.windows import make_dataset
+
+_HOMES = {
+    "TokenShards": "gpt2_keras.data.shards",
+    "make_dataset": "gpt2_keras.data.windows",
+    "prepare": "gpt2_keras.data.shards",
+    "read_texts": "gpt2_keras.data.text",
+}
+
+__all__ = ["TokenShards", "make_dataset", "prepare", "read_texts"]
+
+
+def __getattr__(name: str) -> Any:
+    """Loads a public name from its module (PEP 562)."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'gpt2_keras.data' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

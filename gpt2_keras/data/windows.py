@@ -1,0 +1,201 @@
+"""Tokens → batches of inputs and targets, as a `tf.data` dataset."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from gpt2_keras.data.shards import TokenSource
+
+# One call into Python gathers the batches of about this many tokens: calls cost
+# some 100 µs each, as much as a small batch.
+_TOKENS_PER_CALL = 32 * 1024
+# Two streams of random numbers: the order of an epoch, and where its windows begin.
+_ORDER, _OFFSET = 0, 1
+_ENDLESS = 2**62 // 2**31  # steps; times any batch size it is an int64
+# Seeds are kept this small because the permutation uses 32 bits of them.
+LARGEST_SEED = 2**31 - 1
+
+
+def make_dataset(
+    tokens: TokenSource,
+    *,
+    context_length: int,
+    batch_size: int,
+    seed: int = 0,
+    shuffle: bool = True,
+    repeat: bool = True,
+    start_step: int = 0,
+    drop_remainder: bool = False,
+) -> tf.data.Dataset:
+    """Returns batches of windows of tokens, with the tokens that follow as targets.
+
+    The windows of an epoch lie side by side and share no input. With `shuffle`
+    they begin at a random position, another one in each epoch, and come in
+    random order. A batch depends on the tokens, the sizes, the seed and its
+    number, on nothing else: a dataset that starts at step k gives what one from
+    the start gives after k batches. With `repeat` an epoch ends inside a batch
+    and every batch is full.
+
+    The tokens are read as they are needed: a corpus on disk stays there.
+
+    Args:
+        tokens: `TokenShards`, a part of them, or a 1-D array of integers.
+        context_length: Number of inputs in a window, at least 1.
+        batch_size: Number of windows in a batch, at least 1.
+        seed: Of the random order, 0 to 2³¹ - 1.
+        shuffle: Whether the windows come in random order. Without, they come in
+            the order of the text, the first one at its first token: for
+            evaluation.
+        repeat: Whether to go on for ever, epoch after epoch.
+        start_step: Number of batches to leave out at the start.
+        drop_remainder: Without `repeat`, whether to leave out the last batch if
+            it is smaller than the others. What follows the last whole window of
+            an epoch is left out in any case: fewer than `context_length`
+            tokens, or twice as many if shuffled.
+
+    Returns:
+        Dataset of pairs `(inputs, targets)`, each int32 `(batch, context_length)`,
+        where `targets[:, i]` follows `inputs[:, i]` in the text. Its cardinality
+        is known.
+
+    Raises:
+        TypeError: If `tokens` is an array that is not 1-D or not of integers, or
+            a number is not an integer.
+        ValueError: If the tokens are too few for one window, a number is out of
+            its range, or `start_step` is behind the last batch.
+
+    Example:
+        >>> data = make_dataset(
+        ...     np.arange(10), context_length=4, batch_size=2, shuffle=False, repeat=False
+        ... )
+        >>> for inputs, targets in data.as_numpy_iterator():
+        ...     print(inputs.tolist(), targets.tolist())
+        [[0, 1, 2, 3], [4, 5, 6, 7]] [[1, 2, 3, 4], [5, 6, 7, 8]]
+    """
+    _check_tokens(tokens)
+    _check_integer("context_length", context_length, 1)
+    _check_integer("batch_size", batch_size, 1)
+    _check_integer("seed", seed, 0, LARGEST_SEED)
+    _check_integer("start_step", start_step, 0)
+    num_windows, num_offsets = _count_windows(len(tokens), context_length, shuffle)
+    num_full = _ENDLESS if repeat else num_windows // batch_size
+    rest = 0 if repeat or drop_remainder else num_windows % batch_size
+    num_steps = num_full + bool(rest)
+    if start_step > num_steps:
+        raise ValueError(
+            "`start_step` must not be behind the last batch. "
+            f"Received: start_step={start_step}, with {num_steps} batches. "
+            "Use a smaller one, or repeat=True."
+        )
+    windows = _Windows(
+        tokens, context_length, batch_size, seed if shuffle else None, num_windows, num_offsets
+    )
+    dataset = windows.read(start_step, num_full, batch_size)
+    if rest:
+        dataset = dataset.concatenate(windows.read(max(start_step, num_full), num_steps, rest))
+    cardinality = tf.data.INFINITE_CARDINALITY if repeat else num_steps - start_step
+    dataset = dataset.apply(tf.data.experimental.assert_cardinality(cardinality))
+    return dataset.prefetch(tf.data.AUTOTUNE)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Windows:
+    """Where the windows of each batch begin, and their tokens."""
+
+    tokens: TokenSource
+    context_length: int
+    batch_size: int
+    seed: int | None  # None for the order of the text
+    num_windows: int  # in an epoch
+    num_offsets: int  # positions where the first window may begin
+
+    def read(self, first_step: int, last_step: int, rows: int) -> tf.data.Dataset:
+        """Returns the first `rows` windows of batches, inputs and targets `(rows, time)` each."""
+        steps_per_call = max(1, _TOKENS_PER_CALL // (rows * self.context_length))
+        shape = [None, rows, self.context_length + 1]
+
+        def read(steps: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            starts = self.positions(steps, rows)  # (steps, rows)
+            windows = tf.numpy_function(self.gather, [starts], tf.int32, stateful=False)
+            windows = tf.ensure_shape(windows, shape)  # (steps, rows, time + 1)
+            return windows[:, :, :-1], windows[:, :, 1:]  # each (steps, rows, time)
+
+        dataset = tf.data.Dataset.range(first_step, last_step).batch(steps_per_call)
+        return dataset.map(read, num_parallel_calls=tf.data.AUTOTUNE).unbatch()
+
+    def positions(self, steps: tf.Tensor, rows: int) -> tf.Tensor:
+        """Returns where windows begin: int64 `(steps,)` → int64 `(steps, rows)`."""
+        count = steps[:, None] * self.batch_size + tf.range(rows, dtype=tf.int64)  # (steps, rows)
+        count = tf.reshape(count, [-1])
+        epochs, numbers = count // self.num_windows, count % self.num_windows
+        starts = numbers * self.context_length
+        if self.seed is not None:
+            order = _permute(numbers, self.seed, epochs, _ORDER, self.num_windows)
+            offsets = _permute(tf.zeros_like(numbers), self.seed, epochs, _OFFSET, self.num_offsets)
+            starts = order * self.context_length + offsets
+        return tf.reshape(starts, [-1, rows])
+
+    def gather(self, starts: np.ndarray) -> np.ndarray:
+        """Reads windows and the token after each: `(steps, rows)` → `(steps, rows, time + 1)`."""
+        width = self.context_length + 1
+        windows = np.empty((starts.size, width), np.int32)
+        for row, start in enumerate(starts.ravel().tolist()):
+            windows[row] = self.tokens[start : start + width]
+        return windows.reshape(*starts.shape, width)
+
+
+def _permute(numbers: Any, seed: int, epochs: Any, stream: int, count: int) -> Any:
+    """Returns the place of each number in a random permutation of 0 … count - 1.
+
+    The permutation, another one for each epoch, is computed and not stored. All
+    are int64 `(n,)`.
+    """
+    # tf.random.experimental.index_shuffle, the documented way to this operation,
+    # pads seeds of shape (n, 2) along the wrong axis in TensorFlow 2.21.
+    same = tf.ones_like(epochs)
+    seeds = tf.stack([seed * same, epochs, stream * same], axis=1)  # (n, 3)
+    last = tf.constant(count - 1, tf.int64)
+    return tf.random_index_shuffle(numbers, seeds, last)
+
+
+def _count_windows(num_tokens: int, context_length: int, shuffle: bool) -> tuple[int, int]:
+    """Returns how many windows an epoch has, and at how many positions they may begin."""
+    if num_tokens <= context_length:
+        raise ValueError(
+            "One window needs `context_length` tokens and the one that follows. "
+            f"Received: {num_tokens} tokens, context_length={context_length}. "
+            "Use a longer text or a shorter context."
+        )
+    if not shuffle:
+        return (num_tokens - 1) // context_length, 1
+    # One fewer than fit, so that where they begin may vary by a whole window:
+    # else a text of n * context_length + 1 tokens would always be cut alike.
+    num_windows = max(1, num_tokens // context_length - 1)
+    return num_windows, num_tokens - num_windows * context_length
+
+
+def _check_tokens(tokens: TokenSource) -> None:
+    """Refuses an array that is no row of token ids."""
+    if not isinstance(tokens, np.ndarray):
+        return
+    if tokens.ndim != 1 or not np.issubdtype(tokens.dtype, np.integer):
+        raise TypeError(
+            "`tokens` must be a 1-D array of integers, or token shards. "
+            f"Received: an array of shape {tokens.shape} and dtype {tokens.dtype}. "
+            "Use, for example, np.array(tokenizer.encode(text))."
+        )
+
+
+def _check_integer(name: str, value: int, minimum: int, maximum: int | None = None) -> None:
+    """Refuses what is not an integer in a range."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        raise TypeError(
+            f"`{name}` must be an integer. Received: {name}={value!r}. Use, for example, 64."
+        )
+    if value < minimum or (maximum is not None and value > maximum):
+        rule = f"at least {minimum}" + (f" and at most {maximum}" if maximum is not None else "")
+        raise ValueError(
+            f"`{name}` must be {rule}. Received: {name}={value}. Use, for example, {minimum}."
+        )
