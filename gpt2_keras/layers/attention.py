@@ -132,7 +132,10 @@ class CausalSelfAttention(keras.layers.Layer):
         q = q / math.sqrt(self.head_dim)
         scores = ops.matmul(q, ops.swapaxes(k, 2, 3))  # (batch, heads, time, keys)
         scores = ops.where(attention_mask, ops.cast(scores, "float32"), MASKED_SCORE)
-        weights = ops.cast(ops.softmax(scores, axis=-1), self.compute_dtype)
+        # A single key has all the weight; `ops.softmax` would warn of it as of a mistake.
+        single = scores.shape[-1] == 1
+        weights = ops.ones_like(scores) if single else ops.softmax(scores, axis=-1)
+        weights = ops.cast(weights, self.compute_dtype)
         weights = self.attention_dropout(weights, training=training)
         mixed = ops.matmul(weights, v)  # (batch, heads, time, head_dim)
         x = self.output_projection(self._merge_heads(mixed))  # (batch, time, width)

@@ -1,0 +1,131 @@
+import numpy as np
+import pytest
+
+from gpt2_keras.generation import Sampler
+from gpt2_keras.generation.random import uniform
+from gpt2_keras.generation.samplers import resolve
+from gpt2_keras.generation.sampling import SamplingTensors, choose
+
+DRAWS = 20_000
+
+
+def tensors(count, temperature=1.0, top_k=0, top_p=1.0):
+    return SamplingTensors(
+        np.full(count, temperature, "float32"),
+        np.full(count, top_k, "int32"),
+        np.full(count, top_p, "float32"),
+        np.arange(count, dtype="int32") * 7919,
+    )
+
+
+def expected_shares(logits, temperature, top_k, top_p):
+    """The distribution by the definition, in plain NumPy."""
+    shares = np.exp((logits - logits.max()) / temperature)
+    shares /= shares.sum()
+    order = np.argsort(-shares, kind="stable")
+    if top_k:
+        shares[order[top_k:]] = 0
+        shares /= shares.sum()
+    kept, total = 0, 0.0
+    while total < top_p and kept < len(order):
+        total += shares[order[kept]]
+        kept += 1
+    if top_p < 1:
+        shares[order[kept:]] = 0
+    return shares / shares.sum()
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [(1.0, 0, 1.0), (0.5, 0, 1.0), (2.0, 0, 1.0), (1.0, 3, 1.0), (1.0, 0, 0.7), (0.8, 5, 0.6)],
+)
+def test_draws_have_the_distribution_of_the_definition(settings):
+    logits = np.random.default_rng(3).normal(size=8).astype("float32") * 1.5
+    shares = expected_shares(logits, *settings)
+    ids = choose(np.tile(logits, (DRAWS, 1)), tensors(DRAWS, *settings), 0).numpy()
+    counts = np.bincount(ids, minlength=8)
+    assert counts[shares == 0].sum() == 0
+    possible = shares > 0
+    surprise = (counts - DRAWS * shares)[possible] ** 2 / (DRAWS * shares[possible])
+    # The 99.99 % point of chi-square with 7 degrees of freedom; seeds are fixed.
+    assert surprise.sum() < 29.9
+
+
+def test_temperature_zero_takes_the_likeliest():
+    logits = np.random.default_rng(0).normal(size=(50, 9)).astype("float32")
+    np.testing.assert_array_equal(
+        choose(logits, tensors(50, temperature=0.0), 3), logits.argmax(axis=1)
+    )
+
+
+def test_rows_with_different_settings_do_not_touch_each_other():
+    logits = np.random.default_rng(0).normal(size=(4, 30)).astype("float32")
+    mixed = SamplingTensors(
+        np.array([0.0, 1.0, 1.0, 2.0], "float32"),
+        np.array([0, 0, 2, 7], "int32"),
+        np.array([1.0, 0.5, 1.0, 0.9], "float32"),
+        np.array([1, 2, 3, 4], "int32"),
+    )
+    together = choose(logits, mixed, 5).numpy()
+    alone = [
+        choose(logits[i : i + 1], SamplingTensors(*(part[i : i + 1] for part in mixed)), 5)[0]
+        for i in range(4)
+    ]
+    np.testing.assert_array_equal(together, alone)
+
+
+def uniform_by_definition(seed, step):
+    """lowbias32 in Python integers."""
+
+    def mix(x):
+        x = ((x ^ (x >> 16)) * 0x7FEB352D) % 2**32
+        x = ((x ^ (x >> 15)) * 0x846CA68B) % 2**32
+        return x ^ (x >> 16)
+
+    return (mix(mix(seed % 2**32) ^ (step * 0x9E3779B9 % 2**32)) >> 8) / 2**24
+
+
+def test_random_numbers_are_the_same_arithmetic_everywhere():
+    seeds = np.array([0, 1, -1, 2**31 - 1, -(2**31), 123456789], "int32")
+    for step in (0, 1, 2, 1000):
+        expected = [uniform_by_definition(int(seed), step) for seed in seeds]
+        np.testing.assert_array_equal(uniform(seeds, step), np.array(expected, "float32"))
+
+
+def test_random_numbers_are_even_over_seeds_and_over_steps():
+    over_seeds = uniform(np.arange(DRAWS, dtype="int32"), 0).numpy()
+    over_steps = np.array([uniform(np.array([5], "int32"), step)[0] for step in range(500)])
+    for numbers in (over_seeds, over_steps):
+        assert (numbers >= 0).all()
+        assert (numbers < 1).all()
+        counts = np.histogram(numbers, bins=10, range=(0, 1))[0]
+        mean = len(numbers) / 10
+        assert ((counts - mean) ** 2 / mean).sum() < 33.7  # 99.99 % of chi-square, 9 degrees
+    assert abs(np.corrcoef(over_seeds[:-1], over_seeds[1:])[0, 1]) < 0.03
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"temperature": -0.1}, "temperature=-0.1"),
+        ({"temperature": float("nan")}, "temperature=nan"),
+        ({"temperature": float("inf")}, "temperature=inf"),
+        ({"top_k": -1}, "top_k=-1"),
+        ({"top_k": 1.5}, "top_k=1.5"),
+        ({"top_p": 0.0}, "top_p=0.0"),
+        ({"top_p": 1.1}, "top_p=1.1"),
+        ({"top_p": float("nan")}, "top_p=nan"),
+    ],
+)
+def test_numbers_out_of_range_are_refused(fields, message):
+    with pytest.raises(ValueError, match=f"Received: {message}"):
+        Sampler(**fields)
+
+
+def test_names_and_numbers_are_resolved():
+    assert resolve(None) == Sampler(temperature=0.0)
+    assert resolve(None, top_k=3) == Sampler(top_k=3)
+    assert resolve("top_p", temperature=0.5) == Sampler(temperature=0.5, top_p=0.9)
+    assert resolve(Sampler(top_k=3), top_k=4) == Sampler(top_k=4)
+    with pytest.raises(ValueError, match=r"greedy, random, top_k, top_p.*sampler='beem'"):
+        resolve("beem")

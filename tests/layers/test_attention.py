@@ -1,0 +1,105 @@
+import numpy as np
+import pytest
+from keras import ops
+
+from gpt2_keras.layers import CausalSelfAttention, DecoderBlock, DecoderStack, FeedForward
+from gpt2_keras.layers.attention import causal_mask
+
+
+def inputs(*shape, seed=0):
+    return np.random.default_rng(seed).normal(size=shape).astype("float32")
+
+
+def test_a_later_token_never_changes_an_earlier_output():
+    x = inputs(1, 6, 8)
+    changed = x.copy()
+    changed[:, 4:] += 1.0
+    layer = CausalSelfAttention(num_heads=2)
+    before, after = np.array(layer(x)), np.array(layer(changed))
+    np.testing.assert_allclose(before[:, :4], after[:, :4], rtol=0, atol=1e-6)
+    assert np.abs(before[:, 4:] - after[:, 4:]).max() > 1e-3  # the change is seen where it may be
+
+
+def test_equal_keys_make_attention_the_mean_of_the_values_so_far():
+    layer = CausalSelfAttention(num_heads=1)
+    layer.build((None, None, 2))
+    kernel = np.zeros((2, 6), "float32")
+    kernel[:, 4:] = np.eye(2)  # queries and keys are 0, values the input
+    layer.qkv.kernel.assign(kernel)
+    layer.output_projection.kernel.assign(np.eye(2))
+    x = inputs(1, 5, 2)
+    means = np.cumsum(x, axis=1) / np.arange(1, 6)[None, :, None]
+    np.testing.assert_allclose(layer(x), means, atol=1e-6)
+
+
+def test_padding_is_never_looked_at():
+    x = inputs(2, 5, 8)
+    changed = x.copy()
+    changed[0, :2] = 9.0  # row 0 begins with two positions of padding
+    padding_mask = np.array([[False, False, True, True, True], [True] * 5])
+    mask = causal_mask(5, 5, padding_mask=padding_mask)
+    layer = CausalSelfAttention(num_heads=2)
+    before = np.array(layer(x, attention_mask=mask))
+    after = np.array(layer(changed, attention_mask=mask))
+    np.testing.assert_allclose(before[0, 2:], after[0, 2:], atol=1e-6)
+    assert np.isfinite(before).all()  # a row with nothing to look at too
+
+
+def test_the_cache_is_written_at_its_index_and_nowhere_else():
+    layer = CausalSelfAttention(num_heads=2)
+    x = inputs(1, 2, 8)
+    cache = (ops.ones((1, 2, 6, 4)), ops.ones((1, 2, 6, 4)))
+    _, (keys, values) = layer(x, cache=cache, cache_index=3)
+    qkv = np.array(layer.qkv(x))
+    expected = np.ones((2, 2, 6, 4), "float32")
+    expected[:, :, 3:5] = qkv[0].reshape(2, 3, 2, 4).transpose(1, 2, 0, 3)[1:]
+    np.testing.assert_allclose(np.stack([keys[0], values[0]]), expected, atol=1e-6)
+
+
+def test_the_scores_of_float16_stay_finite():
+    layer = CausalSelfAttention(num_heads=1, dtype="mixed_float16")
+    x = 10 * inputs(1, 4, 64)
+    layer.build(x.shape)
+    layer.qkv.kernel.assign(np.tile(np.eye(64), 3) * 4)
+    # Unscaled, |q · k| is about 64 × 40² = 102,400, beyond float16's 65,504.
+    assert np.isfinite(np.array(layer(x), "float32")).all()
+
+
+def test_heads_that_do_not_divide_the_width_are_refused():
+    with pytest.raises(ValueError, match=r"num_heads=3, width=8. Use, for example, num_heads=1"):
+        CausalSelfAttention(num_heads=3)(inputs(1, 2, 8))
+
+
+def test_feed_forward_has_the_tanh_form_of_gelu():
+    layer = FeedForward(intermediate_dim=1)
+    layer.build((None, None, 1))
+    layer.expand.kernel.assign([[1.0]])
+    layer.project.kernel.assign([[1.0]])
+    x = np.linspace(-4, 4, 41, dtype="float32").reshape(1, -1, 1)
+    tanh_form = 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))
+    # The exact form differs by up to 5e-4: the tolerance tells them apart.
+    np.testing.assert_allclose(layer(x), tanh_form, atol=2e-6)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        CausalSelfAttention(2, 0.1, 4, name="a"),
+        FeedForward(16, 0.2, 6, name="b"),
+        DecoderBlock(2, 16, 0.1, 4, name="c"),
+        DecoderStack(2, 2, 16, 0.1, name="d"),
+    ],
+    ids=lambda layer: type(layer).__name__,
+)
+def test_a_layer_is_rebuilt_from_its_config(layer):
+    copy = type(layer).from_config(layer.get_config())
+    assert copy.get_config() == layer.get_config()
+    shape = (None, None, 8)
+    layer.build(shape)
+    copy.build(shape)
+    copy.set_weights(layer.get_weights())
+    x = inputs(2, 3, 8)
+    first, second = layer(x), copy(x)
+    if isinstance(layer, DecoderStack):
+        first, second = first[0][-1], second[0][-1]
+    np.testing.assert_array_equal(first, second)

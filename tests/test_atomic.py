@@ -1,0 +1,67 @@
+import pytest
+
+from gpt2_keras.atomic import new_directory, new_file
+
+
+def names(path):
+    return sorted(entry.name for entry in path.iterdir())
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_whatever_ends_the_work_early_leaves_nothing(tmp_path, error):
+    def interrupted_directory():
+        with new_directory(tmp_path / "out") as directory:
+            (directory / "half").write_text("x")
+            raise error
+
+    def interrupted_file():
+        with new_file(tmp_path / "out.txt") as file:
+            file.write_text("half")
+            raise error
+
+    for interrupted in (interrupted_directory, interrupted_file):
+        with pytest.raises(error):
+            interrupted()
+    assert names(tmp_path) == []
+
+
+def test_an_empty_directory_may_be_filled(tmp_path):
+    (tmp_path / "out").mkdir()
+    with new_directory(tmp_path / "out") as directory:
+        (directory / "a").touch()
+    assert names(tmp_path) == ["out"]
+    assert names(tmp_path / "out") == ["a"]
+
+
+def test_a_replaced_directory_is_gone_only_after_the_new_one_is_complete(tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "old").touch()
+    with new_directory(tmp_path / "out", replace=True) as directory:
+        (directory / "new").touch()
+        assert names(tmp_path / "out") == ["old"]
+    assert names(tmp_path / "out") == ["new"]
+    assert names(tmp_path) == ["out"]
+
+
+def test_a_taken_place_is_refused(tmp_path):
+    (tmp_path / "mine").touch()
+    with (
+        pytest.raises(FileExistsError, match="which holds 1 entries"),
+        new_directory(tmp_path),
+    ):
+        pass
+    with (
+        pytest.raises(NotADirectoryError, match=r"Received: .*mine, a file"),
+        new_directory(tmp_path / "mine"),
+    ):
+        pass
+    assert names(tmp_path) == ["mine"]
+
+
+def test_a_file_keeps_its_old_contents_until_the_new_ones_are_complete(tmp_path):
+    (tmp_path / "a").write_text("old")
+    with new_file(tmp_path / "a") as file:
+        file.write_text("new")
+        assert (tmp_path / "a").read_text() == "old"
+    assert (tmp_path / "a").read_text() == "new"
+    assert names(tmp_path) == ["a"]
