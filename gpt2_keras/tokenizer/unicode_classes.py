@@ -1,0 +1,88 @@
+"""The character classes of GPT-2's pattern as tables of integers."""
+
+import functools
+import importlib.resources
+import json
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+UNICODE_VERSION = "16.0.0"  # the one tiktoken 0.9 to 0.14 follow
+
+OTHER, LETTER, NUMBER, WHITE_SPACE = range(4)
+CODE_POINTS = 0x110000
+PAGE_BITS = 7  # 8,704 pages, of which some 300 differ
+
+_CLASSES = {"letter": LETTER, "number": NUMBER, "white_space": WHITE_SPACE}
+
+
+def character_classes(unicode_version: str = UNICODE_VERSION) -> NDArray[np.uint8]:
+    """Returns the class of every code point.
+
+    Source: `\\p{L}`, `\\p{N}` and `\\s` as tiktoken's regular expressions read
+    them; the table is made by `gpt2_keras.tokenizer.make_unicode_classes`.
+
+    Args:
+        unicode_version: Version of Unicode, one for which there is a table.
+
+    Returns:
+        Array `(1114112,)` of `OTHER`, `LETTER`, `NUMBER` and `WHITE_SPACE`.
+
+    Raises:
+        ValueError: If there is no table of the version.
+
+    Example:
+        >>> character_classes()[[ord(c) for c in "a5 !"]].tolist()
+        [1, 2, 3, 0]
+    """
+    classes = np.full(CODE_POINTS, OTHER, np.uint8)
+    table = _read_table(unicode_version)
+    for name, value in _CLASSES.items():
+        for first, last in table[name]:
+            classes[first : last + 1] = value
+    return classes
+
+
+def class_pages(
+    unicode_version: str = UNICODE_VERSION,
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Returns the classes as two small tables.
+
+    Args:
+        unicode_version: Version of Unicode, one for which there is a table.
+
+    Returns:
+        `first` and `classes`, such that a code point `c` has the class
+        `classes[first[c >> PAGE_BITS] + (c & 127)]`.
+
+    Raises:
+        ValueError: If there is no table of the version.
+
+    Example:
+        >>> first, classes = class_pages()
+        >>> int(classes[first[ord("ж") >> PAGE_BITS] + ord("ж") % 128])
+        1
+    """
+    pages = character_classes(unicode_version).reshape(-1, 1 << PAGE_BITS)
+    different, number = np.unique(pages, axis=0, return_inverse=True)
+    first = number.reshape(-1).astype(np.int32) << PAGE_BITS
+    return first, different.reshape(-1).astype(np.int32)
+
+
+@functools.cache
+def _read_table(unicode_version: str) -> dict[str, Any]:
+    folder = importlib.resources.files("gpt2_keras.tokenizer")
+    file = folder / f"unicode_classes-{unicode_version}.json"
+    if not file.is_file():
+        known = sorted(
+            entry.name.removeprefix("unicode_classes-").removesuffix(".json")
+            for entry in folder.iterdir()
+            if entry.name.startswith("unicode_classes-")
+        )
+        raise ValueError(
+            "The character classes are tabled for some versions of Unicode. "
+            f"Received: unicode_version={unicode_version!r}. Use one of {', '.join(known)}."
+        )
+    table: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return table
