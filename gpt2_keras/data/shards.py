@@ -15,6 +15,7 @@ A document ends with the id of `<|endoftext|>`.
 import bisect
 import contextlib
 import hashlib
+import io
 import itertools
 import json
 import operator
@@ -22,7 +23,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 
@@ -352,7 +353,7 @@ class _ShardWriter:
 
     def __init__(self, folder: Path, dtype: np.dtype, shard_tokens: int) -> None:
         self._folder, self._dtype, self._shard_tokens = folder, dtype, shard_tokens
-        self._file: BinaryIO | None = None
+        self._file: io.FileIO | None = None
         self.shards: list[dict[str, Any]] = []
 
     def write(self, token_ids: list[int]) -> None:
@@ -369,15 +370,16 @@ class _ShardWriter:
 
     def _open_next(self) -> None:
         name = f"tokens-{len(self.shards):05d}.bin"
-        self._file = (self._folder / name).open("wb")
+        self._file = (self._folder / name).open("wb", buffering=0)
         self._hash = hashlib.sha256()
         self.shards.append({"file": name, "num_tokens": 0, "sha256": ""})
 
     def _append(self, raw: bytes) -> None:
         assert self._file is not None  # noqa: S101 -- tells the type checker
         try:
-            self._file.write(raw)
-            self._file.flush()  # a full disk is found here and not when closing
+            written = 0
+            while written < len(raw):  # a disk that is nearly full takes a part
+                written += self._file.write(raw[written:])
         except OSError as error:
             raise OSError(
                 error.errno,

@@ -1,7 +1,7 @@
 """Tokens → batches of inputs and targets, as a `tf.data` dataset."""
 
 import dataclasses
-from typing import Any
+import functools
 
 import numpy as np
 import tensorflow as tf
@@ -11,10 +11,11 @@ from gpt2_keras.data.shards import TokenSource
 # One call into Python gathers the batches of about this many tokens: calls cost
 # some 100 µs each, as much as a small batch.
 _TOKENS_PER_CALL = 32 * 1024
-# Two streams of random numbers: the order of an epoch, and where its windows begin.
-_ORDER, _OFFSET = 0, 1
+# Multiples of 2⁶⁴ / golden ratio, the step of SplitMix64. With so few bits in
+# the halves of a small corpus, six rounds and not four.
+_ROUND_KEYS = [np.uint64(0x9E3779B97F4A7C15 * n % 2**64) for n in range(1, 7)]
 _ENDLESS = 2**62 // 2**31  # steps; times any batch size it is an int64
-# Seeds are kept this small because the permutation uses 32 bits of them.
+# What every random generator around takes as a seed.
 LARGEST_SEED = 2**31 - 1
 
 
@@ -117,47 +118,65 @@ class _Windows:
         shape = [None, rows, self.context_length + 1]
 
         def read(steps: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            starts = self.positions(steps, rows)  # (steps, rows)
-            windows = tf.numpy_function(self.gather, [starts], tf.int32, stateful=False)
+            gather = functools.partial(self.gather, rows=rows)
+            windows = tf.numpy_function(gather, [steps], tf.int32, stateful=False)
             windows = tf.ensure_shape(windows, shape)  # (steps, rows, time + 1)
             return windows[:, :, :-1], windows[:, :, 1:]  # each (steps, rows, time)
 
         dataset = tf.data.Dataset.range(first_step, last_step).batch(steps_per_call)
         return dataset.map(read, num_parallel_calls=tf.data.AUTOTUNE).unbatch()
 
-    def positions(self, steps: tf.Tensor, rows: int) -> tf.Tensor:
-        """Returns where windows begin: int64 `(steps,)` → int64 `(steps, rows)`."""
-        count = steps[:, None] * self.batch_size + tf.range(rows, dtype=tf.int64)  # (steps, rows)
-        count = tf.reshape(count, [-1])
-        epochs, numbers = count // self.num_windows, count % self.num_windows
-        starts = numbers * self.context_length
-        if self.seed is not None:
-            order = _permute(numbers, self.seed, epochs, _ORDER, self.num_windows)
-            offsets = _permute(tf.zeros_like(numbers), self.seed, epochs, _OFFSET, self.num_offsets)
-            starts = order * self.context_length + offsets
-        return tf.reshape(starts, [-1, rows])
-
-    def gather(self, starts: np.ndarray) -> np.ndarray:
-        """Reads windows and the token after each: `(steps, rows)` → `(steps, rows, time + 1)`."""
+    def gather(self, steps: np.ndarray, rows: int) -> np.ndarray:
+        """Reads windows and the token after each: `(steps,)` → `(steps, rows, time + 1)`."""
         width = self.context_length + 1
-        windows = np.empty((starts.size, width), np.int32)
-        for row, start in enumerate(starts.ravel().tolist()):
+        windows = np.empty((len(steps) * rows, width), np.int32)
+        for row, start in enumerate(self.starts(steps, rows).tolist()):
             windows[row] = self.tokens[start : start + width]
-        return windows.reshape(*starts.shape, width)
+        return windows.reshape(len(steps), rows, width)
+
+    def starts(self, steps: np.ndarray, rows: int) -> np.ndarray:
+        """Returns where windows begin: int64 `(steps,)` → int64 `(steps * rows,)`."""
+        count = (steps[:, None] * self.batch_size + np.arange(rows)).ravel()  # (steps * rows,)
+        epochs, numbers = np.divmod(count, self.num_windows)
+        if self.seed is None:
+            return numbers * self.context_length
+        keys = _mix(_mix(np.full_like(epochs, self.seed).view(np.uint64)) + epochs.view(np.uint64))
+        offsets = (_mix(keys) % np.uint64(self.num_offsets)).view(np.int64)
+        return _permute(numbers, keys, self.num_windows) * self.context_length + offsets
 
 
-def _permute(numbers: Any, seed: int, epochs: Any, stream: int, count: int) -> Any:
+def _permute(numbers: np.ndarray, keys: np.ndarray, count: int) -> np.ndarray:
     """Returns the place of each number in a random permutation of 0 … count - 1.
 
-    The permutation, another one for each epoch, is computed and not stored. All
-    are int64 `(n,)`.
+    The permutation is computed from the key and not stored: a Feistel network
+    over the next power of 4, applied again to what falls outside. int64 and
+    uint64 `(n,)` → int64 `(n,)`.
+
+    Source: Black and Rogaway, "Ciphers with Arbitrary Finite Domains" (2002),
+    section 3. `tf.random.experimental.index_shuffle` does the same, but over at
+    least 2¹⁶ numbers, which for a small corpus takes it thousands of rounds.
     """
-    # tf.random.experimental.index_shuffle, the documented way to this operation,
-    # pads seeds of shape (n, 2) along the wrong axis in TensorFlow 2.21.
-    same = tf.ones_like(epochs)
-    seeds = tf.stack([seed * same, epochs, stream * same], axis=1)  # (n, 3)
-    last = tf.constant(count - 1, tf.int64)
-    return tf.random_index_shuffle(numbers, seeds, last)
+    half = np.uint64(((count - 1).bit_length() + 1) // 2)
+    mask = np.uint64(2 ** int(half) - 1)
+    places, todo = numbers.astype(np.uint64), np.arange(len(numbers))
+    while len(todo):
+        left, right = places[todo] >> half, places[todo] & mask
+        for key in _ROUND_KEYS:
+            left, right = right, left ^ (_mix(right + keys[todo] + key) & mask)
+        places[todo] = left << half | right
+        todo = todo[places[todo] >= count]
+    return places.view(np.int64)
+
+
+def _mix(numbers: np.ndarray) -> np.ndarray:
+    """Returns uint64 `(n,)` that look random.
+
+    Source: Steele, Lea and Flood, "Fast Splittable Pseudorandom Number
+    Generators" (2014), `mix64` with the constants of `SplitMix64` (variant 13).
+    """
+    numbers = (numbers ^ (numbers >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    numbers = (numbers ^ (numbers >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return numbers ^ (numbers >> np.uint64(31))
 
 
 def _count_windows(num_tokens: int, context_length: int, shuffle: bool) -> tuple[int, int]:

@@ -1,0 +1,64 @@
+"""Learns a byte-level BPE vocabulary from text files, as GPT-2's was learned.
+
+The files are UTF-8 text; those that end in .gz, .bz2 or .xz are decompressed.
+The directory gets the files of Hugging Face: vocab.json, merges.txt,
+tokenizer.json and tokenizer_config.json.
+
+Example: gpt2-keras tokenizer corpus/*.txt --vocab-size 4096 --out tokenizer
+"""
+
+import argparse
+import json
+
+from gpt2_keras.cli.arguments import integer
+
+HELP = "learn a vocabulary from text files"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the words of the command."""
+    parser.add_argument("files", nargs="+", metavar="FILE", help="text to learn from")
+    parser.add_argument(
+        "--vocab-size",
+        type=integer(257),
+        required=True,
+        metavar="N",
+        help="number of tokens, 257 or more: the 256 bytes, merges, and <|endoftext|>",
+    )
+    parser.add_argument("--out", required=True, metavar="DIR", help="directory to write into")
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace the files of another tokenizer"
+    )
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Trains the tokenizer and saves it.
+
+    Raises:
+        ValueError: If a file is not UTF-8 text, or all are empty.
+        OSError: If a file cannot be read, or the directory has the files of
+            another tokenizer.
+    """
+    from gpt2_keras.cli.progress import byte_progress
+    from gpt2_keras.data.text import read_texts
+    from gpt2_keras.tokenizer.host import GPT2Tokenizer
+
+    with byte_progress("reading") as on_progress:
+        texts = read_texts(args.files, on_progress=on_progress)
+        tokenizer = GPT2Tokenizer.train(texts, args.vocab_size)
+    tokenizer.save(args.out, overwrite=args.overwrite)
+    if args.json:
+        made = {
+            "tokenizer": args.out,
+            "vocab_size": tokenizer.vocab_size,
+            "merges": len(tokenizer.merges),
+            "end_token_id": tokenizer.end_token_id,
+            "fingerprint": tokenizer.fingerprint,
+        }
+        print(json.dumps(made))
+        return
+    print(f"A vocabulary of {tokenizer.vocab_size:,} tokens is in {args.out}")
+    if tokenizer.vocab_size < args.vocab_size:
+        print(f"(no more than that of {args.vocab_size:,}: no other pair occurs twice in the text)")
+    print(f"Next: gpt2-keras prepare {args.files[0]} --tokenizer {args.out} --out tokens")
