@@ -273,7 +273,14 @@ class GPT2LM(keras.Model):
 
             training.set_schedule(self.optimizer, training.count_steps(x, **kwargs))
             self._schedule_at_fit = False
+        if hasattr(x, "cardinality") and len(args) < 8:  # `shuffle` is not among them
+            kwargs.setdefault("shuffle", False)  # Keras warns that a dataset does it itself
         return super().fit(x, *args, **kwargs)
+
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        """Compiles as a `.keras` file says; Keras calls this."""
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        self.optimizer.build(self.trainable_variables)
 
     @classmethod
     def from_preset(cls, preset: str | Path, **kwargs: Any) -> Self:

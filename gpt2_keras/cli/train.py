@@ -1,0 +1,155 @@
+"""Trains a model on token shards and keeps it in a run directory.
+
+The best model, by validation loss, is RUN/model; RUN/history.csv and RUN/loss.png
+have the losses, RUN/logs is for TensorBoard. Ctrl-C keeps what is there, and
+`gpt2-keras train --out RUN --resume` goes on from the last evaluation.
+
+Example:
+  gpt2-keras prepare book.txt --tokenizer tokenizer --out shards
+  gpt2-keras train --data shards --tokenizer tokenizer --out run --steps 2000
+"""
+
+import argparse
+import contextlib
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from gpt2_keras.cli.arguments import integer, number
+from gpt2_keras.config import SIZES
+
+HELP = "train a model on token shards"
+# Flags that are settings of the run: RUN/settings.json has them, so --resume refuses them.
+_OWN = {"out", "resume", "json", "command", "usage_error"}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the flags; what is not given has the defaults of `TrainingSettings`."""
+    files = parser.add_argument_group("files")
+    files.add_argument("--data", metavar="DIR", help="token shards, of `gpt2-keras prepare`")
+    files.add_argument("--tokenizer", metavar="DIR", help="the tokenizer that made them")
+    files.add_argument("--out", metavar="RUN", required=True, help="the run directory, a new one")
+    files.add_argument("--init", metavar="DIR", help="a model to start from")
+    files.add_argument("--resume", action="store_true", help="go on with RUN; its settings hold")
+    shape = parser.add_argument_group("model")
+    shape.add_argument("--size", choices=list(SIZES), help="a published shape")
+    shape.add_argument("--num-layers", type=integer(1), metavar="N", help="default 4")
+    shape.add_argument("--num-heads", type=integer(1), metavar="N", help="default 4")
+    shape.add_argument("--hidden-dim", type=integer(1), metavar="N", help="default 256")
+    shape.add_argument("--context-length", type=integer(1), metavar="N", help="default 128")
+    shape.add_argument(
+        "--dropout",
+        dest="dropout_rate",
+        type=number(0, 1, below=True),
+        metavar="SHARE",
+        help="default 0.1",
+    )
+    _add_training_arguments(parser.add_argument_group("training"))
+    parser.add_argument("--json", action="store_true", help="print the results as JSON")
+    parser.set_defaults(usage_error=parser.error)
+
+
+def _add_training_arguments(group: Any) -> None:
+    """Adds the flags of how to train."""
+    count, share = integer(1), number(0, 1, above=True, below=True)
+    rate = number(0, above=True)
+    group.add_argument("--steps", type=count, metavar="N", help="batches; default 2000")
+    group.add_argument("--batch-size", type=count, metavar="N", help="windows a batch; default 16")
+    group.add_argument(
+        "--learning-rate", type=rate, metavar="RATE", help="the largest; by default by the model"
+    )
+    group.add_argument("--weight-decay", type=number(0), metavar="RATE", help="default 0.1")
+    group.add_argument(
+        "--warmup-steps", type=integer(0), metavar="N", help="default a twentieth of the steps"
+    )
+    group.add_argument("--seed", type=integer(0), metavar="N", help="default 0")
+    group.add_argument(
+        "--evaluate-every", type=count, metavar="N", help="steps; default a tenth of the steps"
+    )
+    group.add_argument(
+        "--evaluation-batches", type=count, metavar="N", help="at most so many; default 100"
+    )
+    group.add_argument(
+        "--validation-fraction", type=share, metavar="SHARE", help="the last tokens; default 0.1"
+    )
+    group.add_argument(
+        "--patience",
+        type=integer(0),
+        metavar="N",
+        help="stop after N evaluations without a better loss; 0 for never; default 5",
+    )
+    group.add_argument("--dtype", choices=("float32", "mixed_bfloat16", "mixed_float16"))
+
+
+def run(args: argparse.Namespace) -> None:
+    """Trains, and prints what came of it."""
+    given = {
+        name: value for name, value in vars(args).items() if name not in _OWN and value is not None
+    }
+    missing = [f"--{name}" for name in ("data", "tokenizer") if name not in given]
+    if missing and not args.resume:
+        args.usage_error(f"the following arguments are required: {', '.join(missing)}")
+    if given and args.resume:
+        flags = ", ".join("--" + name.replace("_rate", "").replace("_", "-") for name in given)
+        args.usage_error(
+            f"--resume takes every setting from {args.out}/settings.json; remove {flags}, "
+            f"or start a new run with --init {args.out}"
+        )
+    from gpt2_keras.training import RunDirectory, TrainingSettings, resume, train
+
+    verbose = 1 if sys.stderr.isatty() else 2
+    directory = RunDirectory(Path(args.out))
+    try:
+        with contextlib.redirect_stdout(sys.stderr):  # where progress belongs
+            if args.resume:
+                resume(args.out, verbose=verbose)
+            else:
+                train(TrainingSettings(**given), args.out, verbose=verbose)
+    except KeyboardInterrupt:
+        _print_kept(directory)
+        raise
+    except (ValueError, OSError):
+        if directory.model.is_dir():
+            _print_kept(directory)
+        raise
+    _print_results(directory, as_json=args.json)
+
+
+def _print_kept(directory: Any) -> None:
+    """Says what is left of a run that was stopped."""
+    progress = directory.progress()
+    if not progress.history:
+        print("stopped before the first evaluation: no model yet", file=sys.stderr)
+        return
+    best = progress.best
+    print(
+        f"kept: {directory.model}, the best model, of step {best['step']:.0f} "
+        f"with validation loss {best['val_loss']:.3f}\n"
+        f"go on from step {progress.step}: gpt2-keras train --out {directory.path} --resume",
+        file=sys.stderr,
+    )
+
+
+def _print_results(directory: Any, *, as_json: bool) -> None:
+    """Prints the losses, where things are, and what to do next."""
+    from gpt2_keras.training import loss_curve_text
+
+    progress = directory.progress()
+    best, last = progress.best, progress.history[-1]
+    if as_json:
+        places = {name: str(getattr(directory, name)) for name in ("model", "history", "picture")}
+        results = {"steps": progress.step, "best": best, "last": last, **places}
+        print(json.dumps(results, indent=2))
+        return
+    curve = loss_curve_text([row["val_loss"] for row in progress.history])
+    print(
+        f"steps            {progress.step}\n"
+        f"validation loss  {best['val_loss']:.3f} at step {best['step']:.0f}"
+        f" (perplexity {best['val_perplexity']:.1f})\n"
+        f"training loss    {last['loss']:.3f}\n"
+        f"curve            {curve}\n"
+        f"model            {directory.model}\n"
+        f"losses           {directory.history}, {directory.picture}\n"
+        f"next             gpt2-keras generate --model {directory.path} 'Once upon a time'"
+    )

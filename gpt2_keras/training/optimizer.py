@@ -1,0 +1,115 @@
+"""AdamW as GPT-2 is trained with."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
+from gpt2_keras.training.schedule import make_schedule
+
+# The 125M model of "Language Models are Few-Shot Learners" (Brown et al., 2020), table 2.1;
+# karpathy/nanoGPT train.py, learning_rate.
+LEARNING_RATE = 6e-4
+SMALL_LEARNING_RATE = 1e-3  # karpathy/nanoGPT config/train_shakespeare_char.py, learning_rate
+SMALL_PARAMETERS = 50_000_000  # between nanoGPT's small networks (11M) and GPT-2 (124M)
+FINE_TUNING_LEARNING_RATE = 3e-5  # karpathy/nanoGPT config/finetune_shakespeare.py, learning_rate
+BETA_1 = 0.9  # Brown et al. (2020), appendix B
+BETA_2 = 0.95  # Brown et al. (2020), appendix B
+EPSILON = 1e-8  # Brown et al. (2020), appendix B
+WEIGHT_DECAY = 0.1  # Brown et al. (2020), appendix B
+CLIP_NORM = 1.0  # Brown et al. (2020), appendix B
+# Biases, the two weights of a LayerNormalization, and both embeddings, as Keras names them.
+NO_DECAY = ("bias", "beta", "gamma", "embeddings")
+
+
+@keras.saving.register_keras_serializable(package="gpt2_keras")
+class AdamW(keras.optimizers.AdamW):
+    """Keras' AdamW, which also remembers what weight decay leaves alone.
+
+    With Keras' own class `exclude_from_weight_decay` is forgotten when a model
+    is saved, and decay returns to every weight after loading.
+
+    Args:
+        learning_rate: A number or a schedule.
+        no_decay: Weights whose name has one of these words do not decay.
+        **kwargs: As for `keras.optimizers.AdamW`.
+
+    Example:
+        >>> optimizer = AdamW(1e-3, no_decay=["bias"])
+        >>> AdamW.from_config(optimizer.get_config()).no_decay
+        ('bias',)
+    """
+
+    def __init__(
+        self, learning_rate: Any = LEARNING_RATE, no_decay: Sequence[str] = NO_DECAY, **kwargs: Any
+    ) -> None:
+        super().__init__(learning_rate=learning_rate, **kwargs)
+        self.no_decay = tuple(no_decay)
+        self.exclude_from_weight_decay(var_names=list(self.no_decay))
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the arguments that rebuild the optimizer."""
+        return {**super().get_config(), "no_decay": list(self.no_decay)}
+
+
+def make_optimizer(
+    learning_rate: float = LEARNING_RATE,
+    total_steps: int | None = None,
+    *,
+    warmup_steps: int | None = None,
+    weight_decay: float = WEIGHT_DECAY,
+    beta_2: float = BETA_2,
+    clip_norm: float | None = CLIP_NORM,
+) -> AdamW:
+    """Returns the optimizer that GPT-2 is usually trained with.
+
+    AdamW, with gradients clipped by their global norm, and no decay of biases,
+    norms and embeddings.
+
+    Args:
+        learning_rate: The largest learning rate.
+        total_steps: Number of steps of the training, for a linear warm-up and a
+            cosine, see `make_schedule`; None for a constant rate.
+        warmup_steps: Number of warm-up steps; by default a twentieth of the
+            whole, at most 2000.
+        weight_decay: Share of each weight that decays, times the learning rate.
+        beta_2: Memory of the squared gradients. nanoGPT has 0.99 for batches of
+            few tokens.
+        clip_norm: Largest global norm of the gradients; None for no limit.
+
+    Raises:
+        ValueError: If a warm-up is wanted without `total_steps`, or the two do
+            not fit together.
+
+    Example:
+        >>> make_optimizer(1e-3, total_steps=100).global_clipnorm
+        1.0
+    """
+    rate: Any = learning_rate
+    if total_steps is not None:
+        rate = make_schedule(learning_rate, total_steps, warmup_steps)
+    elif warmup_steps:
+        raise ValueError(
+            "A warm-up needs the number of steps of the whole training. "
+            f"Received: warmup_steps={warmup_steps}, total_steps=None. Give `total_steps` too."
+        )
+    return AdamW(
+        rate,
+        weight_decay=weight_decay,
+        beta_1=BETA_1,
+        beta_2=beta_2,
+        epsilon=EPSILON,
+        global_clipnorm=clip_norm,
+    )
+
+
+def default_learning_rate(num_parameters: int, *, fine_tuning: bool = False) -> float:
+    """Returns the learning rate that is usual for a model.
+
+    Args:
+        num_parameters: The size of the model. Small ones take larger steps.
+        fine_tuning: Whether the model is trained already.
+    """
+    if fine_tuning:
+        return FINE_TUNING_LEARNING_RATE
+    return SMALL_LEARNING_RATE if num_parameters < SMALL_PARAMETERS else LEARNING_RATE

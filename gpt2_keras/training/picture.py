@@ -1,0 +1,81 @@
+"""A loss curve, as a picture and as text."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from gpt2_keras.atomic import new_file
+
+BARS = "▁▂▃▄▅▆▇█"
+
+
+def draw_loss_curve(
+    path: str | Path,
+    steps: Sequence[int],
+    train_loss: Sequence[float],
+    validation_loss: Sequence[float],
+) -> None:
+    """Draws the losses over the steps into a PNG file.
+
+    Args:
+        path: The file; one that is there is replaced.
+        steps: Where the losses were measured.
+        train_loss: The mean loss since the step before, in nats a token.
+        validation_loss: The loss on the validation text, in nats a token.
+    """
+    # matplotlib.pyplot would pick a window system and keep every figure alive.
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    figure = Figure(figsize=(8, 5), dpi=120, layout="constrained")
+    axes = figure.subplots()
+    axes.plot(steps, train_loss, label="training", color="C0", marker=".")
+    axes.plot(steps, validation_loss, label="validation", color="C1", marker=".")
+    if len(validation_loss):
+        best = int(np.argmin(validation_loss))
+        axes.annotate(
+            f"best {validation_loss[best]:.3f}",
+            (steps[best], validation_loss[best]),
+            xytext=(0, 12),
+            textcoords="offset points",
+            ha="center",
+            color="C1",
+        )
+    axes.set(xlabel="step", ylabel="loss (nats a token)", title="Loss")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.margins(y=0.1)
+    axes.grid(alpha=0.3)
+    axes.legend()
+    with new_file(path) as file:
+        figure.savefig(file, format="png")
+
+
+def loss_curve_text(values: Sequence[float], width: int = 60) -> str:
+    """Returns a curve as one line of text: the first value, bars, the last value.
+
+    Args:
+        values: The losses in their order, at least one.
+        width: Largest number of bars; more values are averaged in groups.
+
+    Raises:
+        ValueError: If there is no value or one is not finite, or `width` is
+            below 1.
+
+    Example:
+        >>> loss_curve_text([4.0, 3.0, 2.5, 2.0])
+        '4.00 █▅▃▁ 2.00'
+    """
+    if width < 1:
+        raise ValueError(f"`width` must be at least 1. Received: width={width}. Use 60.")
+    curve = np.asarray(values, dtype="float64")
+    if not curve.size or not np.isfinite(curve).all():
+        raise ValueError(
+            "A curve needs at least one value, and finite ones. "
+            f"Received: values={list(values)!r}. Leave out what is not a number."
+        )
+    means = np.array([part.mean() for part in np.array_split(curve, min(width, curve.size))])
+    low, span = means.min(), float(np.ptp(means))
+    levels = np.round((means - low) / (span or 1) * (len(BARS) - 1)).astype(int)
+    bars = "".join(BARS[level] for level in levels)
+    return f"{curve[0]:.2f} {bars} {curve[-1]:.2f}"

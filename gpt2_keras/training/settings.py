@@ -1,0 +1,210 @@
+"""What a training run is told, and what follows from it."""
+
+import dataclasses
+import json
+from typing import Any, Self
+
+from gpt2_keras.config import GPT2Config
+from gpt2_keras.training.optimizer import WEIGHT_DECAY
+
+DTYPES = ("float32", "mixed_bfloat16", "mixed_float16")
+SHAPE_FIELDS = ("num_layers", "num_heads", "hidden_dim")
+# A model that two CPU cores train in minutes, for those who name no shape.
+DEFAULT_SHAPE = {"num_layers": 4, "num_heads": 4, "hidden_dim": 256, "context_length": 128}
+DEFAULT_EVALUATIONS = 10
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingSettings:
+    """The settings of a run, checked; `settings.json` of its directory.
+
+    Args:
+        data: Folder of token shards, as `gpt2-keras prepare` writes it.
+        tokenizer: Folder of the tokenizer that made them.
+        init: Model to start from, anything that `GPT2LM.from_preset` reads; by
+            default random weights.
+        size: A published size, such as `"gpt2"`; or give the numbers:
+        num_layers, num_heads, hidden_dim: The shape; by default 4, 4 and 256.
+        context_length: Tokens in a window. By default that of the size or of
+            `init`, or else 128.
+        dropout_rate: By default 0.1, or that of `init`.
+        steps: Number of batches to train on.
+        batch_size: Number of windows in a batch.
+        learning_rate: The largest one. By default 3e-5 with `init`, 1e-3 for
+            models below 50M parameters, 6e-4 for others.
+        weight_decay: Share of the weights that decays, times the learning rate.
+        warmup_steps: By default a twentieth of the steps, at most 2000.
+        seed: Of the weights, the dropout and the order of the windows.
+        evaluate_every: Number of steps between evaluations, at each of which
+            the run is saved. By default a tenth of the steps.
+        evaluation_batches: Largest number of batches of an evaluation.
+        validation_fraction: Share of the tokens, the last ones, to validate on.
+        patience: After how many evaluations without a better loss to stop; 0
+            for never.
+        dtype: `"float32"`, `"mixed_bfloat16"` or `"mixed_float16"`.
+        jit_compile: Whether XLA compiles the steps. By default as Keras thinks.
+
+    Raises:
+        TypeError: If a value is of the wrong type.
+        ValueError: If a value is out of its range or two exclude each other.
+
+    Example:
+        >>> TrainingSettings("shards", "tokenizer", steps=500).evaluate_every is None
+        True
+    """
+
+    data: str
+    tokenizer: str
+    init: str | None = None
+    size: str | None = None
+    num_layers: int | None = None
+    num_heads: int | None = None
+    hidden_dim: int | None = None
+    context_length: int | None = None
+    dropout_rate: float | None = None
+    steps: int = 2000
+    batch_size: int = 16
+    learning_rate: float | None = None
+    weight_decay: float = WEIGHT_DECAY
+    warmup_steps: int | None = None
+    seed: int = 0
+    evaluate_every: int | None = None
+    evaluation_batches: int = 100
+    validation_fraction: float = 0.1
+    patience: int = 5
+    dtype: str = "float32"
+    jit_compile: bool | None = None
+
+    def __post_init__(self) -> None:
+        for name, rule in _RULES.items():
+            value = getattr(self, name)
+            if value is not None or name in _ALWAYS_GIVEN:
+                rule(name, value)
+        if self.dtype not in DTYPES:
+            raise ValueError(
+                f"`dtype` must be one of {', '.join(DTYPES)}. Received: dtype={self.dtype!r}."
+                " Use mixed_bfloat16 on hardware that has it."
+            )
+        origin = "init" if self.init is not None else "size"
+        decided = SHAPE_FIELDS if origin == "size" else ("size", *SHAPE_FIELDS, "context_length")
+        shape = [name for name in decided if getattr(self, name) is not None]
+        if shape and getattr(self, origin) is not None:
+            raise ValueError(
+                f"`{origin}` decides the shape of the model, and no other setting may. "
+                f"Received: {origin}={getattr(self, origin)!r} "
+                f"and {', '.join(f'{name}={getattr(self, name)!r}' for name in shape)}. "
+                "Leave out one or the other."
+            )
+        if self.warmup_steps is not None and self.warmup_steps >= self.steps:
+            raise ValueError(
+                "`warmup_steps` must be below `steps`. "
+                f"Received: warmup_steps={self.warmup_steps}, steps={self.steps}. "
+                "Leave it out for a twentieth of the steps."
+            )
+
+    def model_config(self, vocab_size: int) -> GPT2Config:
+        """Returns the shape of a model that starts from random weights."""
+        changes = self.config_changes()
+        if self.size is not None:
+            return GPT2Config.from_size(self.size, vocab_size=vocab_size, **changes)
+        shape = {name: getattr(self, name) or DEFAULT_SHAPE[name] for name in SHAPE_FIELDS}
+        shape["context_length"] = DEFAULT_SHAPE["context_length"]
+        return GPT2Config(vocab_size=vocab_size, **{**shape, **changes})
+
+    def config_changes(self) -> dict[str, Any]:
+        """Returns the fields of a config that are set here whatever the shape."""
+        changes = {"context_length": self.context_length, "dropout_rate": self.dropout_rate}
+        return {name: value for name, value in changes.items() if value is not None}
+
+    def with_defaults(self, **defaults: Any) -> Self:
+        """Returns the settings with what is None filled in."""
+        defaults.setdefault("evaluate_every", max(1, self.steps // DEFAULT_EVALUATIONS))
+        missing = {name: value for name, value in defaults.items() if getattr(self, name) is None}
+        return dataclasses.replace(self, **missing)
+
+    def to_json(self) -> str:
+        """Returns the settings as JSON text."""
+        return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Returns the settings of a JSON text made by `to_json`.
+
+        Raises:
+            ValueError: If the text is not a JSON object or a key is no setting.
+        """
+        fields = json.loads(text)
+        names = [field.name for field in dataclasses.fields(cls)]
+        if not isinstance(fields, dict) or not {"data", "tokenizer"} <= set(fields) <= set(names):
+            raise ValueError(
+                "Training settings are a JSON object of `data`, `tokenizer` and any of "
+                f"{', '.join(names[2:])}. "
+                f"Received: {', '.join(fields) if isinstance(fields, dict) else text[:50]!r}. "
+                "Use the text that `to_json` makes."
+            )
+        return cls(**fields)
+
+
+def _text(name: str, value: object) -> None:
+    """Refuses what is not a string."""
+    if not isinstance(value, str):
+        raise TypeError(f"`{name}` must be a string. Received: {name}={value!r}. Use str(path).")
+
+
+def _count(minimum: int) -> Any:
+    """Returns a rule: an integer of at least `minimum`."""
+
+    def check(name: str, value: object) -> None:
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise TypeError(
+                f"`{name}` must be an integer. Received: {name}={value!r}. Use {minimum} or more."
+            )
+        if value < minimum:
+            raise ValueError(
+                f"`{name}` must be at least {minimum}. Received: {name}={value}. "
+                f"Use {minimum} or more."
+            )
+
+    return check
+
+
+def _number(minimum: float, below: float, *, above: bool = False) -> Any:
+    """Returns a rule: a number of a range that ends before `below`."""
+    rule = f"{'above' if above else 'at least'} {minimum:g} and below {below:g}"
+
+    def check(name: str, value: object) -> None:
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise TypeError(
+                f"`{name}` must be a number. Received: {name}={value!r}. Use one {rule}."
+            )
+        if not minimum <= value < below or (above and value == minimum):
+            raise ValueError(
+                f"`{name}` must be {rule}. Received: {name}={value}. Use, for example, "
+                f"{min(0.1, below / 2):g}."
+            )
+
+    return check
+
+
+# Rules of the shape itself are those of `GPT2Config`.
+_RULES = {
+    "data": _text,
+    "tokenizer": _text,
+    "init": _text,
+    "size": _text,
+    "steps": _count(1),
+    "batch_size": _count(1),
+    "learning_rate": _number(0, float("inf"), above=True),
+    "weight_decay": _number(0, float("inf")),
+    "warmup_steps": _count(0),
+    "seed": _count(0),
+    "evaluate_every": _count(1),
+    "evaluation_batches": _count(1),
+    "validation_fraction": _number(0, 1, above=True),
+    "patience": _count(0),
+}
+_ALWAYS_GIVEN = {
+    field.name
+    for field in dataclasses.fields(TrainingSettings)
+    if field.default is dataclasses.MISSING or field.default is not None
+}
