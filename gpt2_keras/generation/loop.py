@@ -78,11 +78,12 @@ def advance(
     Returns:
         The new tokens, int32 `(batch, steps)`, and the new state.
     """
-    drawn = tf.TensorArray(tf.int32, size=0, dynamic_size=True, element_shape=[None])
+    # One row more than steps: TensorFlow refuses to write to a tensor known to be empty.
+    drawn = tf.zeros([max_steps + 1, tf.shape(state.last_ids)[0]], tf.int32)  # (steps + 1, batch)
 
     def step(
-        count: tf.Tensor, drawn: tf.TensorArray, state: DecodingState
-    ) -> tuple[tf.Tensor, tf.TensorArray, DecodingState]:
+        count: tf.Tensor, drawn: tf.Tensor, state: DecodingState
+    ) -> tuple[tf.Tensor, tf.Tensor, DecodingState]:
         logits, cache = model(
             tf.expand_dims(state.last_ids, 1),
             padding_mask=state.padding_mask,
@@ -96,14 +97,15 @@ def advance(
         state = DecodingState(
             cache, state.padding_mask, state.cache_index + 1, state.step + 1, ids, finished
         )
-        return count + 1, drawn.write(count, ids), state
+        drawn = tf.tensor_scatter_nd_update(drawn, [[count]], [ids])
+        return count + 1, drawn, state
 
-    _, drawn, state = tf.while_loop(
+    count, drawn, state = tf.while_loop(
         lambda count, _, state: (count < max_steps) & ~tf.reduce_all(state.finished),
         step,
         (tf.constant(0), drawn, state),
     )
-    return tf.transpose(drawn.stack()), state
+    return tf.transpose(drawn[:count]), state
 
 
 def decode(

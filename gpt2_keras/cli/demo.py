@@ -1,0 +1,187 @@
+"""Shows the whole job in about five minutes, on a bare machine without a network.
+
+Trains a tokenizer and a small GPT-2 on the documentation text that ships inside
+Python (or on --corpus), shows samples from before and after, exports a SavedModel
+and a .tflite file, and asks both in fresh processes that do not import this
+package. If OUT is taken, the next free of OUT-2, OUT-3, … is used.
+
+Example:
+  gpt2-keras demo --out demo
+"""
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from gpt2_keras.cli.arguments import integer
+from gpt2_keras.cli.quiet import load_tensorflow
+
+HELP = "train, generate, export and run the export, in about five minutes"
+VOCAB_SIZE = 2048
+NEW_TOKENS = 48
+SHAPE = {"num_layers": 4, "num_heads": 4, "hidden_dim": 192, "context_length": 128}
+PROMPTS = ("The standard library", "A class definition", "If an exception")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the command's arguments."""
+    parser.add_argument("--out", default="demo", metavar="DIR", help="default: %(default)s")
+    parser.add_argument(
+        "--steps", type=integer(1), default=700, metavar="N", help="default: %(default)s"
+    )
+    parser.add_argument(
+        "--corpus", nargs="+", metavar="FILE", help="your own text, instead of Python's"
+    )
+    parser.add_argument("--seed", type=integer(0), default=0, metavar="N", help="default: 0")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Runs the command."""
+    out = _free_place(Path(args.out))
+    out.mkdir(parents=True)
+    load_tensorflow()
+    _heading(f"1/5  Text and tokenizer, into {out}")
+    tokenizer = _prepare(out, args.corpus)
+    _heading(f"2/5  Training for {args.steps} steps")
+    model, prompts = _train(out, args, tokenizer)
+    _heading("3/5  Export")
+    saved_model = model.export(out / "saved_model", max_new_tokens=NEW_TOKENS)
+    print(f"{saved_model}  strings in, strings out")
+    tflite = model.export(out / "model.tflite", format="litert")
+    print(f"{tflite}  token ids in, logits out")
+    _heading("4/5  A fresh process with TensorFlow alone asks the SavedModel")
+    answers = _ask(out, "ask_saved_model.py", [str(saved_model), *prompts])
+    for prompt, answer in zip(prompts, answers, strict=True):
+        _show(prompt, answer[len(prompt) :])
+    _check(answers, model.generate(prompts, max_new_tokens=NEW_TOKENS), "SavedModel")
+    _heading("5/5  A fresh process with LiteRT alone asks the .tflite file")
+    _ask_litert(out, tflite, model, prompts[0])
+    _print_summary(out)
+
+
+def _free_place(out: Path) -> Path:
+    """Returns the path, or the next free one with a number."""
+    place, number = out, 1
+    while place.exists() and not (place.is_dir() and not any(place.iterdir())):
+        number += 1
+        place = out.with_name(f"{out.name}-{number}")
+    if place.is_dir():
+        place.rmdir()
+    return place
+
+
+def _prepare(out: Path, corpus: Sequence[str] | None) -> Any:
+    """Writes the tokenizer and the token shards; returns the tokenizer."""
+    from gpt2_keras.data import prepare, read_texts
+    from gpt2_keras.tokenizer import GPT2Tokenizer
+
+    files = [Path(name) for name in corpus] if corpus else [_python_documentation(out)]
+    tokenizer = GPT2Tokenizer.train(read_texts(files), VOCAB_SIZE)
+    tokenizer.save(out / "tokenizer")
+    shards = prepare(files, tokenizer, out / "shards")
+    size = sum(file.stat().st_size for file in files)
+    print(f"{size:,} bytes of text, {len(shards):,} tokens of {tokenizer.vocab_size:,} kinds")
+    return tokenizer
+
+
+def _python_documentation(out: Path) -> Path:
+    """Writes the documentation that ships inside Python to a file."""
+    from pydoc_data.topics import topics
+
+    file = out / "corpus.txt"
+    file.write_text("\n\n".join(topics[name].strip() for name in sorted(topics)) + "\n", "utf-8")
+    return file
+
+
+def _train(out: Path, args: argparse.Namespace, tokenizer: Any) -> tuple[Any, list[str]]:
+    """Trains a model and shows samples of it; returns it with the prompts."""
+    from gpt2_keras import GPT2LM
+    from gpt2_keras.training import RunDirectory, TrainingSettings, loss_curve_text, train
+
+    settings = TrainingSettings(
+        data=str(out / "shards"),
+        tokenizer=str(out / "tokenizer"),
+        steps=args.steps,
+        seed=args.seed,
+        **SHAPE,
+    )
+    untrained = GPT2LM(settings.model_config(tokenizer.vocab_size), tokenizer)
+    print(f"{untrained.count_params():,} parameters; before training it writes:")
+    prompts = [""] if args.corpus else list(PROMPTS)
+    sampling = {"temperature": 0.8, "top_k": 40, "seed": args.seed, "strip_prompt": True}
+    for prompt in prompts[:1]:
+        _show(prompt, untrained.generate(prompt, max_new_tokens=24, **sampling))
+    model = train(settings, out / "run", verbose=1 if sys.stdout.isatty() else 2)
+    print("\nafter training it writes:")
+    for prompt in prompts:
+        _show(prompt, model.generate(prompt, max_new_tokens=NEW_TOKENS, **sampling))
+    losses = [row["val_loss"] for row in RunDirectory(out / "run").progress().history]
+    print(f"\nvalidation loss  {loss_curve_text(losses)}")
+    return model, prompts
+
+
+def _ask(out: Path, program: str, arguments: Sequence[str]) -> Any:
+    """Runs a client, copied beside the artefacts, in a process of its own; reads its JSON."""
+    from gpt2_keras.export import clients
+
+    copy = out / program
+    shutil.copyfile(Path(clients.__file__).with_name(program), copy)
+    # Isolated: neither this directory nor the environment can lend it this package's help.
+    command = [sys.executable, "-I", str(copy), *arguments]
+    result = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", check=False)
+    if result.returncode:
+        raise OSError(f"{program} failed with status {result.returncode}: {result.stderr[-2000:]}")
+    return json.loads(result.stdout.splitlines()[-1])
+
+
+def _ask_litert(out: Path, tflite: Path, model: Any, prompt: str) -> None:
+    """Shows what the .tflite file makes of a prompt."""
+    tokenizer = model.tokenizer
+    ids = tokenizer.encode(prompt) or [tokenizer.end_token_id]
+    new_ids = _ask(out, "ask_litert.py", [str(tflite), str(NEW_TOKENS), *map(str, ids)])
+    if tokenizer.end_token_id in new_ids:
+        new_ids = new_ids[: new_ids.index(tokenizer.end_token_id)]
+    answer = prompt + tokenizer.decode(new_ids)
+    _show(prompt, tokenizer.decode(new_ids))
+    _check([answer], [model.generate(prompt, max_new_tokens=NEW_TOKENS)], ".tflite file")
+
+
+def _check(answers: list[str], expected: list[str], artefact: str) -> None:
+    """Makes sure that an artefact says what the Keras model says."""
+    if answers != expected:
+        raise ValueError(
+            f"The {artefact} must say what model.generate says. "
+            f"Received: {answers!r}, and from the model {expected!r}. Please report this."
+        )
+    print(f"The {artefact} says exactly what model.generate says.")
+
+
+def _heading(text: str) -> None:
+    print(f"\n== {text}\n", flush=True)
+
+
+def _show(prompt: str, continuation: str) -> None:
+    """Prints a prompt and what follows, indented."""
+    print(f"  [{prompt}]{continuation}".replace("\n", "\n  ").rstrip(), flush=True)
+
+
+def _print_summary(out: Path) -> None:
+    """Prints what was made, where, and what to try next."""
+    print(
+        f"\n== Made in {out}\n\n"
+        "  tokenizer/      vocabulary and merges, in Hugging Face's files\n"
+        "  shards/         the text as token ids\n"
+        "  run/model/      the model directory\n"
+        "  run/loss.png    the loss curve\n"
+        "  saved_model/1/  the SavedModel\n"
+        "  model.tflite    the LiteRT file\n"
+        "\n== Try next\n\n"
+        f'  gpt2-keras generate --model {out}/run "A function" --temperature 0.8 --top-k 40\n'
+        f"  python {out}/ask_saved_model.py {out}/saved_model/1 'A function'\n"
+        "  gpt2-keras demo --corpus YOUR_TEXT.txt --out my-demo"
+    )

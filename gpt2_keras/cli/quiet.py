@@ -1,0 +1,35 @@
+"""TensorFlow without its start-up lines."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+
+
+def load_tensorflow() -> None:
+    """Imports TensorFlow and Keras and finds the devices, in silence.
+
+    TensorFlow's C++ code writes to the error stream, before its log level counts,
+    of kernels and devices it does or does not have: no news to a user. Errors
+    are raised all the same.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with _silent_error_stream():
+        import keras
+        import tensorflow as tf
+
+        tf.config.list_physical_devices()
+        keras.ops.zeros(1)
+
+
+@contextlib.contextmanager
+def _silent_error_stream() -> Iterator[None]:
+    """Points the process's error stream, C++ code's included, at nothing."""
+    kept = os.dup(2)
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(nothing)
+        os.close(kept)
