@@ -72,6 +72,7 @@ def test_merges_are_read_with_any_header_and_line_ends(saved):
 
 def test_a_merge_of_number_signs_is_no_header(tmp_path):
     GPT2Tokenizer.train(["## ## ##"], vocab_size=258).save(tmp_path)
+    (tmp_path / "merges.txt").write_text("# #\n")  # the first line, without a header
     assert read_vocabulary(tmp_path).merges == [("#", "#")]
 
 
