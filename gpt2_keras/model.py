@@ -261,6 +261,9 @@ class GPT2LM(keras.Model):
             loss=training.make_loss() if loss == "auto" else loss,
             **kwargs,
         )
+        # Otherwise its variables are made inside the first step, which is then traced twice.
+        if not self.optimizer.built:
+            self.optimizer.build(self.trainable_variables)
 
     def fit(self, x: Any = None, *args: Any, **kwargs: Any) -> keras.callbacks.History:
         """Trains as `keras.Model.fit` does.
@@ -280,7 +283,6 @@ class GPT2LM(keras.Model):
     def compile_from_config(self, config: dict[str, Any]) -> None:
         """Compiles as a `.keras` file says; Keras calls this."""
         self.compile(**keras.saving.deserialize_keras_object(config))
-        self.optimizer.build(self.trainable_variables)
 
     @classmethod
     def from_preset(cls, preset: str | Path, **kwargs: Any) -> Self:
@@ -295,7 +297,7 @@ class GPT2LM(keras.Model):
 
         checkpoints.save(self, directory, overwrite=overwrite)
 
-    def generate(self, prompts: str | Sequence[str] = "", **kwargs: Any) -> str | list[str]:
+    def generate(self, prompts: str | Sequence[str] = "", **kwargs: Any) -> Any:
         """Continues texts; see `gpt2_keras.generation.generate`."""
         from gpt2_keras import generation
 

@@ -60,7 +60,13 @@ def save(model: GPT2LM, directory: str | Path, *, overwrite: bool = False) -> No
         _write_json(unfinished / GENERATION_FILE, {"_from_model_config": True, **ends})
         weights = {name: _to_numpy(value) for name, value in huggingface.named_variables(model)}
         # transformers refuses a file whose metadata does not name a framework.
-        save_file(weights, unfinished / WEIGHTS_FILE, metadata={"format": "pt"})
+        try:
+            save_file(weights, unfinished / WEIGHTS_FILE, metadata={"format": "pt"})
+        except SafetensorError as error:  # a full disk, for one
+            raise OSError(
+                "The weights must fit onto the disk. "
+                f"Received: {unfinished / WEIGHTS_FILE}: {error}. Make room, and save again."
+            ) from error
         if tokenizer is not None:
             tokenizer.save(unfinished)
 
@@ -68,7 +74,7 @@ def save(model: GPT2LM, directory: str | Path, *, overwrite: bool = False) -> No
 def load(
     directory: str | Path,
     *,
-    model_class: type[Model] = GPT2LM,  # type: ignore[assignment]
+    model_class: type[Model] = GPT2LM,
     dtype: Any = None,
     **changes: Any,
 ) -> Model:
@@ -129,8 +135,8 @@ def _load_weights(model: GPT2LM, path: Path) -> None:
             f"({path.stat().st_size} bytes): {error}. Copy or download it again."
         ) from error
     with file:
-        stored = {huggingface.our_name(name): name for name in file.keys()}  # noqa: SIM118
-        stored.pop(None, None)
+        named = [(huggingface.our_name(name), name) for name in file.keys()]  # noqa: SIM118
+        stored = {ours: theirs for ours, theirs in named if ours is not None}
         wrong = [f"missing {name}" for name in variables if name not in stored]
         wrong += [f"surplus {name}" for name in stored if name not in variables]
         for ours, theirs in stored.items():

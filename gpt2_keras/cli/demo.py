@@ -24,7 +24,7 @@ from gpt2_keras.cli.quiet import load_tensorflow
 HELP = "train, generate, export and run the export, in about five minutes"
 VOCAB_SIZE = 2048
 NEW_TOKENS = 48
-SHAPE = {"num_layers": 4, "num_heads": 4, "hidden_dim": 192, "context_length": 128}
+SHAPE: dict[str, Any] = {"num_layers": 4, "num_heads": 4, "hidden_dim": 192, "context_length": 128}
 PROMPTS = ("The standard library", "A class definition", "If an exception")
 
 

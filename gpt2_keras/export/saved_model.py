@@ -13,7 +13,7 @@ DEFAULT_MAX_NEW_TOKENS = 64
 
 
 def to_saved_model(
-    model: GPT2LM, directory: str | Path, *, max_new_tokens: int = DEFAULT_MAX_NEW_TOKENS
+    model: GPT2LM, directory: str | Path, *, max_new_tokens: int | None = None
 ) -> Path:
     """Writes a SavedModel with the tokenizer inside.
 
@@ -27,7 +27,8 @@ def to_saved_model(
         directory: Where versions live, as TF Serving wants it. The model goes to
             the next free number, `1` in a new directory.
         max_new_tokens: Largest number of tokens to add to a text; at least 1
-            and below the model's `context_length`.
+            and below the model's `context_length`. By default 64, or half the
+            context if that is less.
 
     Returns:
         The version directory.
@@ -36,6 +37,8 @@ def to_saved_model(
         FileExistsError: If the directory holds something else than versions.
         ValueError: If the model has no tokenizer or the number is out of range.
     """
+    if max_new_tokens is None:
+        max_new_tokens = max(1, min(DEFAULT_MAX_NEW_TOKENS, model.config.context_length // 2))
     if not 1 <= max_new_tokens < model.config.context_length:
         raise ValueError(
             "`max_new_tokens` must be at least 1 and below the model's context_length. "

@@ -13,6 +13,7 @@ from gpt2_keras.tokenizer.pretokens import find_starts
 from gpt2_keras.tokenizer.specials import find_specials
 from gpt2_keras.tokenizer.unicode_classes import UNICODE_VERSION, class_pages
 from gpt2_keras.tokenizer.utf8 import PADDING, replace_invalid
+from gpt2_keras.tokenizer.word_lookup import WordLookup, find_equal
 
 if TYPE_CHECKING:
     from gpt2_keras.tokenizer.host import GPT2Tokenizer
@@ -62,6 +63,7 @@ class GraphTokenizer(tf.Module):
             text: tables.special_symbol(index) for index, text in enumerate(special_tokens)
         }
         self._merge = Merger(tables)
+        self._find_words = WordLookup(tables)
         sizes = np.array([len(token) for token in tables.token_bytes], np.int32)
         first_of_page, class_of = class_pages(unicode_version)
         with tf.init_scope():
@@ -183,10 +185,14 @@ class GraphTokenizer(tf.Module):
             symbols = replaced(symbols, specials.at, tf.gather(known, specials.index))
             word = tf.searchsorted(words, specials.at)
             word_sizes = replaced(word_sizes, word, tf.ones_like(word))
-        symbols, sizes = self._merge_words(symbols, words, word_sizes)
+        if data.dtype == tf.uint8 and specials is None:
+            ids, sizes = self._look_words_up(data, words, word_sizes)
+        else:
+            symbols, sizes = self._merge_words(symbols, words, word_sizes)
+            ids = tf.gather(self._token_ids, symbols)
         token_ends = tf.concat([[0], tf.cumsum(sizes)], 0)
         words_before = tf.searchsorted(words, row_ends)
-        return tf.gather(self._token_ids, symbols), tf.gather(token_ends, words_before)
+        return ids, tf.gather(token_ends, words_before)
 
     @tf.autograph.experimental.do_not_convert
     def detokenize_ids(self, token_ids: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -226,6 +232,26 @@ class GraphTokenizer(tf.Module):
         fixed, sizes = replace_invalid(data, border)
         ends = tf.cumsum(sizes, exclusive=True)
         return fixed[: tf.shape(fixed)[0] - PADDING], tf.gather(ends, row_ends)
+
+    def _look_words_up(
+        self, data: tf.Tensor, words: tf.Tensor, sizes: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns the ids of all words, and the number of each word's, `(words,)`.
+
+        Merges only the words that are not one token, and each of them once.
+        """
+        token_ids, unknown = self._find_words(data, words, sizes)
+        firsts, which = find_equal(unknown)
+        symbols, counts = self._merge_words(
+            tf.cast(data, tf.int32), tf.gather(unknown.at, firsts), tf.gather(unknown.sizes, firsts)
+        )
+        at = positions(token_ids < 0)
+        num_words = tf.shape(words)[0]
+        starts = num_words + tf.cumsum(counts, exclusive=True)
+        starts = replaced(tf.range(num_words), at, tf.gather(starts, which))
+        counts = replaced(tf.ones_like(words), at, tf.gather(counts, which))
+        pool = tf.concat([token_ids, tf.gather(self._token_ids, symbols)], 0)
+        return tf.gather(pool, ranges(starts, counts)), counts
 
     def _merge_words(
         self, symbols: tf.Tensor, words: tf.Tensor, sizes: tf.Tensor

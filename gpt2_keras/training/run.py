@@ -15,7 +15,7 @@ from gpt2_keras.training.callbacks import RequireFiniteLoss, StepTensorBoard, To
 from gpt2_keras.training.loss import make_loss
 from gpt2_keras.training.optimizer import default_learning_rate, make_optimizer
 from gpt2_keras.training.recorder import Recorder
-from gpt2_keras.training.run_directory import MODEL_FILE, Progress, RunDirectory
+from gpt2_keras.training.run_directory import Progress, RunDirectory
 from gpt2_keras.training.schedule import default_warmup_steps
 from gpt2_keras.training.settings import TrainingSettings
 
@@ -95,12 +95,10 @@ def resume(
     run.remove_unfinished()
     shards, tokenizer = _open_data(settings)
     keras.utils.set_random_seed(settings.seed)
-    checkpoint = run.last_checkpoint()
-    if checkpoint is None:
+    model = run.load()
+    if model is None:
         model = _new_model(settings, tokenizer)
         _compile(model, settings)
-    else:
-        model = keras.saving.load_model(checkpoint / MODEL_FILE)
     return _run(model, settings, shards, run, progress, callbacks, verbose)
 
 

@@ -7,6 +7,8 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import keras
+
 from gpt2_keras.atomic import new_directory, new_file
 from gpt2_keras.training.picture import draw_loss_curve
 from gpt2_keras.training.settings import TrainingSettings
@@ -141,7 +143,18 @@ class RunDirectory:
         checkpoint = self.last_checkpoint()
         if checkpoint is None:
             return Progress()
-        return Progress(tuple(json.loads((checkpoint / PROGRESS_FILE).read_text(encoding="utf-8"))))
+        return Progress(tuple(_read_json(checkpoint / PROGRESS_FILE)["history"]))
+
+    def load(self) -> "GPT2LM | None":
+        """Loads the model of the newest checkpoint, compiled; None if there is no checkpoint."""
+        checkpoint = self.last_checkpoint()
+        if checkpoint is None:
+            return None
+        model: GPT2LM = keras.saving.load_model(checkpoint / MODEL_FILE)
+        states = _read_json(checkpoint / PROGRESS_FILE)["random_states"]
+        for variable, state in zip(_random_states(model), states, strict=True):
+            variable.assign(state)
+        return model
 
     def save(self, model: "GPT2LM", progress: Progress) -> None:
         """Writes the state of the training, and the model if it is the best so far.
@@ -187,7 +200,9 @@ class RunDirectory:
         place = self.checkpoints / f"step-{progress.step:08d}"
         with new_directory(place, replace=True) as directory:
             model.save(directory / MODEL_FILE)
-            text = json.dumps(progress.history, indent=1)
+            # Keras leaves the state of the dropout out of its file.
+            states = [keras.ops.convert_to_numpy(state).tolist() for state in _random_states(model)]
+            text = json.dumps({"history": progress.history, "random_states": states}, indent=1)
             (directory / PROGRESS_FILE).write_text(text + "\n", encoding="utf-8")
         for old in sorted(self._all_checkpoints())[:-CHECKPOINTS_KEPT]:
             shutil.rmtree(old)
@@ -198,3 +213,12 @@ class RunDirectory:
             writer: Any = csv.DictWriter(file, COLUMNS)
             writer.writeheader()
             writer.writerows(progress.history)
+
+
+def _random_states(model: "GPT2LM") -> list[Any]:
+    """Returns the variables that the dropout layers draw their numbers from."""
+    return [variable for variable in model.variables if variable.name == "seed_generator_state"]
+
+
+def _read_json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
