@@ -1,0 +1,58 @@
+"""`model.fit` with the defaults."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from gpt2_keras import GPT2LM, GPT2Config
+from gpt2_keras.training import IGNORED_TARGET
+from gpt2_keras.training.callbacks import RequireFiniteLoss, TokensPerSecond
+from tests.models import random_model
+
+CONFIG = GPT2Config(
+    vocab_size=8, context_length=8, num_layers=1, num_heads=2, hidden_dim=32, dropout_rate=0.0
+)
+# Counting round and round: each token decides the next.
+COUNTING = (np.arange(9) + np.arange(64)[:, None]).astype("int32") % 8
+INPUTS, TARGETS = COUNTING[:, :-1], COUNTING[:, 1:]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "limit"), [("float32", 0.2), ("mixed_bfloat16", 0.2), ("mixed_float16", 0.2)]
+)
+def test_the_defaults_learn_to_count(dtype, limit):
+    keras.utils.set_random_seed(0)
+    model = GPT2LM(CONFIG, dtype=dtype)
+    model.compile(jit_compile=False)
+    data = tf.data.Dataset.from_tensor_slices((INPUTS, TARGETS)).batch(16).repeat(30)
+    history = model.fit(data, epochs=4, verbose=0).history
+    assert np.isfinite(history["loss"]).all()
+    assert history["loss"] == sorted(history["loss"], reverse=True)
+    assert history["loss"][-1] < limit  # log 8 = 2.08 at the start
+    np.testing.assert_allclose(history["perplexity"], np.exp(history["loss"]), rtol=1e-5)
+
+
+def test_ignored_targets_teach_nothing():
+    model = random_model(CONFIG)
+    model.compile(optimizer=keras.optimizers.SGD(0.1), jit_compile=False)
+    before = [keras.ops.convert_to_numpy(weight) for weight in model.weights]
+    model.fit(INPUTS, np.full_like(TARGETS, IGNORED_TARGET), verbose=0)
+    for old, weight in zip(before, model.weights, strict=True):
+        np.testing.assert_array_equal(old, keras.ops.convert_to_numpy(weight))
+
+
+def test_the_progress_bar_shows_perplexity_and_speed(capsys):
+    model = random_model(CONFIG)
+    model.compile(jit_compile=False)
+    model.fit(INPUTS, TARGETS, batch_size=16, callbacks=[TokensPerSecond(16 * 8)])
+    bar = capsys.readouterr().out
+    assert "perplexity: " in bar
+    assert "tokens_per_second: " in bar
+
+
+def test_a_loss_that_is_no_number_stops_fit_with_an_error():
+    model = random_model(CONFIG)
+    model.compile(optimizer=keras.optimizers.SGD(1e30), jit_compile=False)
+    with pytest.raises(ValueError, match=r"Received: loss=(nan|inf) in step \d+\. Use a smaller"):
+        model.fit(INPUTS, TARGETS, batch_size=8, verbose=0, callbacks=[RequireFiniteLoss()])

@@ -1,0 +1,90 @@
+"""What a run refuses, and what a full disk leaves."""
+
+import resource
+import signal
+
+import pytest
+
+from gpt2_keras import GPT2LM, GPT2Tokenizer
+from gpt2_keras.training import RunDirectory, resume, train
+from tests.models import TINY, random_model
+
+
+def test_a_directory_that_holds_something_is_left_alone(make_settings, tmp_path):
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(FileExistsError, match=r"new or empty directory.*which holds 1 entries"):
+        train(make_settings(), tmp_path, verbose=0)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_another_tokenizer_than_the_shards_is_refused(make_settings, tmp_path):
+    GPT2Tokenizer.train(["other words"], vocab_size=257).save(tmp_path / "other")
+    with pytest.raises(ValueError, match=r"tokenizer=.*other with 257 tokens, data=.*of another"):
+        train(make_settings(tokenizer=str(tmp_path / "other")), tmp_path / "run", verbose=0)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_model_of_another_vocabulary_is_refused(make_settings, tmp_path):
+    shape = dict.fromkeys(("num_layers", "num_heads", "hidden_dim", "context_length"))
+    random_model(TINY).save_to_preset(tmp_path / "bare")
+    settings = make_settings(init=str(tmp_path / "bare"), **shape)
+    with pytest.raises(ValueError, match=r"tokenizer\.vocab_size=280, config\.vocab_size=300"):
+        train(settings, tmp_path / "run", verbose=0)
+    other = GPT2Tokenizer.train(["other words"] * 9, vocab_size=260)
+    model = random_model(
+        type(TINY)(**{**TINY.to_dict(), "vocab_size": other.vocab_size}), tokenizer=other
+    )
+    model.save_to_preset(tmp_path / "model")
+    settings = make_settings(init=str(tmp_path / "model"), **shape)
+    with pytest.raises(ValueError, match=r"init=.*model with 260 tokens, tokenizer=.* with 280"):
+        train(settings, tmp_path / "run", verbose=0)
+    assert not (tmp_path / "run").exists()
+
+
+def test_too_few_tokens_are_found_out_before_anything_is_made(make_settings, tmp_path):
+    with pytest.raises(ValueError, match=r"context_length"):
+        train(make_settings(context_length=100_000), tmp_path / "run", verbose=0)
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_is_no_run_cannot_be_resumed(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"holds settings\.json\. Received: .*Start a run"):
+        resume(tmp_path)
+    (tmp_path / "settings.json").write_text("{")
+    with pytest.raises(ValueError, match=r"are JSON\. Received: .*settings\.json: .*Mend"):
+        resume(tmp_path)
+
+
+def test_a_full_disk_keeps_the_last_good_checkpoint(make_settings, tmp_path, monkeypatch):
+    run = RunDirectory(tmp_path / "run")
+    save, limits = RunDirectory.save, resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def save_with_little_room(self, model, progress):
+        if progress.step == 8:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
+        try:
+            save(self, model, progress)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+    monkeypatch.setattr(RunDirectory, "save", save_with_little_room)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        with pytest.raises(OSError, match=r"in step 8: .*step-00000004 is whole"):
+            train(make_settings(), run.path, verbose=0)
+    finally:
+        signal.signal(signal.SIGXFSZ, handler)
+    assert [path.name for path in run.checkpoints.iterdir()] == ["step-00000004"]
+    assert not list(run.path.rglob("*unfinished*"))
+    assert GPT2LM.from_preset(run.path).config.hidden_dim == 16
+    monkeypatch.setattr(RunDirectory, "save", save)
+    resume(run.path, verbose=0)
+    assert run.progress().step == 10
+
+
+def test_a_resume_removes_what_was_left_half_written(make_settings, tmp_path):
+    train(make_settings(steps=4), tmp_path / "run", verbose=0)
+    for name in (".model.0123.unfinished", "checkpoints/.step-00000008.0123.unfinished"):
+        (tmp_path / "run" / name).mkdir()
+    resume(tmp_path / "run", verbose=0)
+    assert not list((tmp_path / "run").rglob("*unfinished*"))

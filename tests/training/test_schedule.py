@@ -1,0 +1,88 @@
+"""The learning rate over the steps, and the number of them."""
+
+import math
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from gpt2_keras.training import count_steps, make_optimizer, make_schedule, set_schedule
+from gpt2_keras.training.schedule import default_warmup_steps
+from tests.models import random_ids, random_model
+
+
+def nanogpt_rate(step, rate, total, warmup):
+    """`get_lr` of nanoGPT, with its minimum a tenth."""
+    if step < warmup:
+        return rate * (step + 1) / (warmup + 1)
+    if step > total:
+        return rate / 10
+    progress = (step - warmup) / (total - warmup)
+    return rate / 10 + 0.5 * (1 + math.cos(math.pi * progress)) * (rate - rate / 10)
+
+
+@pytest.mark.parametrize("warmup", [0, 1, 20])
+def test_every_step_has_the_rate_of_the_formula(warmup):
+    schedule = make_schedule(6e-4, total_steps=100, warmup_steps=warmup)
+    rates = [float(schedule(step)) for step in range(0, 130, 3)]
+    expected = [nanogpt_rate(step, 6e-4, 100, warmup) for step in range(0, 130, 3)]
+    np.testing.assert_allclose(rates, expected, rtol=1e-5)  # float32 arithmetic
+
+
+@pytest.mark.parametrize(("total", "warmup"), [(1, 0), (2000, 100), (600_000, 2000)])
+def test_the_warmup_is_a_twentieth_up_to_2000_steps(total, warmup):
+    assert default_warmup_steps(total) == warmup
+
+
+def test_steps_that_do_not_fit_are_refused():
+    with pytest.raises(ValueError, match=r"`total_steps` must be at least 1\. .*total_steps=0"):
+        make_schedule(1e-3, 0)
+    with pytest.raises(ValueError, match=r"warmup_steps=10, total_steps=10\. .*warmup_steps=0"):
+        make_schedule(1e-3, 10, warmup_steps=10)
+
+
+@pytest.mark.parametrize(
+    ("x", "arguments", "expected"),
+    [
+        (np.zeros((10, 4)), {}, 1),
+        (np.zeros((10, 4)), {"batch_size": 3, "epochs": 3, "initial_epoch": 1}, 8),
+        (np.zeros((10, 4)), {"batch_size": 3, "validation_split": 0.5}, 2),
+        (np.zeros((10, 4)), {"steps_per_epoch": 7, "epochs": 2, "verbose": 0}, 14),
+        (tf.data.Dataset.range(12).batch(5), {"epochs": 2}, 6),
+        (tf.data.Dataset.range(12).repeat(), {}, None),
+        (tf.data.Dataset.range(12).filter(lambda x: x > 3), {}, None),
+        (tf.data.Dataset.range(12).repeat(), {"steps_per_epoch": 5}, 5),
+        (iter([]), {}, None),
+    ],
+)
+def test_steps_are_counted_as_fit_takes_them(x, arguments, expected):
+    assert count_steps(x, **arguments) == expected
+
+
+def test_py_datasets_are_counted():
+    class Batches(keras.utils.PyDataset):
+        def __len__(self):
+            return 4
+
+        def __getitem__(self, index):
+            raise NotImplementedError
+
+    assert count_steps(Batches(), epochs=2) == 8
+
+
+@pytest.mark.parametrize("steps", [None, 40])
+def test_an_optimizer_gets_a_schedule_if_the_steps_are_known(steps):
+    optimizer = make_optimizer(1e-3)
+    set_schedule(optimizer, steps)
+    first = float(keras.ops.convert_to_numpy(optimizer.learning_rate))
+    assert first == pytest.approx(1e-3 if steps is None else 1e-3 / 3)
+
+
+def test_the_default_fit_ends_at_a_tenth_of_the_rate():
+    ids = random_ids((8, 9))
+    model = random_model()
+    model.compile(jit_compile=False)
+    model.fit(ids[:, :-1], ids[:, 1:], batch_size=2, epochs=2, verbose=0)
+    assert int(model.optimizer.iterations) == 8
+    assert float(model.optimizer.learning_rate) == pytest.approx(6e-5)
