@@ -1,6 +1,7 @@
 """GPT-2's tokenizer as published, one merge at a time: the oracle of the exactness tests."""
 
 import functools
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -39,7 +40,7 @@ class ReferenceTokenizer:
     def _merge(self, word: bytes) -> list[int]:
         parts = [word[i : i + 1] for i in range(len(word))]
         while True:
-            pairs = {pair for pair in zip(parts, parts[1:], strict=False) if pair in self.ranks}
+            pairs = {pair for pair in itertools.pairwise(parts) if pair in self.ranks}
             if not pairs:
                 return [self.ids[part] for part in parts]
             best = min(pairs, key=self.ranks.__getitem__)
