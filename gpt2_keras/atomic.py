@@ -42,6 +42,7 @@ def new_directory(path: str | Path, *, replace: bool = False) -> Iterator[Path]:
     unfinished.mkdir()
     try:
         yield unfinished
+        refuse_taken(path, replace=replace)  # again: the work may have been long
         old = None
         if path.exists():
             old = unfinished.with_suffix(".old")

@@ -58,6 +58,19 @@ def test_a_taken_place_is_refused(tmp_path):
     assert names(tmp_path) == ["mine"]
 
 
+def test_a_place_that_is_taken_meanwhile_is_left_alone(tmp_path):
+    def overtaken():
+        with new_directory(tmp_path / "out") as directory:
+            (directory / "ours").touch()
+            (tmp_path / "out").mkdir()
+            (tmp_path / "out" / "theirs").touch()
+
+    with pytest.raises(FileExistsError, match="which holds 1 entries"):
+        overtaken()
+    assert names(tmp_path) == ["out"]
+    assert names(tmp_path / "out") == ["theirs"]
+
+
 def test_a_file_keeps_its_old_contents_until_the_new_ones_are_complete(tmp_path):
     (tmp_path / "a").write_text("old")
     with new_file(tmp_path / "a") as file:

@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> None:
         OSError: If a file cannot be read, or `--out` is there and not empty.
     """
     from gpt2_keras.cli.progress import byte_progress
-    from gpt2_keras.data.shards import prepare
+    from gpt2_keras.data.preparation import prepare
     from gpt2_keras.tokenizer.host import GPT2Tokenizer
 
     tokenizer = GPT2Tokenizer.from_directory(args.tokenizer)

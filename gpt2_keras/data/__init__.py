@@ -12,14 +12,16 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gpt2_keras.data.shards import TokenShards, prepare
+    from gpt2_keras.data.preparation import prepare
+    from gpt2_keras.data.shards import TokenShards
     from gpt2_keras.data.text import read_texts
     from gpt2_keras.data.windows import make_dataset
 
+# No module here is called as one of these names: once imported, it would hide the name.
 _HOMES = {
     "TokenShards": "gpt2_keras.data.shards",
     "make_dataset": "gpt2_keras.data.windows",
-    "prepare": "gpt2_keras.data.shards",
+    "prepare": "gpt2_keras.data.preparation",
     "read_texts": "gpt2_keras.data.text",
 }
 

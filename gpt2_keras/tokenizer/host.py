@@ -3,28 +3,17 @@
 import functools
 import hashlib
 import json
-import operator
 import os
-import re
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, Literal, Self, overload
 
-import tokenizers
-from tokenizers import decoders, models, pre_tokenizers, processors, trainers
-
-from gpt2_keras.tokenizer.files import (
-    BYTE_TO_CHARACTER,
-    END_OF_TEXT,
-    Vocabulary,
-    merges_text,
-    read_vocabulary,
-    unspell,
-    write_files,
-)
-
-SMALLEST_VOCABULARY = 257  # the 256 bytes and <|endoftext|>
-# A pair that occurs once saves nothing by being a token.
-SMALLEST_PAIR_COUNT = 2
+from gpt2_keras.tokenizer.byte_alphabet import unspell
+from gpt2_keras.tokenizer.decoding import join_bytes
+from gpt2_keras.tokenizer.encoding import Encoder
+from gpt2_keras.tokenizer.files import read_vocabulary, write_files
+from gpt2_keras.tokenizer.huggingface import byte_level_bpe, file_contents
+from gpt2_keras.tokenizer.training import learn_vocabulary
+from gpt2_keras.tokenizer.vocabulary import END_OF_TEXT, Vocabulary
 
 
 class GPT2Tokenizer:
@@ -57,8 +46,7 @@ class GPT2Tokenizer:
             token.encode() if token in self._special_tokens else unspell(token)
             for token in vocabulary.tokens
         ]
-        # Special tokens are not made known to it: then no text becomes one.
-        self._bpe = _byte_level_bpe(vocabulary)
+        self._encoder = Encoder(byte_level_bpe(vocabulary), self._special_tokens)
 
     @classmethod
     def from_directory(cls, path: str | os.PathLike[str]) -> Self:
@@ -97,36 +85,7 @@ class GPT2Tokenizer:
                 strings, or `vocab_size` is not an integer.
             ValueError: If `vocab_size` is too small or the texts are empty.
         """
-        if isinstance(vocab_size, bool) or not isinstance(vocab_size, int):
-            raise TypeError(
-                f"`vocab_size` must be an integer. Received: vocab_size={vocab_size!r}. "
-                "Use, for example, 4096."
-            )
-        if vocab_size < SMALLEST_VOCABULARY:
-            raise ValueError(
-                f"`vocab_size` must be at least {SMALLEST_VOCABULARY}: the 256 bytes and "
-                f"{END_OF_TEXT}. Received: vocab_size={vocab_size}. Use, for example, 4096."
-            )
-        if isinstance(texts, str | bytes):
-            raise TypeError(
-                "`texts` must be an iterable of strings. "
-                f"Received: one {type(texts).__name__}. Use [text]."
-            )
-        bpe = tokenizers.Tokenizer(models.BPE())
-        bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-        trainer = trainers.BpeTrainer(
-            vocab_size=vocab_size - 1,  # the trainer's own does not count <|endoftext|>
-            min_frequency=SMALLEST_PAIR_COUNT,
-            initial_alphabet=list(BYTE_TO_CHARACTER.values()),
-            show_progress=show_progress,
-        )
-        bpe.train_from_iterator(_checked_texts(texts), trainer)
-        merges = [(left, right) for left, right in json.loads(bpe.to_str())["model"]["merges"]]
-        # Two merges may have one result; it keeps the id of the first.
-        tokens = dict.fromkeys(BYTE_TO_CHARACTER.values())
-        tokens.update(dict.fromkeys(left + right for left, right in merges))
-        ids = {token: token_id for token_id, token in enumerate([*tokens, END_OF_TEXT])}
-        return cls(Vocabulary(ids, merges))
+        return cls(learn_vocabulary(texts, vocab_size, show_progress=show_progress))
 
     @property
     def vocab_size(self) -> int:
@@ -204,53 +163,14 @@ class GPT2Tokenizer:
             >>> tokenizer.encode("a<|endoftext|>", allowed_special="all")
             [64, 256]
         """
-        allowed = self._allowed(allowed_special)
         if isinstance(text, str):
-            return self._encode([text], allowed)[0]
+            return self._encoder.encode([text], allowed_special)[0]
         if isinstance(text, bytes) or not isinstance(text, Iterable):
             raise TypeError(
                 "`text` must be a string or a sequence of strings. "
                 f"Received: {type(text).__name__}. Decode bytes first: raw.decode('utf-8')."
             )
-        return self._encode(list(text), allowed)
-
-    def _allowed(self, allowed_special: Literal["all"] | Collection[str]) -> list[str]:
-        """Returns the special tokens to look for."""
-        if allowed_special == "all":
-            return list(self._special_tokens)
-        # A bare string would be read as its letters.
-        names = [allowed_special] if isinstance(allowed_special, str) else list(allowed_special)
-        unknown = [name for name in names if name not in self._special_tokens]
-        if unknown or isinstance(allowed_special, str):
-            raise ValueError(
-                "`allowed_special` must be 'all' or a collection of special tokens. "
-                f"Received: allowed_special={allowed_special!r}. "
-                f"The special tokens are {list(self._special_tokens)}."
-            )
-        return names
-
-    def _encode(self, texts: list[str], allowed: list[str]) -> list[list[int]]:
-        """Encodes texts, taking the allowed special tokens out of them first."""
-        texts = [_without_surrogates(text) for text in texts]
-        if not allowed:
-            return self._encode_plain(texts)
-        # The longest first, so that no special token hides another that it begins.
-        names = sorted(allowed, key=len, reverse=True)
-        pattern = re.compile("(" + "|".join(map(re.escape, names)) + ")")
-        return [self._encode_parts(pattern.split(text)) for text in texts]
-
-    def _encode_parts(self, parts: list[str]) -> list[int]:
-        """Encodes plain text and special tokens that alternate."""
-        plain = self._encode_plain(parts[::2])
-        ids = plain[0]
-        for name, following in zip(parts[1::2], plain[1:], strict=True):
-            ids.append(self._special_tokens[name])
-            ids.extend(following)
-        return ids
-
-    def _encode_plain(self, texts: list[str]) -> list[list[int]]:
-        encodings = self._bpe.encode_batch_fast(texts, add_special_tokens=False)
-        return [encoding.ids for encoding in encodings]
+        return self._encoder.encode(list(text), allowed_special)
 
     @overload
     def decode(self, ids: Sequence[int]) -> str: ...
@@ -294,31 +214,7 @@ class GPT2Tokenizer:
             TypeError: If an id is not an integer.
             ValueError: If an id is not in the vocabulary.
         """
-        rows = _as_list(ids)
-        if rows and all(_is_row(row) for row in rows):
-            return [self._join(_as_list(row)) for row in rows]
-        return self._join(rows)
-
-    def _join(self, ids: Sequence[Any]) -> bytes:
-        """Joins the bytes of ids."""
-        pieces = []
-        for token_id in ids:
-            try:
-                index = operator.index(token_id)
-            except TypeError:
-                raise TypeError(
-                    "A token id is an integer. "
-                    f"Received: {token_id!r} of type {type(token_id).__name__}. "
-                    "Use the ids that `encode` makes."
-                ) from None
-            if not 0 <= index < self.vocab_size:
-                raise ValueError(
-                    "A token id is at least 0 and below the vocabulary size. "
-                    f"Received: id={index}, vocab_size={self.vocab_size}. "
-                    "Use the tokenizer that made the ids."
-                )
-            pieces.append(self._token_bytes[index])
-        return b"".join(pieces)
+        return join_bytes(ids, self._token_bytes)
 
     def save(
         self,
@@ -341,36 +237,8 @@ class GPT2Tokenizer:
         Raises:
             FileExistsError: If such files are there and may not be replaced.
         """
-        config: dict[str, Any] = {
-            "add_prefix_space": False,
-            "bos_token": END_OF_TEXT,
-            # Older transformers join words and punctuation again unless told not to.
-            "clean_up_tokenization_spaces": False,
-            "eos_token": END_OF_TEXT,
-            "tokenizer_class": "GPT2Tokenizer",
-            "unk_token": END_OF_TEXT,
-        }
-        if model_max_length is not None:
-            config["model_max_length"] = model_max_length
-        by_id = {token: token_id for token_id, token in enumerate(self._vocabulary.tokens)}
-        contents = {
-            "vocab.json": json.dumps(by_id, ensure_ascii=False) + "\n",
-            "merges.txt": merges_text(self._vocabulary.merges),
-            "tokenizer.json": self._tokenizer_json(),
-            "tokenizer_config.json": json.dumps(config, indent=2, sort_keys=True) + "\n",
-        }
+        contents = file_contents(self._vocabulary, model_max_length)
         write_files(directory, contents, overwrite=overwrite)
-
-    def _tokenizer_json(self) -> str:
-        """Returns the text of `tokenizer.json`, in which the special tokens are known."""
-        bpe = _byte_level_bpe(self._vocabulary)
-        bpe.add_special_tokens(
-            [
-                tokenizers.AddedToken(token, normalized=False, special=True)
-                for token in self._special_tokens
-            ]
-        )
-        return bpe.to_str(pretty=True) + "\n"
 
     def __len__(self) -> int:
         return self.vocab_size
@@ -388,59 +256,3 @@ class GPT2Tokenizer:
 
     def __reduce__(self) -> tuple[type[Self], tuple[Vocabulary]]:
         return type(self), (self._vocabulary,)
-
-
-def _byte_level_bpe(vocabulary: Vocabulary) -> tokenizers.Tokenizer:
-    """Returns the `tokenizers` pipeline of a vocabulary, without its special tokens."""
-    bpe = tokenizers.Tokenizer(models.BPE(vocab=vocabulary.ids, merges=vocabulary.merges))
-    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    bpe.post_processor = processors.ByteLevel(trim_offsets=False)
-    bpe.decoder = decoders.ByteLevel()
-    return bpe
-
-
-def _without_surrogates(text: str) -> str:
-    """Returns text that UTF-8 can spell."""
-    if not isinstance(text, str):
-        raise TypeError(
-            "A text must be a string. "
-            f"Received: {type(text).__name__}. Decode bytes first: raw.decode('utf-8')."
-        )
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        # openai/tiktoken `tiktoken/core.py`, Encoding.encode
-        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return text
-
-
-def _checked_texts(texts: Iterable[str]) -> Iterator[str]:
-    """Passes texts on; refuses to end without a character."""
-    is_empty = True
-    for text in texts:
-        is_empty = is_empty and not text
-        yield _without_surrogates(text)
-    if is_empty:
-        raise ValueError(
-            "A vocabulary is learned from text. Received: texts without a character. "
-            "Check that the files of the corpus are the right ones."
-        )
-
-
-def _as_list(ids: Any) -> list[Any]:
-    """Returns ids of any container as a list."""
-    if hasattr(ids, "numpy"):  # a tensor
-        ids = ids.numpy()
-    if hasattr(ids, "tolist"):  # an array
-        ids = ids.tolist()
-    if isinstance(ids, str | bytes) or not isinstance(ids, Iterable):
-        raise TypeError(
-            "`ids` must be a sequence of token ids, or several. "
-            f"Received: {ids!r} of type {type(ids).__name__}. Use [{ids!r}] for one id."
-        )
-    return list(ids)
-
-
-def _is_row(item: object) -> bool:
-    """Tells a list of ids from an id; NumPy's integers have a `tolist` but no length."""
-    return hasattr(item, "__len__") and getattr(item, "ndim", 1) > 0

@@ -1,7 +1,6 @@
 """Token shards: written, refused, mapped, sliced."""
 
 import json
-import resource
 import subprocess
 import sys
 
@@ -14,7 +13,8 @@ from gpt2_keras.data import TokenShards, prepare
 from gpt2_keras.data import text as text_module
 from gpt2_keras.data.shards import TokenView, split_tokens
 from gpt2_keras.tokenizer import GPT2Tokenizer
-from gpt2_keras.tokenizer.files import END_OF_TEXT, Vocabulary, bytes_to_unicode
+from gpt2_keras.tokenizer.byte_alphabet import bytes_to_unicode
+from gpt2_keras.tokenizer.vocabulary import END_OF_TEXT, Vocabulary
 
 TEXT = "It was the best of times, it was the worst of times.\n" * 20
 
@@ -159,14 +159,19 @@ def test_an_empty_directory_is_filled(files, tokenizer, tmp_path):
     assert (tmp_path / "out" / "index.json").exists()
 
 
-@pytest.mark.parametrize("kind", ["is not empty", "is a file"])
-def test_what_is_there_is_left_alone(files, tokenizer, tmp_path, kind):
-    out = tmp_path / "out"
-    keep = out if kind == "is a file" else out / "keep.txt"
+@pytest.mark.parametrize(
+    ("kept", "error", "message"),
+    [
+        ("out/keep.txt", FileExistsError, r"Received: .*out, which holds 1 entries\. Name another"),
+        ("out", NotADirectoryError, r"Received: .*out, a file\. Name another"),
+    ],
+)
+def test_what_is_there_is_left_alone(files, tokenizer, tmp_path, kept, error, message):
+    out, keep = tmp_path / "out", tmp_path / kept
     keep.parent.mkdir(exist_ok=True)
     keep.write_text("mine")
     before = sorted(tmp_path.rglob("*"))
-    with pytest.raises(FileExistsError, match=rf"Received: '.*out', which {kind}\. Choose"):
+    with pytest.raises(error, match=message):
         prepare(files, tokenizer, out)
     assert sorted(tmp_path.rglob("*")) == before
     assert keep.read_text() == "mine"
@@ -184,6 +189,7 @@ def test_a_failure_leaves_nothing(files, tokenizer, tmp_path, error):
 
 
 def test_a_full_disk_is_named_and_leaves_nothing(files, tokenizer, tmp_path):
+    resource = pytest.importorskip("resource", reason="a limit on the size of files needs POSIX")
     before = sorted(tmp_path.rglob("*"))
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (64, limits[1]))  # no file beyond 64 bytes

@@ -5,15 +5,9 @@ import json
 import pytest
 
 from gpt2_keras.tokenizer import GPT2Tokenizer
-from gpt2_keras.tokenizer import files as tokenizer_files
-from gpt2_keras.tokenizer.files import (
-    Vocabulary,
-    bytes_to_unicode,
-    read_vocabulary,
-    spell,
-    unspell,
-    write_files,
-)
+from gpt2_keras.tokenizer.byte_alphabet import bytes_to_unicode, spell, unspell
+from gpt2_keras.tokenizer.files import read_vocabulary, write_files
+from gpt2_keras.tokenizer.vocabulary import Vocabulary
 
 END = "<|endoftext|>"
 
@@ -224,10 +218,10 @@ def test_other_files_are_replaced_only_when_asked(saved):
 def test_a_failed_write_leaves_neither_half_a_file_nor_a_temporary_one(tmp_path, monkeypatch):
     (tmp_path / "a.txt").write_text("before")
 
-    def no_room(self, target):
+    def no_room(source, target):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(tokenizer_files.Path, "replace", no_room)
+    monkeypatch.setattr("gpt2_keras.atomic.os.replace", no_room)
     with pytest.raises(OSError, match="No space left"):
         write_files(tmp_path, {"a.txt": "after"}, overwrite=True)
     assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from tiktoken.load import data_gym_to_mergeable_bpe_ranks
 
 from gpt2_keras.tokenizer import GPT2Tokenizer
-from gpt2_keras.tokenizer.files import Vocabulary, bytes_to_unicode
+from gpt2_keras.tokenizer.byte_alphabet import bytes_to_unicode
+from gpt2_keras.tokenizer.vocabulary import Vocabulary
 
 END = "<|endoftext|>"
 # Published with tiktoken as `r50k_pat_str`, spelled as openai/gpt-2 src/encoder.py has it.

@@ -1,0 +1,53 @@
+"""A vocabulary as Hugging Face's `tokenizers` pipeline, and in the files their tools read."""
+
+import json
+from typing import Any
+
+import tokenizers
+from tokenizers import decoders, models, pre_tokenizers, processors
+
+from gpt2_keras.tokenizer.files import merges_text
+from gpt2_keras.tokenizer.vocabulary import END_OF_TEXT, Vocabulary
+
+
+def byte_level_bpe(vocabulary: Vocabulary) -> tokenizers.Tokenizer:
+    """Returns the `tokenizers` pipeline of a vocabulary, without its special tokens."""
+    bpe = tokenizers.Tokenizer(models.BPE(vocab=vocabulary.ids, merges=vocabulary.merges))
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bpe.post_processor = processors.ByteLevel(trim_offsets=False)
+    bpe.decoder = decoders.ByteLevel()
+    return bpe
+
+
+def file_contents(vocabulary: Vocabulary, model_max_length: int | None = None) -> dict[str, str]:
+    """Returns the text of each file of a saved tokenizer, by its name."""
+    config: dict[str, Any] = {
+        "add_prefix_space": False,
+        "bos_token": END_OF_TEXT,
+        # Older transformers join words and punctuation again unless told not to.
+        "clean_up_tokenization_spaces": False,
+        "eos_token": END_OF_TEXT,
+        "tokenizer_class": "GPT2Tokenizer",
+        "unk_token": END_OF_TEXT,
+    }
+    if model_max_length is not None:
+        config["model_max_length"] = model_max_length
+    by_id = {token: token_id for token_id, token in enumerate(vocabulary.tokens)}
+    return {
+        "vocab.json": json.dumps(by_id, ensure_ascii=False) + "\n",
+        "merges.txt": merges_text(vocabulary.merges),
+        "tokenizer.json": _tokenizer_json(vocabulary),
+        "tokenizer_config.json": json.dumps(config, indent=2, sort_keys=True) + "\n",
+    }
+
+
+def _tokenizer_json(vocabulary: Vocabulary) -> str:
+    """Returns the text of `tokenizer.json`, in which the special tokens are known."""
+    bpe = byte_level_bpe(vocabulary)
+    bpe.add_special_tokens(
+        [
+            tokenizers.AddedToken(token, normalized=False, special=True)
+            for token in vocabulary.special_tokens
+        ]
+    )
+    return bpe.to_str(pretty=True) + "\n"
