@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--max-new-tokens",
         type=integer(1),
         metavar="N",
-        help="tokens that the SavedModel adds to a text at most (default: 64)",
+        help="tokens a SavedModel adds at most (default: 64, or half a smaller context)",
     )
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.set_defaults(usage_error=parser.error)

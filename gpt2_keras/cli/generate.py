@@ -26,7 +26,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("prompts", nargs="*", metavar="PROMPT", help="text to continue")
     parser.add_argument("--model", required=True, metavar="DIR", help="model or run directory")
     parser.add_argument(
-        "--max-new-tokens", type=integer(1), default=64, metavar="N", help="default: %(default)s"
+        "--max-new-tokens",
+        type=integer(1),
+        metavar="N",
+        help="default: 64, or half a smaller context",
     )
     parser.add_argument(
         "--temperature", type=number(0), metavar="T", help="0 takes the likeliest token"

@@ -9,6 +9,7 @@ from typing import Any
 import tensorflow as tf
 
 from gpt2_keras.atomic import new_file
+from gpt2_keras.export.module import module_of_weights
 from gpt2_keras.model import GPT2LM
 
 SIGNATURE = "logits"
@@ -50,8 +51,7 @@ def to_litert(model: GPT2LM, path: str | Path) -> Path:
 
 def _convert(model: GPT2LM) -> bytes:
     """Returns the contents of the file."""
-    module = tf.Module()
-    module.variables_of_model = [variable.value for variable in model.weights]
+    module = module_of_weights(model)
     token_ids = tf.TensorSpec([1, None], tf.int32, name="token_ids")
 
     @tf.function(input_signature=[token_ids])

@@ -5,11 +5,11 @@ from pathlib import Path
 import tensorflow as tf
 
 from gpt2_keras.atomic import new_directory, refuse_taken
+from gpt2_keras.export.module import module_of_weights
 from gpt2_keras.export.text_graph import TextModel
+from gpt2_keras.generation.batch import default_max_new_tokens
 from gpt2_keras.generation.sampling import SamplingTensors
 from gpt2_keras.model import GPT2LM
-
-DEFAULT_MAX_NEW_TOKENS = 64
 
 
 def to_saved_model(
@@ -38,7 +38,7 @@ def to_saved_model(
         ValueError: If the model has no tokenizer or the number is out of range.
     """
     if max_new_tokens is None:
-        max_new_tokens = max(1, min(DEFAULT_MAX_NEW_TOKENS, model.config.context_length // 2))
+        max_new_tokens = default_max_new_tokens(model)
     if not 1 <= max_new_tokens < model.config.context_length:
         raise ValueError(
             "`max_new_tokens` must be at least 1 and below the model's context_length. "
@@ -53,9 +53,10 @@ def to_saved_model(
         def serving_default(text: tf.Tensor) -> dict[str, tf.Tensor]:
             return text_model.generate(text, _greedy(tf.shape(text)[0]), max_new_tokens)
 
-        text_model.serving_default = serving_default
+        module = module_of_weights(model)
+        module.serving_default = serving_default
         tf.saved_model.save(
-            text_model, str(unfinished), signatures={"serving_default": serving_default}
+            module, str(unfinished), signatures={"serving_default": serving_default}
         )
     return version
 

@@ -10,8 +10,8 @@ from gpt2_keras.model import GPT2LM
 from gpt2_keras.tokenizer.graph import GraphTokenizer
 
 
-class TextModel(tf.Module):
-    """A model that reads and writes strings, ready to be saved.
+class TextModel:
+    """A model that reads and writes strings, in graphs.
 
     Args:
         model: A model with a tokenizer.
@@ -21,14 +21,11 @@ class TextModel(tf.Module):
     """
 
     def __init__(self, model: GPT2LM) -> None:
-        super().__init__(name="text_model")
         host_tokenizer = model.require_tokenizer()
         self.end_token_id = host_tokenizer.end_token_id
         self.context_length = model.config.context_length
         self.tokenizer = GraphTokenizer.from_tokenizer(host_tokenizer)
-        # The variables alone are saved; the Keras model stays behind.
-        self.variables_of_model = [variable.value for variable in model.weights]
-        self._call = model
+        self._model = model
 
     def generate(
         self, texts: Any, sampling: SamplingTensors, max_new_tokens: int
@@ -55,7 +52,7 @@ class TextModel(tf.Module):
         self._check_lengths(prompt_ids, max_new_tokens)
         token_ids, num_tokens = self._align_right(prompt_ids)
         new_ids, counts = loop.decode(
-            self._call,
+            self._model,
             token_ids,
             num_tokens,
             sampling,

@@ -7,6 +7,13 @@ import numpy as np
 
 from gpt2_keras.model import GPT2LM
 
+DEFAULT_MAX_NEW_TOKENS = 64
+
+
+def default_max_new_tokens(model: GPT2LM) -> int:
+    """Returns how many tokens a text gets where nobody says: 64, or half a smaller context."""
+    return max(1, min(DEFAULT_MAX_NEW_TOKENS, model.config.context_length // 2))
+
 
 def check_texts(texts: str | Sequence[str]) -> list[str]:
     """Returns one or several texts as a list.

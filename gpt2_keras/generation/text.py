@@ -6,7 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from gpt2_keras.generation.batch import check_texts, encode_prompts, pad
+from gpt2_keras.generation.batch import (
+    check_texts,
+    default_max_new_tokens,
+    encode_prompts,
+    pad,
+)
 from gpt2_keras.generation.compiled import compiled
 from gpt2_keras.generation.pieces import TextPieces
 from gpt2_keras.generation.samplers import Sampler, resolve
@@ -15,14 +20,13 @@ from gpt2_keras.model import GPT2LM
 
 # How often the host looks for stop strings, in tokens.
 STEPS_BETWEEN_LOOKS = 16
-DEFAULT_MAX_NEW_TOKENS = 64
 
 
 def generate(
     model: GPT2LM,
     prompts: str | Sequence[str] = "",
     *,
-    max_new_tokens: int = DEFAULT_MAX_NEW_TOKENS,
+    max_new_tokens: int | None = None,
     sampler: Sampler | str | None = None,
     temperature: float | None = None,
     top_k: int | None = None,
@@ -43,7 +47,8 @@ def generate(
         prompts: One text, or several. An empty one asks for a text from its
             start.
         max_new_tokens: Largest number of tokens to add, at least 1. Prompt and
-            new tokens together must fit the model's `context_length`.
+            new tokens together must fit the model's `context_length`. By default
+            64, or half the context if that is less.
         sampler: A `Sampler`, or one of `"greedy"`, `"random"`, `"top_k"`,
             `"top_p"`. By default greedy, or a draw if one of the next three is
             given.
@@ -97,7 +102,7 @@ def stream(
     model: GPT2LM,
     prompt: str = "",
     *,
-    max_new_tokens: int = DEFAULT_MAX_NEW_TOKENS,
+    max_new_tokens: int | None = None,
     sampler: Sampler | str | None = None,
     temperature: float | None = None,
     top_k: int | None = None,
@@ -133,13 +138,15 @@ def _run(
     model: GPT2LM,
     prompts: list[str],
     sampler: Sampler,
-    max_new_tokens: int,
+    max_new_tokens: int | None,
     seed: int | Sequence[int] | None,
     stop: str | Sequence[str],
     crop: bool,
     steps_between: int,
 ) -> Iterator[list[str]]:
     """Checks everything now, and returns an iterator of each row's next piece."""
+    if max_new_tokens is None:
+        max_new_tokens = default_max_new_tokens(model)
     _check_at_least_one("max_new_tokens", max_new_tokens)
     if sampler.top_k > model.config.vocab_size:
         raise ValueError(

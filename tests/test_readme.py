@@ -1,0 +1,50 @@
+"""What the README tells a newcomer to type works."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from gpt2_keras.cli.main import main
+from tests.models import CORPUS
+
+README = (Path(__file__).resolve().parents[1] / "README.md").read_text(encoding="utf-8")
+MAKEFILE = (Path(__file__).resolve().parents[1] / "Makefile").read_text(encoding="utf-8")
+
+
+def blocks(language):
+    return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture
+def newcomer(tmp_path, monkeypatch):
+    """A folder with a book in it."""
+    (tmp_path / "book.txt").write_text("Once upon a time " + "".join(CORPUS) * 20)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_its_shell_commands_run_in_their_order(newcomer, capsys):
+    (block,) = blocks("sh")
+    for line in block.splitlines():
+        program, *words = shlex.split(line.replace("--steps 200", "--steps 3"))
+        assert program == "gpt2-keras"
+        assert main(words) == 0, (line, capsys.readouterr().err)
+    assert (newcomer / "serving" / "1" / "saved_model.pb").is_file()
+    assert (newcomer / "model.tflite").is_file()
+
+
+def test_its_python_runs(newcomer, capsys):
+    serving, code = blocks("python")
+    exec(code.replace("steps_per_epoch=200", "steps_per_epoch=3"), {})  # noqa: S102
+    assert capsys.readouterr().out.count("Once") == 1
+    exec(serving.replace("demo/saved_model", "book-serving"), {})  # noqa: S102
+    assert capsys.readouterr().out.startswith("If an exception")
+
+
+def test_its_make_targets_and_files_exist():
+    for target in re.findall(r"^make (\S+)", README, re.MULTILINE):
+        assert f"\n{target}:" in MAKEFILE
+    for path in re.findall(r"\]\(([\w./]+)\)", README):
+        assert (Path(__file__).resolve().parents[1] / path).exists(), path
