@@ -215,7 +215,11 @@ def _make_datasets(
         "batch_size": settings.batch_size,
     }
     train_data = make_dataset(train_tokens, seed=settings.seed, start_step=first_step, **sizes)
-    validation_data = make_dataset(validation_tokens, shuffle=False, repeat=False, **sizes)
+    # A smaller last batch would be compiled for itself; it is left out if there are others.
+    many = len(validation_tokens) > settings.batch_size * model.config.context_length
+    validation_data = make_dataset(
+        validation_tokens, shuffle=False, repeat=False, drop_remainder=many, **sizes
+    )
     return train_data, validation_data.take(settings.evaluation_batches)
 
 
