@@ -72,8 +72,9 @@ class GraphTokenizer(tf.Module):
             self._token_ids = tf.constant(tables.token_ids)
             pool = np.frombuffer(b"".join(tables.token_bytes), np.uint8)
             self._pool = tf.constant(pool)
-            self._token_sizes = tf.constant(np.append(sizes, 0).astype(np.int32))
-            self._token_starts = tf.constant(np.append(0, np.cumsum(sizes)).astype(np.int32))
+            ends = np.cumsum(sizes)
+            # Behind the last token one of no bytes.
+            self._token_starts = tf.constant(np.array([0, *ends, *ends[-1:]], np.int32))
             self._byte_strings = tf.constant([bytes([value]) for value in range(256)])
         self._vocab_size = len(sizes)
 
@@ -151,7 +152,8 @@ class GraphTokenizer(tf.Module):
         """Turns texts that lie behind one another into token ids.
 
         Args:
-            data: Integer tensor `(size,)` of bytes.
+            data: uint8 or int32 tensor `(size,)` of bytes. Of uint8, whole words
+                are looked up first, with 64-bit integers, which LiteRT lacks.
             row_starts: int32 tensor `(batch,)`, where each text begins.
             row_ends: int32 tensor `(batch,)`, where each text ends.
             allowed_special: As in `tokenize`.
@@ -163,7 +165,7 @@ class GraphTokenizer(tf.Module):
         Raises:
             ValueError: If `allowed_special` names what is no special token.
         """
-        self._check_special(allowed_special)
+        self.check_special(allowed_special)
         size = tf.shape(data)[0]
         data = tf.concat([data, tf.zeros([PADDING], data.dtype)], 0)
         border = marks(tf.concat([row_starts, row_ends], 0), size + PADDING)
@@ -179,17 +181,19 @@ class GraphTokenizer(tf.Module):
             starts = replaced(starts, inside, tf.zeros_like(inside, tf.bool))
         words = positions(starts[:size])
         word_sizes = tf.concat([words, tf.reshape(size, [1])], 0)[1:] - words
-        symbols = tf.cast(data, tf.int32)
+        given = None
         if specials is not None:
             known = tf.constant([self._special_symbols[text] for text in allowed_special])
-            symbols = replaced(symbols, specials.at, tf.gather(known, specials.index))
-            word = tf.searchsorted(words, specials.at)
-            word_sizes = replaced(word_sizes, word, tf.ones_like(word))
-        if data.dtype == tf.uint8 and specials is None:
-            ids, sizes = self._look_words_up(data, words, word_sizes)
+            given = tf.searchsorted(words, specials.at), tf.gather(known, specials.index)
+        if data.dtype == tf.uint8:
+            ids, sizes = self._look_words_up(data, words, word_sizes, given)
         else:
-            symbols, sizes = self._merge_words(symbols, words, word_sizes)
-            ids = tf.gather(self._token_ids, symbols)
+            symbols = data
+            if given is not None:
+                symbols = replaced(symbols, specials.at, given[1])
+                word_sizes = replaced(word_sizes, given[0], tf.ones_like(given[0]))
+            symbols, starts, sizes = self._merge_words(symbols, words, word_sizes)
+            ids = tf.gather(self._token_ids, tf.gather(symbols, ranges(starts, sizes)))
         token_ends = tf.concat([[0], tf.cumsum(sizes)], 0)
         words_before = tf.searchsorted(words, row_ends)
         return ids, tf.gather(token_ends, words_before)
@@ -207,8 +211,9 @@ class GraphTokenizer(tf.Module):
         """
         is_known = (token_ids >= 0) & (token_ids < self._vocab_size)
         token_ids = tf.where(is_known, token_ids, self._vocab_size)
-        sizes = tf.gather(self._token_sizes, token_ids)
-        at = ranges(tf.gather(self._token_starts, token_ids), sizes)
+        starts = tf.gather(self._token_starts, token_ids)
+        sizes = tf.gather(self._token_starts, token_ids + 1) - starts
+        at = ranges(starts, sizes)
         return tf.cast(tf.gather(self._pool, at), tf.int32), sizes
 
     @tf.autograph.experimental.do_not_convert
@@ -234,38 +239,39 @@ class GraphTokenizer(tf.Module):
         return fixed[: tf.shape(fixed)[0] - PADDING], tf.gather(ends, row_ends)
 
     def _look_words_up(
-        self, data: tf.Tensor, words: tf.Tensor, sizes: tf.Tensor
+        self,
+        data: tf.Tensor,
+        words: tf.Tensor,
+        sizes: tf.Tensor,
+        given: tuple[tf.Tensor, tf.Tensor] | None,
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns the ids of all words, and the number of each word's, `(words,)`.
 
         Merges only the words that are not one token, and each of them once.
+        Words are `given` with their symbols where they are special tokens.
         """
-        token_ids, unknown = self._find_words(data, words, sizes)
+        if given is not None:
+            given = given[0], tf.gather(self._token_ids, given[1])
+        token_ids, unknown = self._find_words(data, words, sizes, given)
         firsts, which = find_equal(unknown)
-        symbols, counts = self._merge_words(
+        symbols, starts, counts = self._merge_words(
             tf.cast(data, tf.int32), tf.gather(unknown.at, firsts), tf.gather(unknown.sizes, firsts)
         )
+        # Behind the ids of the words that are one token lie those of the others.
+        pool = tf.concat([token_ids, tf.gather(self._token_ids, symbols)], 0)
         at = positions(token_ids < 0)
         num_words = tf.shape(words)[0]
-        starts = num_words + tf.cumsum(counts, exclusive=True)
-        starts = replaced(tf.range(num_words), at, tf.gather(starts, which))
+        starts = replaced(tf.range(num_words), at, num_words + tf.gather(starts, which))
         counts = replaced(tf.ones_like(words), at, tf.gather(counts, which))
-        pool = tf.concat([token_ids, tf.gather(self._token_ids, symbols)], 0)
         return tf.gather(pool, ranges(starts, counts)), counts
 
     def _merge_words(
         self, symbols: tf.Tensor, words: tf.Tensor, sizes: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Returns the merged symbols of all words, and the number of each word's, `(words,)`."""
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Merges words; returns what `Merger` does."""
         symbols = tf.gather(symbols, ranges(words, sizes + 1))
         ends = tf.cumsum(sizes + 1) - 1
-        separator = self._merge.separator
-        symbols = replaced(symbols, ends, tf.fill(tf.shape(ends), separator))
-        # A separator in front stands for no word, so that there always is one.
-        symbols = self._merge(tf.concat([[separator], symbols], 0))
-        is_end = symbols == separator
-        ends = positions(is_end)
-        return tf.gather(symbols, positions(~is_end)), ends[1:] - ends[:-1] - 1
+        return self._merge(replaced(symbols, ends, tf.fill(tf.shape(ends), self._merge.separator)))
 
     def _strings(self, data: tf.Tensor, row_ends: tf.Tensor) -> tf.Tensor:
         """Returns the strings of bytes that lie behind one another."""
@@ -273,8 +279,15 @@ class GraphTokenizer(tf.Module):
         pieces = tf.gather(self._byte_strings, data)
         return tf.strings.unsorted_segment_join(pieces, row, tf.shape(row_ends)[0])
 
-    def _check_special(self, allowed_special: Collection[str]) -> None:
-        """Refuses names of no special token."""
+    def check_special(self, allowed_special: Collection[str]) -> None:
+        """Refuses what names no special token.
+
+        Args:
+            allowed_special: Texts of special tokens.
+
+        Raises:
+            ValueError: If one of them is no special token.
+        """
         known = self._special_symbols
         unknown = sorted(set(allowed_special) - set(known))
         if unknown:

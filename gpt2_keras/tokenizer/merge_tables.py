@@ -16,7 +16,8 @@ from gpt2_keras.tokenizer.row_displacement import displace_rows
 
 NUM_BYTES = 256
 NEVER = 1 << 30  # larger than any symbol: no merge
-BOUND_SLOTS = 65521  # the largest prime below 2¹⁶: 256 KiB a table
+BOUND_SLOTS = 65521  # the largest prime below 2¹⁶: 128 KiB a table
+NO_BOUND = 32767  # the largest int16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,7 +25,7 @@ class MergeTables:
     """Merges by table lookup. `separator`, the symbol after the last, merges with nothing.
 
     Args:
-        token_ids: int32 `(symbols,)`, the id of each symbol.
+        token_ids: int32 `(symbols + 1,)`, the id of each symbol, -1 of the separator.
         token_bytes: The bytes of each id; of a special token its UTF-8 text.
         row_starts: int32 `(symbols + 1,)`, by left symbol.
         columns: int32 `(symbols + 1,)`, by right symbol.
@@ -32,10 +33,11 @@ class MergeTables:
             last)] - (left << 32)` is in [0, 2³²), and into that merge.
         symbol_of_merge: int32, by merge. Only where `is_ordered` is false does
             a merge make another symbol than its own number.
-        left_bounds: int32 `(BOUND_SLOTS,)`, hashed by a pair `(x, a)`: no
-            symbol that ends with `x` merges with `a` into less.
-        right_bounds: int32 `(BOUND_SLOTS,)`, hashed by a pair `(b, y)`: no
-            symbol that begins with `y` merges with `b` into less.
+        left_bounds: int16 `(BOUND_SLOTS,)`, hashed by a pair `(x, a)`: no
+            symbol that ends with `x` merges with `a` into less than
+            `bound_step` times this. Two pairs in one slot have the lower bound.
+        right_bounds: int16 `(BOUND_SLOTS,)`, hashed by a pair `(b, y)`: no
+            symbol that begins with `y` merges with `b` into less than that.
         is_ordered: True if every merge makes a new token of tokens made before,
             as in GPT-2. Then merges at different places commute.
         whole: int32, the symbols of two and more bytes that encode to
@@ -48,20 +50,26 @@ class MergeTables:
     columns: NDArray[np.int32]
     cells: NDArray[np.int64]
     symbol_of_merge: NDArray[np.int32]
-    left_bounds: NDArray[np.int32]
-    right_bounds: NDArray[np.int32]
+    left_bounds: NDArray[np.int16]
+    right_bounds: NDArray[np.int16]
     is_ordered: bool
     whole: NDArray[np.int32]
 
     @property
     def separator(self) -> int:
         """The symbol that merges with nothing."""
-        return len(self.token_ids)
+        return len(self.token_ids) - 1
 
     def special_symbol(self, index: int) -> int:
         """The symbol of the special token listed at `index`."""
         return len(self.symbol_of_merge) + index
 
+    @property
+    def bound_step(self) -> int:
+        """The unit of the bounds: in it, every symbol is less than the largest int16."""
+        return self.separator // NO_BOUND + 1
+
+    @property
     def hash_factor(self) -> int:
         """The factor of the right symbol in `bound_slot`: prime, and free of overflow."""
         return min(8191, (2**31 - 1) // (self.separator + 1) - 1)
@@ -104,7 +112,7 @@ def build_merge_tables(
     pairs = _merges_as_bytes(token_bytes, merges)
     token_ids = _symbol_ids(id_of, pairs)
     num_made = len(token_ids)
-    token_ids = np.append(token_ids, [*special_tokens.values()]).astype(np.int32)
+    token_ids = np.append(token_ids, [*special_tokens.values(), -1]).astype(np.int32)
 
     symbol_of = {bytes([value]): value for value in range(NUM_BYTES)}
     for rank, (left, right) in enumerate(pairs):
@@ -127,7 +135,7 @@ def build_merge_tables(
         (int(left), int(right)): int(merge)
         for merge, (left, right) in zip(merged[can_happen], merged_parts[can_happen], strict=True)
     }
-    row_starts, columns, cells = displace_rows(last_rank, len(token_ids) + 1)
+    row_starts, columns, cells = displace_rows(last_rank, len(token_ids))
     tables = MergeTables(
         token_ids=token_ids,
         token_bytes=token_bytes,
@@ -135,8 +143,8 @@ def build_merge_tables(
         columns=columns,
         cells=cells,
         symbol_of_merge=symbol_of_merge,
-        left_bounds=np.full(BOUND_SLOTS, NEVER, np.int32),
-        right_bounds=np.full(BOUND_SLOTS, NEVER, np.int32),
+        left_bounds=np.full(BOUND_SLOTS, NO_BOUND, np.int16),
+        right_bounds=np.full(BOUND_SLOTS, NO_BOUND, np.int16),
         is_ordered=is_ordered,
         whole=np.zeros(0, np.int32),
     )
@@ -150,7 +158,7 @@ def bound_slot(
     tables: MergeTables, left: NDArray[np.int32], right: NDArray[np.int32]
 ) -> NDArray[np.int32]:
     """Returns the slot of pairs of symbols in the tables of bounds."""
-    slots: NDArray[np.int32] = (left + right * np.int32(tables.hash_factor())) % BOUND_SLOTS
+    slots: NDArray[np.int32] = (left + right * np.int32(tables.hash_factor)) % BOUND_SLOTS
     return slots
 
 
@@ -213,7 +221,8 @@ def _fill_bounds(tables: MergeTables, parts: NDArray[np.int32]) -> None:
             inside = inner >= NUM_BYTES
             merge, outer, inner = merge[inside], outer[inside], parts[inner[inside], side]
             pair = (inner, outer) if side else (outer, inner)
-            np.minimum.at(bounds, bound_slot(tables, *pair), merge)
+            bound = (merge // tables.bound_step).astype(np.int16)
+            np.minimum.at(bounds, bound_slot(tables, *pair), bound)
 
 
 def _symbols_that_encode_to_themselves(

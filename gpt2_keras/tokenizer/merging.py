@@ -2,7 +2,7 @@
 
 All words lie behind one another in one array of symbols, a separator behind
 each. In a round every word merges its pair of least rank, at all places. Where
-the tables are ordered, a pair merges as soon as it is *safe*: less than its
+the tables are ordered, so does every pair that is *safe*: less than its
 neighbours, and less than whatever could still come to stand beside it. No
 merge before it could then touch its parts, so it commutes with those before.
 """
@@ -23,7 +23,8 @@ class Merger:
     def __init__(self, tables: MergeTables) -> None:
         self.separator = tables.separator
         self.is_ordered = tables.is_ordered
-        self._hash_factor = tables.hash_factor()
+        self._bound_step = tables.bound_step
+        self._hash_factor = tables.hash_factor
         self._last_cell = len(tables.cells) - 1
         with tf.init_scope():
             self._row_starts = tf.constant(tables.row_starts)
@@ -33,41 +34,70 @@ class Merger:
             self._left_bounds = tf.constant(tables.left_bounds)
             self._right_bounds = tf.constant(tables.right_bounds)
 
-    def __call__(self, symbols: tf.Tensor) -> tf.Tensor:
+    def __call__(self, symbols: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Merges each word until nothing in it merges.
 
         Args:
             symbols: int32 tensor `(size,)` of bytes and separators, the last
-                one a separator.
+                one a separator if there is any.
 
         Returns:
-            int32 tensor `(new_size,)` of symbols, with the same separators.
+            Symbols, int32 `(new_size,)`, with the words in any order; and by
+            word where its symbols begin and how many they are, both int32
+            `(words,)`.
         """
-        symbols, _ = tf.while_loop(
-            lambda _, goes_on: goes_on,
-            lambda symbols, _: self._round(symbols),
-            (symbols, tf.constant(True)),
-            shape_invariants=(tf.TensorShape([None]), tf.TensorShape([])),
+        num_words = tf.reduce_sum(tf.cast(symbols == self.separator, tf.int32))
+        nothing = tf.zeros([0], tf.int32)
+        *_, merged, order = tf.while_loop(
+            lambda symbols, *_: tf.size(symbols) > 0,
+            self._round,
+            (symbols, tf.range(num_words), nothing, nothing),
+            shape_invariants=(tf.TensorShape([None]),) * 4,
         )
-        return symbols
+        ends = positions(merged == self.separator)  # (words,), in the order of `order`
+        starts = tf.concat([[0], ends + 1], 0)[:-1]
+        order = tf.expand_dims(order, 1)
+        shape = tf.reshape(num_words, [1])
+        return (
+            merged,
+            tf.scatter_nd(order, starts, shape),
+            tf.scatter_nd(order, ends - starts, shape),
+        )
 
-    def _round(self, symbols: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Merges once; returns the symbols, and whether anything merged."""
-        left, right = symbols[:-1], symbols[1:]  # both (pairs,)
-        merges = self._find_merges(left, right)
+    def _round(
+        self, symbols: tf.Tensor, words: tf.Tensor, merged: tf.Tensor, order: tf.Tensor
+    ) -> tuple[tf.Tensor, ...]:
+        """Merges once in each word, and moves the words in which nothing merges to the result.
+
+        Args:
+            symbols: int32 `(size,)`, the unfinished words, each with its separator.
+            words: int32 `(unfinished,)`, their numbers.
+            merged: int32, the finished words.
+            order: int32, their numbers.
+        """
+        is_end = symbols == self.separator
+        word = tf.cumsum(tf.cast(is_end, tf.int32), exclusive=True)
+        merges = self._find_merges(symbols, shifted(symbols, -1, self.separator))
+        least = tf.math.unsorted_segment_min(merges, word, tf.shape(words)[0])
+        least_of_word = tf.gather(least, word)  # (size,)
+        chosen = merges == least_of_word
         if self.is_ordered:
-            chosen = self._safe(left, right, merges)
-            chosen = tf.cond(
-                tf.reduce_any(chosen), lambda: chosen, lambda: self._least(symbols, merges)
-            )
-        else:
-            chosen = self._least(symbols, merges)
+            chosen = chosen | self._safe(symbols, is_end, merges)
+        chosen = _every_other(chosen & (merges < NEVER), merges)
         made = merges
         if not self.is_ordered:
             made = tf.gather(self._symbol_of_merge, tf.where(chosen, merges, 0))
-        stays = tf.concat([[True], ~chosen], 0)
-        changed = tf.concat([tf.where(chosen, made, left), symbols[-1:]], 0)
-        return tf.gather(changed, positions(stays)), tf.reduce_any(chosen)
+        changed = tf.where(chosen, made, symbols)
+
+        goes_on = least_of_word < NEVER
+        stays = positions(goes_on & ~shifted(chosen, 1, False))
+        finished = least == NEVER
+        return (
+            tf.gather(changed, stays),
+            tf.gather(words, positions(~finished)),
+            tf.concat([merged, tf.gather(symbols, positions(~goes_on))], 0),
+            tf.concat([order, tf.gather(words, positions(finished))], 0),
+        )
 
     def _find_merges(self, left: tf.Tensor, right: tf.Tensor) -> tf.Tensor:
         """Returns the merge of each pair, or `NEVER`; see `MergeTables`."""
@@ -76,24 +106,21 @@ class Merger:
         found = found - tf.cast(left, tf.int64) * (1 << 32)
         return tf.cast(tf.where((found >= 0) & (found < NEVER), found, NEVER), tf.int32)
 
-    def _safe(self, left: tf.Tensor, right: tf.Tensor, merges: tf.Tensor) -> tf.Tensor:
+    def _safe(self, symbols: tf.Tensor, is_end: tf.Tensor, merges: tf.Tensor) -> tf.Tensor:
         """Returns which pairs nothing can come before."""
-        slot = (left + right * self._hash_factor) % BOUND_SLOTS
-        before = shifted(tf.gather(self._left_bounds, slot), 1, NEVER)
-        after = shifted(tf.gather(self._right_bounds, slot), -1, NEVER)
-        least = tf.minimum(shifted(merges, 1, NEVER), shifted(merges, -1, NEVER))
+        right = shifted(symbols, -1, self.separator)
+        slot = (symbols + right * self._hash_factor) % BOUND_SLOTS
+        left_bounds = tf.cast(tf.gather(self._left_bounds, slot), tf.int32) * self._bound_step
+        right_bounds = tf.cast(tf.gather(self._right_bounds, slot), tf.int32) * self._bound_step
+        left_bounds = tf.where(is_end, NEVER, left_bounds)
+        right_bounds = tf.where(right == self.separator, NEVER, right_bounds)
         # A merge of itself comes before only in a run such as aaaa: see `_every_other`.
-        chosen = (merges < tf.minimum(before, after)) & (merges <= least)
-        return _every_other(chosen, merges)
-
-    def _least(self, symbols: tf.Tensor, merges: tf.Tensor) -> tf.Tensor:
-        """Returns which pairs have the least rank of their word."""
-        is_end = symbols == self.separator
-        word = tf.cumsum(tf.cast(is_end, tf.int32))[:-1]  # a separator begins the next word
-        words = tf.reduce_sum(tf.cast(is_end, tf.int32)) + 1
-        least = tf.math.unsorted_segment_min(merges, word, words)
-        chosen = (merges == tf.gather(least, word)) & (merges < NEVER)
-        return _every_other(chosen, merges)
+        return (
+            (merges < shifted(left_bounds, 1, NEVER))
+            & (merges < shifted(right_bounds, -1, NEVER))
+            & (merges <= shifted(merges, 1, NEVER))
+            & (merges <= shifted(merges, -1, NEVER))
+        )
 
 
 def _every_other(chosen: tf.Tensor, merges: tf.Tensor) -> tf.Tensor:

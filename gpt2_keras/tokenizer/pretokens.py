@@ -30,7 +30,7 @@ def find_starts(
         border: Bool tensor `(size,)`, true where a text begins and behind the
             last one. The pattern does not look over a border.
         first_of_page: int32 tensor, as `class_pages` returns it.
-        class_of: int32 tensor, likewise.
+        class_of: uint8 tensor, likewise.
 
     Returns:
         Bool tensor `(size,)`, true at the first byte of each part.
@@ -71,6 +71,7 @@ def _classify(
     found = find_characters(data, border)
     page = tf.gather(first_of_page, found.code_point // (1 << PAGE_BITS))
     many = tf.gather(class_of, page + found.code_point % (1 << PAGE_BITS))
+    many = tf.cast(many, tf.int32)
     many = tf.where(found.is_valid, many, 0)
     is_space = found.is_valid & (many == WHITE_SPACE)
     chosen = positions(is_space)

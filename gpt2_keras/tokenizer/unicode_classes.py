@@ -46,7 +46,7 @@ def character_classes(unicode_version: str = UNICODE_VERSION) -> NDArray[np.uint
 
 def class_pages(
     unicode_version: str = UNICODE_VERSION,
-) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
     """Returns the classes as two small tables.
 
     Args:
@@ -67,7 +67,7 @@ def class_pages(
     pages = character_classes(unicode_version).reshape(-1, 1 << PAGE_BITS)
     different, number = np.unique(pages, axis=0, return_inverse=True)
     first = number.reshape(-1).astype(np.int32) << PAGE_BITS
-    return first, different.reshape(-1).astype(np.int32)
+    return first, different.reshape(-1)
 
 
 @functools.cache

@@ -47,13 +47,20 @@ class WordLookup:
         with tf.init_scope():
             self._short, self._long = _Table(short), _Table(long)
 
-    def __call__(self, data: tf.Tensor, at: tf.Tensor, sizes: tf.Tensor) -> tuple[tf.Tensor, Words]:
+    def __call__(
+        self,
+        data: tf.Tensor,
+        at: tf.Tensor,
+        sizes: tf.Tensor,
+        given: tuple[tf.Tensor, tf.Tensor] | None = None,
+    ) -> tuple[tf.Tensor, Words]:
         """Looks each word up.
 
         Args:
             data: uint8 tensor `(size,)` of bytes.
             at: int32 tensor `(words,)`, the first byte of each.
             sizes: int32 tensor `(words,)`, number of bytes of each.
+            given: Words whose ids are known, and these ids, both int32 `(given,)`.
 
         Returns:
             The ids, int32 `(words,)`, `UNKNOWN` where a word may be several
@@ -64,6 +71,8 @@ class WordLookup:
         eights = tf.bitcast(tf.reshape(padded, [-1, HALF]), tf.uint64)  # (size / 8,)
         first = _cut(_read(eights, at), tf.minimum(sizes, HALF))
         token_ids = self._short.find(first, None, first, sizes, HALF)
+        if given is not None:
+            token_ids = replaced(token_ids, *given)
 
         rest = positions(token_ids < 0)
         at, sizes = tf.gather(at, rest), tf.gather(sizes, rest)

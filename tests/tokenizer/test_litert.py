@@ -1,0 +1,96 @@
+"""The LiteRT tokenizer equals the one in the graph, in builtin ops."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from tensorflow.lite.python import schema_py_generated as schema
+
+from tests.tokenizer.multilingual import TEXTS
+from tests.tokenizer.nasty import random_text, seeded
+
+interpreter = pytest.importorskip("ai_edge_litert.interpreter")
+CONVERT = """
+import sys
+from pathlib import Path
+from gpt2_keras.tokenizer.graph import GraphTokenizer
+from gpt2_keras.tokenizer.litert import write_litert
+from tests.tokenizer.reference_bpe import read_gpt2
+write_litert(GraphTokenizer(*read_gpt2(Path(sys.argv[1]))), sys.argv[2])
+"""
+MOST_BYTES = 2_400_000  # of the tables, both ways
+
+
+@pytest.fixture(scope="module")
+def tflite(gpt2_files, tmp_path_factory):
+    path = tmp_path_factory.mktemp("litert") / "tokenizer.tflite"
+    # In its own process: the converter keeps memory, and prints.
+    subprocess.run(
+        [sys.executable, "-c", CONVERT, gpt2_files, path], check=True, capture_output=True
+    )
+    return path
+
+
+@pytest.fixture(scope="module")
+def tokenize(tflite):
+    runner = interpreter.Interpreter(str(tflite)).get_signature_runner("tokenize")
+
+    def run(text):
+        outputs = runner(text=np.frombuffer(text, np.uint8))
+        assert outputs["token_ids"].dtype == np.int32
+        assert outputs["num_tokens"] == len(outputs["token_ids"])
+        return outputs["token_ids"].tolist()
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def detokenize(tflite):
+    runner = interpreter.Interpreter(str(tflite)).get_signature_runner("detokenize")
+
+    def run(ids):
+        outputs = runner(token_ids=np.array(ids, np.int32))
+        return outputs["text"].tobytes(), outputs["text_bytes"].tobytes()
+
+    return run
+
+
+def test_only_builtin_ops_are_in_the_file(tflite):
+    model = schema.Model.GetRootAsModel(tflite.read_bytes(), 0)
+    codes = [model.OperatorCodes(i) for i in range(model.OperatorCodesLength())]
+    names = {code: name for name, code in vars(schema.BuiltinOperator).items()}
+    print(sorted(names[code.BuiltinCode()] for code in codes))
+    assert all(code.CustomCode() is None for code in codes)
+    assert schema.BuiltinOperator.CUSTOM not in [code.BuiltinCode() for code in codes]
+
+
+def test_the_tables_are_small(tflite):
+    assert tflite.stat().st_size <= MOST_BYTES
+
+
+def test_nasty_texts_have_the_ids_of_the_reference(tokenize, reference):
+    rng = seeded(5)
+    texts = [b"", b" ", b"a", b"\xff", *(random_text(rng, broken=i % 2 == 0) for i in range(1500))]
+    assert [text for text in texts if tokenize(text) != reference.encode(text)] == []
+
+
+def test_languages_have_openais_ids(tokenize, openai):
+    texts = [*TEXTS.values(), " ".join(TEXTS.values()), "a" * 5000, " " * 5000]
+    assert [t for t in texts if tokenize(t.encode()) != openai.encode_ordinary(t)] == []
+
+
+@pytest.mark.parametrize("name", ["tinyshakespeare.txt", "wikitext2-valid.txt"])
+def test_texts_have_openais_ids(name, text_files, tokenize, openai):
+    text = (text_files / name).read_text(encoding="utf-8")
+    assert tokenize(text.encode()) == openai.encode_ordinary(text)
+    passages = [text[i : i + 1000] for i in range(0, 200_000, 1000)]
+    assert [t for t in passages if tokenize(t.encode()) != openai.encode_ordinary(t)] == []
+
+
+def test_detokenizing_gives_the_bytes_and_valid_text(tokenize, detokenize):
+    rng = seeded(6)
+    for _ in range(500):
+        text = random_text(rng, broken=True)
+        valid = text.decode("utf-8", "replace").encode()
+        assert detokenize(tokenize(text)) == (valid, text)
