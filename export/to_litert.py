@@ -1,4 +1,4 @@
-"""Writes a model directory as a .tflite file: token ids in, logits out.
+"""Writes a model directory as a .tflite file with the tokenizer inside.
 
     python export/to_litert.py run model.tflite
 

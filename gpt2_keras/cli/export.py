@@ -2,7 +2,7 @@
 
 savedmodel  OUT/1/, a TensorFlow SavedModel: strings in, strings out. A later
             export into the same OUT gets the next number, as TF Serving wants it
-litert      OUT, a .tflite file for devices: token ids in, logits out
+litert      OUT, a .tflite file for devices: tokenizer, model and detokenizer
 
 Example:
   gpt2-keras export --model RUN --format savedmodel --out serving

@@ -2,7 +2,7 @@
 
 import contextlib
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +11,26 @@ import tensorflow as tf
 from gpt2_keras.atomic import new_file
 from gpt2_keras.export.module import module_of_weights
 from gpt2_keras.model import GPT2LM
-
-SIGNATURE = "logits"
+from gpt2_keras.tokenizer.graph import GraphTokenizer
+from gpt2_keras.tokenizer.litert import LiteRTTokenizer
 
 
 def to_litert(model: GPT2LM, path: str | Path) -> Path:
-    """Writes a `.tflite` file that maps token ids to logits.
+    """Writes a `.tflite` file with the tokenizer inside.
 
-    Its signature `logits` takes `token_ids`, int32 `(1, time)` with `time` up to
-    `context_length`, and returns `logits`, float32 `(1, time, vocab)`. It holds
-    LiteRT's builtin ops alone, so that any LiteRT runtime loads it.
+    Its signatures, each of LiteRT's builtin ops alone, so that any LiteRT runtime
+    loads it:
+
+    | signature | inputs | outputs |
+    |---|---|---|
+    | `logits` | `token_ids` int32 `(1, time)` | `logits` float32 `(1, time, vocab)` |
+    | `tokenize` | `text` uint8 `(size,)` | `token_ids` int32 `(tokens,)`, `num_tokens` |
+    | `detokenize` | `token_ids` int32 `(tokens,)` | `text`, `text_bytes` uint8 `(size,)` |
+
+    `time` may be up to the context; `text` is valid UTF-8, `text_bytes` is raw.
 
     Args:
-        model: The model; its tokenizer is not part of this file.
+        model: The model. Without a tokenizer the file has `logits` alone.
         path: The new file, by custom named `*.tflite`.
 
     Returns:
@@ -52,16 +59,33 @@ def to_litert(model: GPT2LM, path: str | Path) -> Path:
 def _convert(model: GPT2LM) -> bytes:
     """Returns the contents of the file."""
     module = module_of_weights(model)
-    token_ids = tf.TensorSpec([1, None], tf.int32, name="token_ids")
 
-    @tf.function(input_signature=[token_ids])
+    @tf.function(input_signature=[tf.TensorSpec([1, None], tf.int32, name="token_ids")])
     def logits(token_ids: Any) -> dict[str, Any]:
         return {"logits": model(token_ids, training=False)}
 
-    module.logits = logits
+    signatures: dict[str, Callable[..., Any]] = {"logits": logits}
+    if model.tokenizer is not None:
+        module.tokenizer = LiteRTTokenizer(GraphTokenizer.from_tokenizer(model.tokenizer))
+        signatures |= module.tokenizer.signatures()
+    return convert(module, signatures)
+
+
+def convert(module: tf.Module, signatures: Mapping[str, Callable[..., Any]]) -> bytes:
+    """Returns the contents of a `.tflite` file of traced functions.
+
+    Args:
+        module: Tracks the variables and constants of the functions.
+        signatures: `tf.function`s with an input signature, by name.
+
+    Raises:
+        tf.lite's ConverterError: If an op has no builtin counterpart.
+    """
     with tempfile.TemporaryDirectory() as directory, _quiet():
-        tf.saved_model.save(module, directory, signatures={SIGNATURE: logits})
-        converter = tf.lite.TFLiteConverter.from_saved_model(directory, signature_keys=[SIGNATURE])
+        tf.saved_model.save(module, directory, signatures=dict(signatures))
+        converter = tf.lite.TFLiteConverter.from_saved_model(
+            directory, signature_keys=list(signatures)
+        )
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
         contents: bytes = converter.convert()
     return contents

@@ -41,9 +41,16 @@ def test_its_own_text_ships_with_python(tmp_path):
     assert 'The "try" statement' in text
 
 
+class Liar:
+    """A model that says something else than its artefacts."""
+
+    def generate(self, prompts, max_new_tokens):
+        return ["b"]
+
+
 def test_an_artefact_that_says_something_else_is_an_error():
     with pytest.raises(ValueError, match=r"SavedModel must say.*\['a'\], and from the model \['b'"):
-        demo._check(["a"], ["b"], "SavedModel")
+        demo._check(["a"], ["p"], Liar(), "SavedModel")
 
 
 def test_a_client_that_fails_says_why(tmp_path):

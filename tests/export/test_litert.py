@@ -4,6 +4,7 @@ import sys
 
 import numpy as np
 import pytest
+from tensorflow.lite.python import schema_py_generated as schema
 
 from gpt2_keras.export import clients, litert
 from tests.models import random_ids, random_model, text_model
@@ -32,33 +33,43 @@ def test_its_logits_are_those_of_the_model_at_every_length(exported):
 
 
 def test_it_holds_builtin_ops_alone(exported):
-    ops = {op["op_name"] for op in exported[2]._get_ops_details()}
-    print("ops of the .tflite:", *sorted(ops))
-    assert "FULLY_CONNECTED" in ops or "DELEGATE" in ops
-    assert not [op for op in ops if op.startswith("Flex") or "CUSTOM" in op]
+    contents = schema.Model.GetRootAsModel(exported[1].read_bytes(), 0)
+    codes = [contents.OperatorCodes(i).BuiltinCode() for i in range(contents.OperatorCodesLength())]
+    names = {code: name for name, code in vars(schema.BuiltinOperator).items()}
+    print("ops of the .tflite:", *sorted(names[code] for code in codes))
+    assert schema.BuiltinOperator.FULLY_CONNECTED in codes
+    assert schema.BuiltinOperator.CUSTOM not in codes  # Flex ops are custom ones too
 
 
-def test_its_signature_is_named(exported):
-    signatures = exported[2].get_signature_list()
-    assert signatures == {"logits": {"inputs": ["token_ids"], "outputs": ["logits"]}}
+def test_its_signatures_are_named(exported):
+    assert exported[2].get_signature_list() == {
+        "logits": {"inputs": ["token_ids"], "outputs": ["logits"]},
+        "tokenize": {"inputs": ["text"], "outputs": ["num_tokens", "token_ids"]},
+        "detokenize": {"inputs": ["token_ids"], "outputs": ["text", "text_bytes"]},
+    }
 
 
-def test_a_process_with_litert_alone_continues_ids_as_generate_does(exported):
+def test_a_process_with_litert_alone_continues_texts_as_generate_does(exported):
     model, path, _ = exported
-    ids = model.tokenizer.encode("the cat")
+    prompts = ["the cat", "é𝄞\n\n x"]
     program = clients.__path__[0] + "/ask_litert.py"
     code = (
         "import runpy, sys; program = sys.argv[1]; sys.argv = sys.argv[1:]\n"
         "runpy.run_path(program, run_name='__main__')\n"
         "print(sorted({'gpt2_keras', 'tensorflow', 'keras'} & set(sys.modules)))"
     )
-    command = [sys.executable, "-I", "-c", code, program, str(path), "12", *map(str, ids)]
+    command = [sys.executable, "-I", "-c", code, program, str(path), "12", *prompts]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
-    new_ids, guests = result.stdout.splitlines()[-2:]
-    text = model.generate("the cat", max_new_tokens=12, strip_prompt=True)
-    assert model.tokenizer.decode(json.loads(new_ids)) == text
+    answers, guests = result.stdout.splitlines()[-2:]
+    assert json.loads(answers) == model.generate(prompts, max_new_tokens=12)
     assert guests == "[]"
+
+
+def test_a_model_without_a_tokenizer_has_logits_alone(tmp_path):
+    path = random_model().export(tmp_path / "model.tflite", format="litert")
+    interpreter = interpreter_module.Interpreter(model_path=str(path))
+    assert list(interpreter.get_signature_list()) == ["logits"]
 
 
 def test_a_taken_place_is_left_as_it_is(tmp_path):

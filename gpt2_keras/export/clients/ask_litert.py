@@ -1,6 +1,6 @@
-"""Continues token ids with a .tflite file. Needs ai-edge-litert and NumPy alone.
+"""Asks a .tflite file to continue texts. Needs ai-edge-litert and NumPy alone.
 
-Usage: python ask_litert.py model.tflite NEW_TOKENS ID [ID ...]
+Usage: python ask_litert.py model.tflite NEW_TOKENS TEXT [TEXT ...]
 """
 
 import json
@@ -11,14 +11,23 @@ from ai_edge_litert.interpreter import Interpreter
 
 
 def main() -> None:
-    """Prints a JSON list of the likeliest next ids, one after the other."""
-    path, count, *ids = sys.argv[1:]
-    logits = Interpreter(model_path=path).get_signature_runner("logits")
-    token_ids = [int(word) for word in ids]
-    for _ in range(int(count)):
-        answer = logits(token_ids=np.array([token_ids], np.int32))["logits"]
-        token_ids.append(int(answer[0, -1].argmax()))
-    print(json.dumps(token_ids[len(ids) :]))
+    """Prints a JSON list of the answers."""
+    path, count, *texts = sys.argv[1:]
+    interpreter = Interpreter(model_path=path)
+    answers = [continue_text(interpreter, text, int(count)) for text in texts]
+    print(json.dumps(answers, ensure_ascii=False))
+
+
+def continue_text(interpreter: Interpreter, text: str, count: int) -> str:
+    """Adds the likeliest next token, again and again; `text` must not be empty."""
+    tokenize = interpreter.get_signature_runner("tokenize")
+    logits = interpreter.get_signature_runner("logits")
+    detokenize = interpreter.get_signature_runner("detokenize")
+    ids = tokenize(text=np.frombuffer(text.encode(), np.uint8))["token_ids"]
+    for _ in range(count):
+        answer = logits(token_ids=ids[np.newaxis])["logits"]  # (1, time, vocab)
+        ids = np.append(ids, answer[0, -1].argmax().astype(np.int32))
+    return detokenize(token_ids=ids)["text"].tobytes().decode()
 
 
 if __name__ == "__main__":
