@@ -5,12 +5,13 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 DEMO_OUT ?= demo
 
-.PHONY: help install demo test test-slow lint format bench clean
+.PHONY: help install demo test test-slow fuzz lint format bench clean
 
 help:
 	@echo "make install    create $(VENV) and install gpt2_keras in it"
 	@echo "make demo       train, generate, export and run the export, in about five minutes"
 	@echo "make test       the tests (make test-slow: the long proofs)"
+	@echo "make fuzz       the in-graph tokenizer against the reference until stopped"
 	@echo "make lint       ruff and mypy"
 	@echo "make bench      speed and size, side by side with the peers"
 
@@ -29,6 +30,9 @@ test: $(INSTALLED)
 
 test-slow: $(INSTALLED)
 	$(BIN)/python -m pytest -q -m slow
+
+fuzz: $(INSTALLED)
+	$(BIN)/python -m tests.tokenizer.fuzz $(FUZZ)
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -244,7 +244,8 @@ def _symbols_that_encode_to_themselves(
         go_on = ~crosses & ((left >= NUM_BYTES) | (right >= NUM_BYTES))
         symbol, left, right = symbol[go_on], left[go_on], right[go_on]
         undo_left = left > right
-        limit = np.maximum(left, right)
+        # Of equal merges the left one goes first: that across before one on its right.
+        limit = np.maximum(left, right) + ~undo_left
         left, right = (
             np.where(undo_left, parts[left, 1], left),
             np.where(undo_left, right, parts[right, 0]),

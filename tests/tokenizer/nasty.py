@@ -103,3 +103,24 @@ def random_text(rng: random.Random, broken: bool) -> bytes:
         at = rng.randrange(len(text))
         text = text[:at] + bytes([rng.randrange(256)]) + text[at + rng.randint(0, 2) :]
     return text
+
+
+def trained_vocabulary(seed, num_merges, alphabet=b" abcde'\xc3\xa9", in_order=True):
+    """Returns a vocabulary of random merges, byte ids and merged ids in no order."""
+    rng = seeded(seed)
+    strings, pairs = [bytes([value]) for value in alphabet], []
+    known = {bytes([value]) for value in range(256)}
+    while len(pairs) < num_merges:
+        left, right = rng.choice(strings), rng.choice(strings)
+        if len(left + right) > 20 or (in_order and left + right in known):
+            continue
+        pairs.append((left, right))
+        if left + right not in known:
+            strings.append(left + right)
+        known.add(left + right)
+    if not in_order:
+        rng.shuffle(pairs)
+    tokens = sorted(known)
+    rng.shuffle(tokens)
+    ids = {token: token_id for token_id, token in enumerate(tokens)}
+    return tokens, [(ids[left], ids[right]) for left, right in pairs]

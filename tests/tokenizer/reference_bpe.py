@@ -27,7 +27,7 @@ class ReferenceTokenizer:
         self.ranks = {
             (tokens[left], tokens[right]): rank for rank, (left, right) in enumerate(merges)
         }
-        self._encode_word = functools.lru_cache(1 << 18)(self._merge)
+        self._encode_word = functools.lru_cache(1 << 18)(self.merge)
 
     def encode(self, data: bytes) -> list[int]:
         words = regex.findall(PATTERN, data.decode("utf-8", "surrogateescape"))
@@ -37,7 +37,7 @@ class ReferenceTokenizer:
             for token in self._encode_word(word.encode("utf-8", "surrogateescape"))
         ]
 
-    def _merge(self, word: bytes) -> list[int]:
+    def merge(self, word: bytes) -> list[int]:
         parts = [word[i : i + 1] for i in range(len(word))]
         while True:
             pairs = {pair for pair in itertools.pairwise(parts) if pair in self.ranks}
