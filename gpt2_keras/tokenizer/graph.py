@@ -181,17 +181,22 @@ class GraphTokenizer(tf.Module):
             starts = replaced(starts, inside, tf.zeros_like(inside, tf.bool))
         words = positions(starts[:size])
         word_sizes = tf.concat([words, tf.reshape(size, [1])], 0)[1:] - words
-        given = None
-        if specials is not None:
+        if specials is None:
+            special_words = special_symbols = tf.zeros([0], tf.int32)
+        else:
+            # `searchsorted` would say it too, but LiteRT has none.
+            words_so_far = tf.cumsum(tf.cast(starts, tf.int32))
+            special_words = tf.gather(words_so_far, specials.at) - 1
             known = tf.constant([self._special_symbols[text] for text in allowed_special])
-            given = tf.searchsorted(words, specials.at), tf.gather(known, specials.index)
+            special_symbols = tf.gather(known, specials.index)
         if data.dtype == tf.uint8:
+            given = special_words, tf.gather(self._token_ids, special_symbols)
             ids, sizes = self._look_words_up(data, words, word_sizes, given)
         else:
             symbols = data
-            if given is not None:
-                symbols = replaced(symbols, specials.at, given[1])
-                word_sizes = replaced(word_sizes, given[0], tf.ones_like(given[0]))
+            if specials is not None:
+                symbols = replaced(symbols, specials.at, special_symbols)
+                word_sizes = replaced(word_sizes, special_words, tf.ones_like(special_words))
             symbols, starts, sizes = self._merge_words(symbols, words, word_sizes)
             ids = tf.gather(self._token_ids, tf.gather(symbols, ranges(starts, sizes)))
         token_ends = tf.concat([[0], tf.cumsum(sizes)], 0)
@@ -243,15 +248,13 @@ class GraphTokenizer(tf.Module):
         data: tf.Tensor,
         words: tf.Tensor,
         sizes: tf.Tensor,
-        given: tuple[tf.Tensor, tf.Tensor] | None,
+        given: tuple[tf.Tensor, tf.Tensor],
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns the ids of all words, and the number of each word's, `(words,)`.
 
         Merges only the words that are not one token, and each of them once.
-        Words are `given` with their symbols where they are special tokens.
+        Special tokens are `given` as words and ids.
         """
-        if given is not None:
-            given = given[0], tf.gather(self._token_ids, given[1])
         token_ids, unknown = self._find_words(data, words, sizes, given)
         firsts, which = find_equal(unknown)
         symbols, starts, counts = self._merge_words(

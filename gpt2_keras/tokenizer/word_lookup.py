@@ -52,7 +52,7 @@ class WordLookup:
         data: tf.Tensor,
         at: tf.Tensor,
         sizes: tf.Tensor,
-        given: tuple[tf.Tensor, tf.Tensor] | None = None,
+        given: tuple[tf.Tensor, tf.Tensor],
     ) -> tuple[tf.Tensor, Words]:
         """Looks each word up.
 
@@ -71,8 +71,7 @@ class WordLookup:
         eights = tf.bitcast(tf.reshape(padded, [-1, HALF]), tf.uint64)  # (size / 8,)
         first = _cut(_read(eights, at), tf.minimum(sizes, HALF))
         token_ids = self._short.find(first, None, first, sizes, HALF)
-        if given is not None:
-            token_ids = replaced(token_ids, *given)
+        token_ids = replaced(token_ids, *given)
 
         rest = positions(token_ids < 0)
         at, sizes = tf.gather(at, rest), tf.gather(sizes, rest)

@@ -30,7 +30,8 @@ def texts_of(seed: int) -> list[bytes]:
     texts += [bytes(rng.choices(range(256), k=rng.randint(0, 20))) for _ in range(BATCH // 4)]
     for _ in range(BATCH // 4):
         top = rng.choice([0x80, 0x800, 0xD800, 0x3400, 0x20000])
-        texts.append("".join(chr(rng.randrange(top)) for _ in range(rng.randint(0, 20))).encode())
+        text = "".join(chr(rng.randrange(top)) for _ in range(rng.randint(0, 20)))
+        texts.append(text.encode(errors="ignore"))
     for _ in range(BATCH // 40):
         letters = rng.choices(range(256), k=rng.randint(1, 6))
         texts.append(bytes(rng.choices(letters, k=rng.randint(0, 300))))

@@ -17,7 +17,9 @@ from pathlib import Path
 from gpt2_keras.tokenizer.graph import GraphTokenizer
 from gpt2_keras.tokenizer.litert import write_litert
 from tests.tokenizer.reference_bpe import read_gpt2
-write_litert(GraphTokenizer(*read_gpt2(Path(sys.argv[1]))), sys.argv[2])
+tokenizer = GraphTokenizer(*read_gpt2(Path(sys.argv[1])))
+write_litert(tokenizer, sys.argv[2])
+write_litert(tokenizer, sys.argv[2] + ".special", allowed_special=["<|endoftext|>"])
 """
 MOST_BYTES = 2_400_000  # of the tables, both ways
 
@@ -94,3 +96,11 @@ def test_detokenizing_gives_the_bytes_and_valid_text(tokenize, detokenize):
         text = random_text(rng, broken=True)
         valid = text.decode("utf-8", "replace").encode()
         assert detokenize(tokenize(text)) == (valid, text)
+
+
+def test_special_tokens_become_their_ids_where_allowed(tflite, tokenize, openai):
+    special = interpreter.Interpreter(f"{tflite}.special").get_signature_runner("tokenize")
+    text = "a<|endoftext|>b <|endoftext|><|endoftext|>'s <|endof"
+    ids = special(text=np.frombuffer(text.encode(), np.uint8))["token_ids"].tolist()
+    assert ids == openai.encode(text, allowed_special="all")
+    assert tokenize(text.encode()) == openai.encode_ordinary(text)
