@@ -242,7 +242,14 @@ class GPT2LM(keras.Model):
 
     # What follows opens the doors to the later stages, each loaded on first use.
 
-    def compile(self, optimizer: Any = "auto", loss: Any = "auto", **kwargs: Any) -> None:
+    def compile(
+        self,
+        optimizer: Any = "auto",
+        loss: Any = "auto",
+        *,
+        jit_compile: bool | str = "auto",
+        **kwargs: Any,
+    ) -> None:
         """Configures training; every default is GPT-2's usual choice.
 
         Args:
@@ -251,6 +258,8 @@ class GPT2LM(keras.Model):
                 and a cosine over as many steps as that `fit()` takes.
             loss: A Keras loss on `(targets, logits)`. By default
                 `training.make_loss()`: cross entropy that skips padding.
+            jit_compile: Whether XLA compiles the steps. By default not on
+                TensorFlow's CPU, where it is no faster and starts later.
             **kwargs: As for `keras.Model.compile`.
         """
         from gpt2_keras import training
@@ -259,6 +268,7 @@ class GPT2LM(keras.Model):
         super().compile(
             optimizer=training.make_optimizer() if optimizer == "auto" else optimizer,
             loss=training.make_loss() if loss == "auto" else loss,
+            jit_compile=training.jit_by_default() if jit_compile == "auto" else jit_compile,
             **kwargs,
         )
         # Otherwise its variables are made inside the first step, which is then traced twice.

@@ -25,6 +25,7 @@ HELP = "train, generate, export and run the export, in about five minutes"
 VOCAB_SIZE = 2048
 NEW_TOKENS = 48
 SHAPE: dict[str, Any] = {"num_layers": 4, "num_heads": 4, "hidden_dim": 192, "context_length": 128}
+BATCH_SIZE = 8
 PROMPTS = ("The standard library", "A class definition", "If an exception")
 
 
@@ -32,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the command's arguments."""
     parser.add_argument("--out", default="demo", metavar="DIR", help="default: %(default)s")
     parser.add_argument(
-        "--steps", type=integer(1), default=700, metavar="N", help="default: %(default)s"
+        "--steps", type=integer(1), default=600, metavar="N", help="default: %(default)s"
     )
     parser.add_argument(
         "--corpus", nargs="+", metavar="FILE", help="your own text, instead of Python's"
@@ -107,6 +108,7 @@ def _train(out: Path, args: argparse.Namespace, tokenizer: Any) -> tuple[Any, li
         tokenizer=str(out / "tokenizer"),
         steps=args.steps,
         seed=args.seed,
+        batch_size=BATCH_SIZE,
         **SHAPE,
     )
     untrained = GPT2LM(settings.model_config(tokenizer.vocab_size), tokenizer)

@@ -68,7 +68,7 @@ def _add_training_arguments(group: Any) -> None:
         "--evaluate-every", type=count, metavar="N", help="steps; default a tenth of the steps"
     )
     group.add_argument(
-        "--evaluation-batches", type=count, metavar="N", help="at most so many; default 100"
+        "--evaluation-batches", type=count, metavar="N", help="default a quarter of the steps"
     )
     group.add_argument(
         "--validation-fraction", type=share, metavar="SHARE", help="the last tokens; default 0.1"

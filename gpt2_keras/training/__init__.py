@@ -9,6 +9,7 @@ loss_curve_text    a loss curve for a terminal
 `GPT2LM.compile()` and `fit()` use the first two; read `optimizer.py` first.
 """
 
+from gpt2_keras.training.compilation import jit_by_default
 from gpt2_keras.training.loss import IGNORED_TARGET, make_loss
 from gpt2_keras.training.optimizer import AdamW, make_optimizer
 from gpt2_keras.training.picture import draw_loss_curve, loss_curve_text
@@ -25,6 +26,7 @@ __all__ = [
     "TrainingSettings",
     "count_steps",
     "draw_loss_curve",
+    "jit_by_default",
     "loss_curve_text",
     "make_loss",
     "make_optimizer",

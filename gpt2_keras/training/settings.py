@@ -37,12 +37,13 @@ class TrainingSettings:
         seed: Of the weights, the dropout and the order of the windows.
         evaluate_every: Number of steps between evaluations, at each of which
             the run is saved. By default a tenth of the steps.
-        evaluation_batches: Largest number of batches of an evaluation.
+        evaluation_batches: Largest number of batches of an evaluation. By default
+            a quarter of the steps between two, at least 5 and at most 100.
         validation_fraction: Share of the tokens, the last ones, to validate on.
         patience: After how many evaluations without a better loss to stop; 0
             for never.
         dtype: `"float32"`, `"mixed_bfloat16"` or `"mixed_float16"`.
-        jit_compile: Whether XLA compiles the steps. By default as Keras thinks.
+        jit_compile: Whether XLA compiles the steps. By default as `jit_by_default`.
 
     Raises:
         TypeError: If a value is of the wrong type.
@@ -69,7 +70,7 @@ class TrainingSettings:
     warmup_steps: int | None = None
     seed: int = 0
     evaluate_every: int | None = None
-    evaluation_batches: int = 100
+    evaluation_batches: int | None = None
     validation_fraction: float = 0.1
     patience: int = 5
     dtype: str = "float32"
@@ -118,7 +119,10 @@ class TrainingSettings:
 
     def with_defaults(self, **defaults: Any) -> Self:
         """Returns the settings with what is None filled in."""
-        defaults.setdefault("evaluate_every", max(1, self.steps // DEFAULT_EVALUATIONS))
+        every = self.evaluate_every or max(1, self.steps // DEFAULT_EVALUATIONS)
+        defaults.setdefault("evaluate_every", every)
+        # A batch forward costs a third of a step: this way evaluations cost a twelfth.
+        defaults.setdefault("evaluation_batches", min(100, max(5, every // 4)))
         missing = {name: value for name, value in defaults.items() if getattr(self, name) is None}
         return dataclasses.replace(self, **missing)
 
