@@ -1,5 +1,6 @@
 """What the README tells a newcomer to type works."""
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -9,8 +10,9 @@ import pytest
 from gpt2_keras.cli.main import main
 from tests.models import CORPUS
 
-README = (Path(__file__).resolve().parents[1] / "README.md").read_text(encoding="utf-8")
-MAKEFILE = (Path(__file__).resolve().parents[1] / "Makefile").read_text(encoding="utf-8")
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 
 
 def blocks(language):
@@ -43,8 +45,16 @@ def test_its_python_runs(newcomer, capsys):
     assert capsys.readouterr().out.startswith("If an exception")
 
 
+def test_its_shakespeare_loss_is_the_measured_one():
+    result = json.loads((ROOT / "benchmarks/results/shakespeare_char.json").read_text())
+    assert f"**{result['validation_loss']}**" in README
+    assert f"validation loss of {result['published_by_nanogpt']}" in " ".join(README.split())
+    # nanoGPT's figure is an estimate on 20 batches.
+    assert abs(result["validation_loss"] - result["published_by_nanogpt"]) <= 0.03
+
+
 def test_its_make_targets_and_files_exist():
     for target in re.findall(r"^make (\S+)", README, re.MULTILINE):
         assert f"\n{target}:" in MAKEFILE
     for path in re.findall(r"\]\(([\w./]+)\)", README):
-        assert (Path(__file__).resolve().parents[1] / path).exists(), path
+        assert (ROOT / path).exists(), path

@@ -74,6 +74,17 @@ def test_rows_with_different_settings_do_not_touch_each_other():
     np.testing.assert_array_equal(together, alone)
 
 
+def test_each_row_of_a_mixed_batch_keeps_its_own_number_of_tokens():
+    logits = np.random.default_rng(1).normal(size=30).astype("float32")
+    top_k = np.tile([1, 2, 5, 0], 500).astype("int32")
+    mixed = tensors(2000)._replace(top_k=top_k)
+    ids = choose(np.tile(logits, (2000, 1)), mixed, 0).numpy()
+    likeliest = np.argsort(-logits)
+    for k in (1, 2, 5):
+        assert set(ids[top_k == k]) == set(likeliest[:k])
+    assert len(set(ids[top_k == 0])) > 15
+
+
 def uniform_by_definition(seed, step):
     """lowbias32 in Python integers."""
 

@@ -4,6 +4,7 @@ import pytest
 from gpt2_keras.generation import text as text_module
 from gpt2_keras.generation.compiled import compiled
 from gpt2_keras.generation.pieces import TextPieces
+from gpt2_keras.generation.random import uniform
 from tests.models import random_model, text_model
 
 PROMPTS = ["the cat", "", "the dog sat on the log. it's", "é42"]
@@ -48,6 +49,20 @@ def test_a_seed_makes_a_draw_repeatable_and_another_changes_it(model):
     assert len({draw(seed) for seed in range(5)}) == 5
     unseeded = {model.generate("the", max_new_tokens=20, temperature=1.0) for _ in range(3)}
     assert len(unseeded) == 3
+
+
+def test_every_step_of_a_row_draws_with_a_number_of_its_own():
+    model = text_model(context_length=64)
+    # Without gain and shift in the final norm every token is equally likely, so that
+    # a number u draws the token u × vocab.
+    model.decoder.final_norm.gamma.assign(np.zeros(model.config.hidden_dim))
+    model.decoder.final_norm.beta.assign(np.zeros(model.config.hidden_dim))
+    seeds, vocab_size = np.array([5], "int32"), model.config.vocab_size
+    numbers = [float(uniform(seeds, step)[0]) for step in range(10)]
+    expected = [int(number * vocab_size) for number in numbers]
+    assert model.tokenizer.end_token_id not in expected
+    text = model.generate("the", max_new_tokens=10, temperature=1.0, seed=5, strip_prompt=True)
+    assert text == model.tokenizer.decode(expected)
 
 
 def test_streamed_pieces_joined_are_the_generated_text(model):
