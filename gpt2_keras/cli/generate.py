@@ -51,7 +51,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--stop", action="append", default=[], metavar="TEXT", help="end before this text"
     )
     parser.add_argument(
-        "--crop", action="store_true", help="drop the beginning of a prompt that is too long"
+        "--overflow",
+        choices=("refuse", "crop", "slide"),
+        default="refuse",
+        help="what to do with a text that outgrows the context (default: %(default)s)",
     )
     parser.add_argument(
         "--interactive", action="store_true", help="read prompts from the terminal, one a line"
@@ -76,7 +79,7 @@ def run(args: argparse.Namespace) -> None:
         "top_k": args.top_k,
         "top_p": args.top_p,
         "stop": args.stop,
-        "crop": args.crop,
+        "overflow": args.overflow,
     }
     prompts = args.prompts or [""]
     if args.json:

@@ -8,7 +8,7 @@ from gpt2_keras.atomic import new_directory, refuse_taken
 from gpt2_keras.export.module import module_of_weights
 from gpt2_keras.export.text_graph import TextModel
 from gpt2_keras.generation.batch import default_max_new_tokens
-from gpt2_keras.generation.sampling import SamplingTensors
+from gpt2_keras.generation.sampling import greedy_tensors
 from gpt2_keras.model import GPT2LM
 
 
@@ -51,7 +51,7 @@ def to_saved_model(
 
         @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="text")])
         def serving_default(text: tf.Tensor) -> dict[str, tf.Tensor]:
-            return text_model.generate(text, _greedy(tf.shape(text)[0]), max_new_tokens)
+            return text_model.generate(text, greedy_tensors(tf.shape(text)[0]), max_new_tokens)
 
         module = module_of_weights(model)
         module.serving_default = serving_default
@@ -59,16 +59,6 @@ def to_saved_model(
             module, str(unfinished), signatures={"serving_default": serving_default}
         )
     return version
-
-
-def _greedy(batch_size: tf.Tensor) -> SamplingTensors:
-    """The settings of rows that take the likeliest token."""
-    return SamplingTensors(
-        temperature=tf.zeros([batch_size]),
-        top_k=tf.zeros([batch_size], tf.int32),
-        top_p=tf.ones([batch_size]),
-        seed=tf.zeros([batch_size], tf.int32),
-    )
 
 
 def _next_version(directory: Path) -> Path:

@@ -5,6 +5,7 @@ from typing import Any
 import tensorflow as tf
 
 from gpt2_keras.generation import loop
+from gpt2_keras.generation.constraints import make_constraints
 from gpt2_keras.generation.sampling import SamplingTensors
 from gpt2_keras.model import GPT2LM
 from gpt2_keras.tokenizer.graph import GraphTokenizer
@@ -56,8 +57,8 @@ class TextModel:
             token_ids,
             num_tokens,
             sampling,
+            make_constraints(self._model.config.vocab_size, self.end_token_id),
             max_new_tokens=max_new_tokens,
-            end_token_id=self.end_token_id,
         )
         prompt = prompt_ids.to_tensor()  # (batch, time)
         prompt_text, _ = self.tokenizer.detokenize(prompt, prompt_ids.row_lengths())

@@ -35,17 +35,24 @@ def check_texts(texts: str | Sequence[str]) -> list[str]:
 
 
 def encode_prompts(
-    model: GPT2LM, prompts: Sequence[str], *, max_new_tokens: int, crop: bool
+    model: GPT2LM,
+    prompts: Sequence[str],
+    *,
+    max_new_tokens: int,
+    overflow: str = "refuse",
+    prefix_length: int = 0,
 ) -> list[list[int]]:
     """Encodes prompts and makes sure that prompt and new tokens fit the context.
 
     Args:
         model: A model with a tokenizer.
-        prompts: The texts. An empty one becomes the end token, which in GPT-2's
-            training text stands before every document.
+        prompts: The texts. An empty one without a prefix becomes the end token,
+            which in GPT-2's training text stands before every document.
         max_new_tokens: Number of tokens to come.
-        crop: Whether a longer prompt loses its beginning; otherwise it is
-            refused.
+        overflow: `"refuse"` a prompt that is too long, `"crop"` its beginning,
+            or `"slide"`: only one new token must fit at a time, and a longer
+            prompt loses its beginning.
+        prefix_length: Number of tokens that stand before every prompt.
 
     Returns:
         Each prompt's ids, at least one.
@@ -54,23 +61,25 @@ def encode_prompts(
         ValueError: If a prompt does not fit, or could not even if cropped.
     """
     tokenizer = model.require_tokenizer()
-    room = model.config.context_length - max_new_tokens
+    context = model.config.context_length
+    room = context - prefix_length - (1 if overflow == "slide" else max_new_tokens)
     if room < 1:
         raise ValueError(
-            "`max_new_tokens` must be below the model's context_length. "
+            "`max_new_tokens` must be below the model's context_length, less the prefix. "
             f"Received: max_new_tokens={max_new_tokens}, "
-            f"context_length={model.config.context_length}. Use at most "
-            f"{model.config.context_length - 1}."
+            f"context_length={context}, prefix of {prefix_length} tokens. Use at most "
+            f"{context - prefix_length - 1}, or overflow='slide'."
         )
     rows = []
     for index, prompt in enumerate(prompts):
         ids = tokenizer.encode(prompt) or [tokenizer.end_token_id]
-        if len(ids) > room and not crop:
+        if len(ids) > room and overflow == "refuse":
             raise ValueError(
                 "A prompt and its new tokens must fit into `context_length` tokens. "
                 f"Received: prompt {index} with {len(ids)} tokens, "
-                f"max_new_tokens={max_new_tokens}, context_length={model.config.context_length}. "
-                "Shorten it, ask for fewer new tokens, or set crop=True to drop its beginning."
+                f"max_new_tokens={max_new_tokens}, context_length={context}. "
+                "Shorten it, ask for fewer new tokens, or set overflow='crop' to drop its "
+                "beginning."
             )
         rows.append(ids[-room:])
     return rows

@@ -7,18 +7,13 @@ import keras
 import tensorflow as tf
 
 from gpt2_keras.generation import loop, scoring_graph
-from gpt2_keras.generation.sampling import SamplingTensors
+from gpt2_keras.generation.constraints import Constraints, History, constraint_specs
+from gpt2_keras.generation.sampling import SamplingTensors, sampling_specs
 from gpt2_keras.model import GPT2LM
 
 IDS = tf.TensorSpec([None, None], tf.int32, name="token_ids")
 COUNTS = tf.TensorSpec([None], tf.int32, name="num_tokens")
 SCALAR = tf.TensorSpec([], tf.int32)
-SAMPLING = SamplingTensors(
-    temperature=tf.TensorSpec([None], tf.float32, name="temperature"),
-    top_k=tf.TensorSpec([None], tf.int32, name="top_k"),
-    top_p=tf.TensorSpec([None], tf.float32, name="top_p"),
-    seed=tf.TensorSpec([None], tf.int32, name="seed"),
-)
 
 
 class CompiledModel:
@@ -26,7 +21,7 @@ class CompiledModel:
 
     Args:
         model: The model. Its weights may change later; its shape may not.
-        end_token_id: The id that finishes a text.
+        end_token_id: The id that stands before every text to score.
 
     Raises:
         RuntimeError: If Keras runs on another backend than TensorFlow.
@@ -39,30 +34,43 @@ class CompiledModel:
                 f"Received: Keras backend {keras.backend.backend()!r}. "
                 "Save the model, and load it where KERAS_BACKEND=tensorflow."
             )
-        heads, head_dim = model.config.num_heads, model.config.head_dim
-        cache = tf.TensorSpec([None, heads, None, head_dim], model.compute_dtype)
-        state = loop.DecodingState(
-            cache=[(cache, cache)] * model.config.num_layers,
-            padding_mask=tf.TensorSpec([None, None], tf.bool),
-            cache_index=SCALAR,
-            step=SCALAR,
-            last_ids=COUNTS,
-            finished=tf.TensorSpec([None], tf.bool),
-        )
+        sampling, constraints = sampling_specs(), constraint_specs()
+        state = _state_specs(model)
+        # A prefix is a cache of one row.
+        prefix = loop.Prefix(state.cache, COUNTS)
 
-        def start(ids: Any, counts: Any, sampling: SamplingTensors, cache_length: Any) -> Any:
+        def start(
+            ids: Any,
+            counts: Any,
+            sampling: SamplingTensors,
+            constraints: Constraints,
+            max_new_tokens: Any,
+            prefix: loop.Prefix,
+        ) -> Any:
             return loop.start(
-                model, ids, counts, sampling, cache_length=cache_length, end_token_id=end_token_id
+                model,
+                ids,
+                counts,
+                sampling,
+                constraints,
+                max_new_tokens=max_new_tokens,
+                prefix=prefix,
             )
 
-        def advance(state: loop.DecodingState, sampling: SamplingTensors, max_steps: Any) -> Any:
-            return loop.advance(
-                model, state, sampling, max_steps=max_steps, end_token_id=end_token_id
-            )
+        def advance(
+            state: loop.DecodingState,
+            sampling: SamplingTensors,
+            constraints: Constraints,
+            max_steps: Any,
+        ) -> Any:
+            return loop.advance(model, state, sampling, constraints, max_steps=max_steps)
 
         self.end_token_id = end_token_id
-        self.start = tf.function(start, input_signature=[IDS, COUNTS, SAMPLING, SCALAR])
-        self.advance = tf.function(advance, input_signature=[state, SAMPLING, SCALAR])
+        self.start = tf.function(
+            start, input_signature=[IDS, COUNTS, sampling, constraints, SCALAR, prefix]
+        )
+        self.advance = tf.function(advance, input_signature=[state, sampling, constraints, SCALAR])
+        self.read = tf.function(functools.partial(_read, model), input_signature=[IDS])
         self.log_probs = tf.function(
             functools.partial(scoring_graph.log_probs, model, end_token_id=end_token_id),
             input_signature=[IDS, COUNTS],
@@ -71,6 +79,29 @@ class CompiledModel:
             functools.partial(scoring_graph.next_tokens, model),
             input_signature=[IDS, COUNTS, SCALAR],
         )
+
+
+def _state_specs(model: GPT2LM) -> loop.DecodingState:
+    """Returns the signature of a running generation."""
+    kept = tf.TensorSpec(
+        [None, model.config.num_heads, None, model.config.head_dim], model.compute_dtype
+    )
+    return loop.DecodingState(
+        cache=[(kept, kept)] * model.config.num_layers,
+        padding_mask=tf.TensorSpec([None, None], tf.bool),
+        cache_index=SCALAR,
+        history=History(IDS, SCALAR, SCALAR),
+        last_ids=COUNTS,
+        last_log_probs=tf.TensorSpec([None], tf.float32),
+        finished=tf.TensorSpec([None], tf.bool),
+    )
+
+
+def _read(model: GPT2LM, token_ids: Any) -> Any:
+    """Returns the cache of one text, (1, time)."""
+    cache = model.make_cache(1, tf.shape(token_ids)[1])
+    _, cache = model(token_ids, cache=cache, num_logits=1, training=False)
+    return cache
 
 
 def compiled(model: GPT2LM) -> CompiledModel:

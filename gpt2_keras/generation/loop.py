@@ -4,8 +4,16 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from gpt2_keras.generation.constraints import NO_TOKEN, Constraints, History, constrain
 from gpt2_keras.generation.sampling import SamplingTensors, choose
 from gpt2_keras.model import GPT2LM
+
+
+class Prefix(NamedTuple):
+    """Text that all rows begin with and that is read already."""
+
+    cache: Any  # as GPT2LM.make_cache makes it, of one row, as long as the text
+    token_ids: Any  # int32 (length,)
 
 
 class DecodingState(NamedTuple):
@@ -14,9 +22,10 @@ class DecodingState(NamedTuple):
     cache: Any  # as GPT2LM.make_cache makes it
     padding_mask: Any  # bool (batch, length), False left of each prompt
     cache_index: Any  # int32 (): number of positions in the cache
-    step: Any  # int32 (): number of tokens drawn
+    history: History
     last_ids: Any  # int32 (batch,): the tokens drawn last
-    finished: Any  # bool (batch,): whether the row has drawn the end token
+    last_log_probs: Any  # float32 (batch,): what the model gave them, in nats
+    finished: Any  # bool (batch,): whether the row has drawn a stop id
 
 
 def start(
@@ -24,9 +33,10 @@ def start(
     token_ids: Any,
     num_tokens: Any,
     sampling: SamplingTensors,
+    constraints: Constraints,
     *,
-    cache_length: Any,
-    end_token_id: int,
+    max_new_tokens: Any,
+    prefix: Prefix | None = None,
 ) -> DecodingState:
     """Reads the prompts and draws each row's first token.
 
@@ -37,53 +47,78 @@ def start(
             place.
         num_tokens: Int32 tensor `(batch,)`: each prompt's length, at least 1.
         sampling: Each row's settings.
-        cache_length: Largest number of positions, prompt and new tokens, that
-            the generation will hold.
-        end_token_id: The id that finishes a row.
+        constraints: Rules that all rows share.
+        max_new_tokens: Int32 scalar: how many tokens may be drawn in all.
+        prefix: What stands before every prompt.
 
     Returns:
         The state after one token.
     """
     batch_size, time = tf.unstack(tf.shape(token_ids))
-    columns = tf.expand_dims(tf.range(cache_length), 0)  # (1, length)
-    padding_mask = columns >= tf.expand_dims(time - num_tokens, 1)  # (batch, length)
+    padding = tf.expand_dims(time - num_tokens, 1)  # (batch, 1): columns left of each prompt
+    real = tf.expand_dims(tf.range(time + max_new_tokens), 0) >= padding
+    cache, prefix_length = model.make_cache(batch_size, time + max_new_tokens), 0
+    history = tf.where(real[:, :time], token_ids, NO_TOKEN)
+    if prefix is not None:
+        prefix_length = tf.shape(prefix.token_ids)[0]
+        real = tf.concat([tf.ones([batch_size, prefix_length], tf.bool), real], axis=1)
+        cache = [
+            tuple(
+                tf.concat([tf.repeat(read, batch_size, axis=0), empty], axis=2)
+                for read, empty in zip(read_pair, empty_pair, strict=True)
+            )
+            for read_pair, empty_pair in zip(prefix.cache, cache, strict=True)
+        ]
+        history = _with_prefix(history, padding, prefix.token_ids)
     logits, cache = model(
         token_ids,
-        padding_mask=padding_mask,
-        cache=model.make_cache(batch_size, cache_length),
+        padding_mask=real,
+        cache=cache,
+        cache_index=prefix_length,
         num_logits=1,
         training=False,
     )
-    ids = choose(logits[:, 0], sampling, 0)
-    return DecodingState(cache, padding_mask, time, tf.constant(1), ids, ids == end_token_id)
+    unwritten = tf.fill([batch_size, max_new_tokens], NO_TOKEN)
+    end = prefix_length + time
+    state = DecodingState(
+        cache,
+        real,
+        end,
+        History(tf.concat([history, unwritten], axis=1), end, end),
+        tf.zeros([batch_size], tf.int32),
+        tf.zeros([batch_size]),
+        tf.zeros([batch_size], tf.bool),
+    )
+    return _draw(state, logits[:, 0], sampling, constraints)
 
 
 def advance(
     model: GPT2LM,
     state: DecodingState,
     sampling: SamplingTensors,
+    constraints: Constraints,
     *,
     max_steps: Any,
-    end_token_id: int,
-) -> tuple[tf.Tensor, DecodingState]:
+) -> tuple[tf.Tensor, tf.Tensor, DecodingState]:
     """Draws up to `max_steps` more tokens for each row, until all are finished.
 
     Args:
         model: The model.
         state: Where the generation stands.
         sampling: Each row's settings.
+        constraints: Rules that all rows share.
         max_steps: Int32 scalar, at least 0.
-        end_token_id: The id that finishes a row; a finished row keeps drawing it.
 
     Returns:
-        The new tokens, int32 `(batch, steps)`, and the new state.
+        The new tokens, int32 `(batch, steps)`, their log-probabilities by the
+        model, float32 `(batch, steps)`, and the new state. A finished row keeps
+        drawing its stop id, with log-probability 0.
     """
     # One row more than steps: TensorFlow refuses to write to a tensor known to be empty.
-    drawn = tf.zeros([max_steps + 1, tf.shape(state.last_ids)[0]], tf.int32)  # (steps + 1, batch)
+    shape = [max_steps + 1, tf.shape(state.last_ids)[0]]  # (steps + 1, batch)
+    ids, log_probs = tf.zeros(shape, tf.int32), tf.zeros(shape)
 
-    def step(
-        count: tf.Tensor, drawn: tf.Tensor, state: DecodingState
-    ) -> tuple[tf.Tensor, tf.Tensor, DecodingState]:
+    def step(count: tf.Tensor, ids: tf.Tensor, log_probs: tf.Tensor, state: DecodingState) -> Any:
         logits, cache = model(
             tf.expand_dims(state.last_ids, 1),
             padding_mask=state.padding_mask,
@@ -91,21 +126,18 @@ def advance(
             cache_index=state.cache_index,
             training=False,
         )
-        ids = choose(logits[:, 0], sampling, state.step)
-        ids = tf.where(state.finished, end_token_id, ids)
-        finished = tf.logical_or(state.finished, ids == end_token_id)
-        state = DecodingState(
-            cache, state.padding_mask, state.cache_index + 1, state.step + 1, ids, finished
-        )
-        drawn = tf.tensor_scatter_nd_update(drawn, [[count]], [ids])
-        return count + 1, drawn, state
+        state = state._replace(cache=cache, cache_index=state.cache_index + 1)
+        state = _draw(state, logits[:, 0], sampling, constraints)
+        ids = tf.tensor_scatter_nd_update(ids, [[count]], [state.last_ids])
+        log_probs = tf.tensor_scatter_nd_update(log_probs, [[count]], [state.last_log_probs])
+        return count + 1, ids, log_probs, state
 
-    count, drawn, state = tf.while_loop(
-        lambda count, _, state: (count < max_steps) & ~tf.reduce_all(state.finished),
+    count, ids, log_probs, state = tf.while_loop(
+        lambda count, _ids, _log_probs, state: (count < max_steps) & ~tf.reduce_all(state.finished),
         step,
-        (tf.constant(0), drawn, state),
+        (tf.constant(0), ids, log_probs, state),
     )
-    return tf.transpose(drawn[:count]), state
+    return tf.transpose(ids[:count]), tf.transpose(log_probs[:count]), state
 
 
 def decode(
@@ -113,37 +145,63 @@ def decode(
     token_ids: Any,
     num_tokens: Any,
     sampling: SamplingTensors,
+    constraints: Constraints,
     *,
     max_new_tokens: Any,
-    end_token_id: int,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Continues prompts to the end: `start`, then `advance`.
 
     Args:
-        model, token_ids, num_tokens, sampling, end_token_id: As for `start`.
+        model, token_ids, num_tokens, sampling, constraints: As for `start`.
         max_new_tokens: Int32 scalar, at least 1.
 
     Returns:
         The new tokens, int32 `(batch, steps)`, and how many of each row come
-        before its end token, int32 `(batch,)`.
+        before its stop id, int32 `(batch,)`.
     """
     state = start(
-        model,
-        token_ids,
-        num_tokens,
-        sampling,
-        cache_length=tf.shape(token_ids)[1] + max_new_tokens,
-        end_token_id=end_token_id,
+        model, token_ids, num_tokens, sampling, constraints, max_new_tokens=max_new_tokens
     )
     first = tf.expand_dims(state.last_ids, 1)  # (batch, 1)
-    rest, _ = advance(
-        model, state, sampling, max_steps=max_new_tokens - 1, end_token_id=end_token_id
-    )
+    rest, _, _ = advance(model, state, sampling, constraints, max_steps=max_new_tokens - 1)
     new_ids = tf.concat([first, rest], axis=1)  # (batch, steps)
-    return new_ids, count_before(new_ids, end_token_id)
+    running = tf.math.cumprod(tf.cast(~_is_stop(new_ids, constraints), tf.int32), axis=1)
+    return new_ids, tf.reduce_sum(running, axis=1)
 
 
-def count_before(token_ids: tf.Tensor, end_token_id: int) -> tf.Tensor:
-    """Counts each row's tokens before its first end token; (batch, time) → (batch,)."""
-    running = tf.math.cumprod(tf.cast(token_ids != end_token_id, tf.int32), axis=1)
-    return tf.reduce_sum(running, axis=1)
+def _draw(
+    state: DecodingState, logits: tf.Tensor, sampling: SamplingTensors, constraints: Constraints
+) -> DecodingState:
+    """Draws each row's next token from logits (batch, vocab), and notes it."""
+    history = state.history
+    step = history.next_new - history.first_new
+    ids = choose(constrain(logits, history, sampling, constraints), sampling, step)
+    ids = tf.where(state.finished, constraints.stop_ids[0], ids)
+    chosen = tf.gather(logits, ids, batch_dims=1)  # (batch,)
+    log_probs = tf.where(state.finished, 0.0, chosen - tf.reduce_logsumexp(logits, axis=1))
+    rows = tf.range(tf.shape(ids)[0])
+    places = tf.stack([rows, tf.fill(tf.shape(rows), history.next_new)], axis=1)
+    written = tf.tensor_scatter_nd_update(history.token_ids, places, ids)
+    return state._replace(
+        history=history._replace(token_ids=written, next_new=history.next_new + 1),
+        last_ids=ids,
+        last_log_probs=log_probs,
+        finished=state.finished | _is_stop(ids, constraints),
+    )
+
+
+def _is_stop(ids: tf.Tensor, constraints: Constraints) -> tf.Tensor:
+    """Marks the ids that finish a row."""
+    return tf.reduce_any(tf.expand_dims(ids, -1) == constraints.stop_ids, axis=-1)
+
+
+def _with_prefix(history: tf.Tensor, padding: tf.Tensor, prefix_ids: tf.Tensor) -> tf.Tensor:
+    """Puts the prefix between each row's padding and its prompt."""
+    batch_size, time = tf.unstack(tf.shape(history))
+    length = tf.shape(prefix_ids)[0]
+    wide = tf.concat([tf.fill([batch_size, length], NO_TOKEN), history], axis=1)
+    columns = tf.expand_dims(tf.range(length + time), 0) - padding  # (batch, length + time)
+    places = tf.clip_by_value(columns, 0, tf.maximum(length - 1, 0))
+    # One more id, so that an empty prefix can be gathered from.
+    inside = (columns >= 0) & (columns < length)
+    return tf.where(inside, tf.gather(tf.concat([prefix_ids, [NO_TOKEN]], 0), places), wide)

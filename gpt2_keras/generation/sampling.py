@@ -2,9 +2,11 @@
 
 from typing import Any, NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 from gpt2_keras.generation.random import uniform
+from gpt2_keras.generation.samplers import Sampler
 
 
 class SamplingTensors(NamedTuple):
@@ -16,14 +18,59 @@ class SamplingTensors(NamedTuple):
     temperature: Any  # float32
     top_k: Any  # int32
     top_p: Any  # float32
+    min_p: Any  # float32
+    typical_p: Any  # float32
+    repetition_penalty: Any  # float32
+    presence_penalty: Any  # float32
+    frequency_penalty: Any  # float32
+    no_repeat_ngram_size: Any  # int32
     seed: Any  # int32
+
+
+INT_FIELDS = {"top_k", "no_repeat_ngram_size", "seed"}
+
+
+def sampling_tensors(sampler: Sampler, seeds: np.ndarray) -> SamplingTensors:
+    """Returns a sampler's numbers for each row.
+
+    Args:
+        sampler: The sampler.
+        seeds: Int32 array `(batch,)`.
+    """
+    numbers = {
+        name: np.full(len(seeds), getattr(sampler, name), _dtype(name))
+        for name in SamplingTensors._fields
+        if name != "seed"
+    }
+    return SamplingTensors(**numbers, seed=seeds)
+
+
+def greedy_tensors(batch_size: tf.Tensor) -> SamplingTensors:
+    """Returns the numbers of rows that take the likeliest token, inside a graph."""
+    greedy = Sampler(temperature=0.0)
+    numbers = {
+        name: tf.fill([batch_size], tf.constant(getattr(greedy, name, 0), _dtype(name)))
+        for name in SamplingTensors._fields
+    }
+    return SamplingTensors(**numbers)
+
+
+def sampling_specs() -> SamplingTensors:
+    """Returns the signature of these tensors in a graph."""
+    return SamplingTensors(
+        **{name: tf.TensorSpec([None], _dtype(name), name) for name in SamplingTensors._fields}
+    )
+
+
+def _dtype(name: str) -> str:
+    return "int32" if name in INT_FIELDS else "float32"
 
 
 def choose(logits: tf.Tensor, sampling: SamplingTensors, step: Any) -> tf.Tensor:
     """Draws the next token of each row; see `samplers.Sampler`.
 
     Args:
-        logits: Float32 tensor `(batch, vocab)`.
+        logits: Float32 tensor `(batch, vocab)`, penalties applied.
         sampling: Each row's settings.
         step: Int32 scalar: how many tokens were drawn before.
 
@@ -40,30 +87,52 @@ def choose(logits: tf.Tensor, sampling: SamplingTensors, step: Any) -> tf.Tensor
 
 def _draw(logits: tf.Tensor, sampling: SamplingTensors, step: Any) -> tf.Tensor:
     """Draws by the inverse of the cumulative distribution; (batch, vocab) → (batch,)."""
-    # Greedy rows of a mixed batch get a harmless 1 here; their draw is not used.
-    temperature = tf.where(sampling.temperature > 0, sampling.temperature, 1.0)
-    logits = logits / tf.expand_dims(temperature, 1)
-    probabilities = tf.nn.softmax(_filter(logits, sampling))  # (batch, vocab)
-    cumulative = tf.cumsum(probabilities, axis=1)
+    cumulative = tf.cumsum(probabilities(logits, sampling), axis=1)  # (batch, vocab)
     # Times the total, which rounding leaves near but not at 1.
     threshold = tf.expand_dims(uniform(sampling.seed, step), 1) * cumulative[:, -1:]
     below = tf.cast(cumulative <= threshold, tf.int32)
     return tf.reduce_sum(below, axis=1)
 
 
-def _filter(logits: tf.Tensor, sampling: SamplingTensors) -> tf.Tensor:
-    """Sets the logits that `top_k` and `top_p` exclude to minus infinity."""
+def probabilities(logits: tf.Tensor, sampling: SamplingTensors) -> tf.Tensor:
+    """Returns the distribution that a draw is from.
+
+    Args:
+        logits: Float32 tensor `(batch, vocab)`.
+        sampling: Each row's settings. A temperature of 0 counts as 1.
+
+    Returns:
+        Float32 tensor `(batch, vocab)`; 0 for tokens that a filter excludes.
+    """
+    temperature = tf.where(sampling.temperature > 0, sampling.temperature, 1.0)
+    logits = logits / tf.expand_dims(temperature, 1)
+    logits = _keep_likeliest(logits, sampling)
+    logits = _where_any(sampling.min_p > 0, logits, lambda x: _min_p_floor(x, sampling.min_p))
+    typical = sampling.typical_p < 1
+    logits = _where_any(typical, logits, lambda x: _typical_floor(x, sampling.typical_p))
+    return tf.nn.softmax(logits)
+
+
+def _where_any(active: tf.Tensor, logits: tf.Tensor, exclude: Any) -> tf.Tensor:
+    """Sets the logits that `exclude` marks in active rows to minus infinity, if any is active."""
+
+    def filtered() -> tf.Tensor:
+        excluded = tf.logical_and(exclude(logits), tf.expand_dims(active, 1))
+        return tf.where(excluded, -float("inf"), logits)
+
+    return tf.cond(tf.reduce_any(active), filtered, lambda: logits)
+
+
+def _keep_likeliest(logits: tf.Tensor, sampling: SamplingTensors) -> tf.Tensor:
+    """Excludes what `top_k` and `top_p` exclude."""
     vocab_size = tf.shape(logits)[1]
     top_k = tf.where(sampling.top_k > 0, tf.minimum(sampling.top_k, vocab_size), vocab_size)
     narrowed = tf.logical_or(top_k < vocab_size, sampling.top_p < 1)
 
-    def narrow() -> tf.Tensor:
-        threshold = _threshold(logits, top_k, sampling.top_p)  # (batch,)
-        # A row that keeps all has nothing to compare with.
-        keep = tf.logical_or(logits >= tf.expand_dims(threshold, 1), tf.expand_dims(~narrowed, 1))
-        return tf.where(keep, logits, -float("inf"))
+    def below_threshold(logits: tf.Tensor) -> tf.Tensor:
+        return logits < tf.expand_dims(_threshold(logits, top_k, sampling.top_p), 1)
 
-    return tf.cond(tf.reduce_any(narrowed), narrow, lambda: logits)
+    return _where_any(narrowed, logits, below_threshold)
 
 
 def _threshold(logits: tf.Tensor, top_k: tf.Tensor, top_p: tf.Tensor) -> tf.Tensor:
@@ -72,8 +141,35 @@ def _threshold(logits: tf.Tensor, top_k: tf.Tensor, top_p: tf.Tensor) -> tf.Tens
     ordered = tf.math.top_k(logits, tf.reduce_max(top_k)).values  # (batch, widest)
     ranks = tf.expand_dims(tf.range(tf.shape(ordered)[1]), 0)  # (1, widest)
     ordered = tf.where(ranks < tf.expand_dims(top_k, 1), ordered, -float("inf"))
-    shares = tf.nn.softmax(ordered)
-    # A token stays while those before it have less than top_p; the first always does.
-    before = tf.cumsum(shares, axis=1, exclusive=True)
-    stays = tf.logical_and(before < tf.expand_dims(top_p, 1), shares > 0)
+    stays = _first_with_share(tf.nn.softmax(ordered), top_p)
     return tf.reduce_min(tf.where(stays, ordered, float("inf")), axis=1)
+
+
+def _first_with_share(shares: tf.Tensor, total: tf.Tensor) -> tf.Tensor:
+    """Marks the first of each row that together have the total: (batch, n), (batch,) → bool."""
+    # One stays while those before it have less; the first always does.
+    before = tf.cumsum(shares, axis=1, exclusive=True)
+    return tf.logical_and(before < tf.expand_dims(total, 1), shares > 0)
+
+
+def _min_p_floor(logits: tf.Tensor, min_p: tf.Tensor) -> tf.Tensor:
+    """Marks tokens with less than `min_p` of the likeliest one's probability."""
+    # log 0 is minus infinity, below every logit.
+    floor = tf.reduce_max(logits, axis=1) + tf.math.log(min_p)
+    return logits < tf.expand_dims(floor, 1)
+
+
+def _typical_floor(logits: tf.Tensor, typical_p: tf.Tensor) -> tf.Tensor:
+    """Marks tokens whose surprise is too far from the expected one."""
+    log_probs = tf.nn.log_softmax(logits)
+    shares = tf.exp(log_probs)
+    surprise = tf.where(shares > 0, -log_probs, 0.0)
+    entropy = tf.reduce_sum(shares * surprise, axis=1, keepdims=True)  # (batch, 1)
+    distance = tf.where(shares > 0, tf.abs(surprise - entropy), float("inf"))
+    nearest = tf.argsort(distance, axis=1, stable=True)  # (batch, vocab)
+    ordered = tf.gather(shares, nearest, batch_dims=1)
+    stays = _first_with_share(ordered, typical_p)
+    limit = tf.reduce_max(
+        tf.where(stays, tf.gather(distance, nearest, batch_dims=1), -float("inf")), axis=1
+    )
+    return distance > tf.expand_dims(limit, 1)

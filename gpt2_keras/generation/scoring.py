@@ -112,7 +112,7 @@ def next_tokens(model: GPT2LM, prompt: str, *, k: int = 10) -> list[NextToken]:
     if not isinstance(prompt, str):
         raise TypeError(f"A prompt must be a str. Received: {type(prompt).__name__}.")
     tokenizer = model.require_tokenizer()
-    rows = encode_prompts(model, [prompt], max_new_tokens=0, crop=False)
+    rows = encode_prompts(model, [prompt], max_new_tokens=0)
     token_ids, num_tokens = pad(rows, tokenizer.end_token_id, side="left")
     ids, probabilities = compiled(model).next_tokens(token_ids, num_tokens, np.int32(k))
     pairs = zip(ids.numpy()[0].tolist(), probabilities.numpy()[0].tolist(), strict=True)

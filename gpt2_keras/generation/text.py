@@ -1,25 +1,15 @@
 """Text in, text out: `model.generate` and `model.stream`."""
 
-import secrets
+import dataclasses
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import numpy as np
-
-from gpt2_keras.generation.batch import (
-    check_texts,
-    default_max_new_tokens,
-    encode_prompts,
-    pad,
-)
-from gpt2_keras.generation.compiled import compiled
-from gpt2_keras.generation.pieces import TextPieces
+from gpt2_keras.generation.batch import check_texts
+from gpt2_keras.generation.prefix import TextPrefix
+from gpt2_keras.generation.rules import Rules
+from gpt2_keras.generation.run import Generation, Run, check_at_least_one
 from gpt2_keras.generation.samplers import Sampler, resolve
-from gpt2_keras.generation.sampling import SamplingTensors
 from gpt2_keras.model import GPT2LM
-
-# How often the host looks for stop strings, in tokens.
-STEPS_BETWEEN_LOOKS = 16
 
 
 def generate(
@@ -33,9 +23,13 @@ def generate(
     top_p: float | None = None,
     seed: int | Sequence[int] | None = None,
     num_samples: int = 1,
+    best_of: int = 1,
     stop: str | Sequence[str] = (),
-    crop: bool = False,
+    rules: Rules | None = None,
+    prefix: TextPrefix | None = None,
+    overflow: str = "refuse",
     strip_prompt: bool = False,
+    return_details: bool = False,
 ) -> Any:
     """Continues texts.
 
@@ -46,25 +40,31 @@ def generate(
         model: A model with a tokenizer.
         prompts: One text, or several. An empty one asks for a text from its
             start.
-        max_new_tokens: Largest number of tokens to add, at least 1. Prompt and
-            new tokens together must fit the model's `context_length`. By default
+        max_new_tokens: Largest number of tokens to add, at least 1. By default
             64, or half the context if that is less.
-        sampler: A `Sampler`, or one of `"greedy"`, `"random"`, `"top_k"`,
-            `"top_p"`. By default greedy, or a draw if one of the next three is
-            given.
+        sampler: A `Sampler`, or the name of one: `"greedy"`, `"random"`,
+            `"top_k"`, `"top_p"`, `"min_p"`, `"typical"`. By default greedy, or a
+            draw if one of the next three is given.
         temperature, top_k, top_p: Replace the sampler's numbers.
         seed: Makes a draw repeatable: one integer, from which row i gets `seed +
             i`, or one for each row. By default each call draws anew.
         num_samples: How many texts to make of each prompt.
+        best_of: How many texts to draw for each that is returned: the one with
+            the highest mean log-probability.
         stop: String or strings at which a text ends; they are left out. A text
             also ends at `<|endoftext|>`.
-        crop: Whether a prompt that is too long loses its beginning. By default
-            it is refused.
+        rules: More rules, see `Rules`.
+        prefix: What stands before every prompt, of `read_prefix`.
+        overflow: What to do with a text that outgrows the context: `"refuse"`
+            it; `"crop"` the prompt's beginning; or `"slide"`: whenever the
+            context is full, read its last half anew and go on.
         strip_prompt: Whether to return the new text alone.
+        return_details: Whether to return `Generation`s and not texts.
 
     Returns:
         A `str` for one prompt and one sample; a list of `num_samples` texts for
-        one prompt; a list with such an entry for each of several prompts.
+        one prompt; a list with such an entry for each of several prompts. With
+        `return_details`, `Generation`s in place of texts.
 
     Raises:
         TypeError: If a prompt is not a `str`.
@@ -79,23 +79,34 @@ def generate(
         True
     """
     listed = check_texts(prompts)
-    _check_at_least_one("num_samples", num_samples)
+    check_at_least_one("num_samples", num_samples)
+    check_at_least_one("best_of", best_of)
     chosen = resolve(sampler, temperature=temperature, top_k=top_k, top_p=top_p)
-    if num_samples > 1 and chosen.temperature == 0:
+    draws = num_samples * best_of
+    if draws > 1 and chosen.temperature == 0:
         raise ValueError(
             "Several samples of a prompt differ only if tokens are drawn. "
-            f"Received: num_samples={num_samples} with a greedy sampler. "
+            f"Received: num_samples={num_samples}, best_of={best_of} with a greedy sampler. "
             "Set, for example, temperature=1.0."
         )
-    repeated = [prompt for prompt in listed for _ in range(num_samples)]
-    texts = ["" if strip_prompt else prompt for prompt in repeated]
-    pieces = _run(model, repeated, chosen, max_new_tokens, seed, stop, crop, STEPS_BETWEEN_LOOKS)
-    for row_pieces in pieces:
-        texts = [text + piece for text, piece in zip(texts, row_pieces, strict=True)]
-    if num_samples > 1:
-        grouped = [texts[i : i + num_samples] for i in range(0, len(texts), num_samples)]
-        return grouped[0] if isinstance(prompts, str) else grouped
-    return texts[0] if isinstance(prompts, str) else texts
+    run = Run(
+        model,
+        [prompt for prompt in listed for _ in range(draws)],
+        chosen,
+        max_new_tokens=max_new_tokens,
+        seed=seed,
+        rules=_with_stop(rules, stop),
+        prefix=prefix,
+        overflow=overflow,
+    )
+    for _ in run.pieces():
+        pass
+    drawn = [row.result() for row in run.rows]
+    best = [_likeliest(drawn[i : i + best_of]) for i in range(0, len(drawn), best_of)]
+    results: list[Any] = best if return_details else [_text(g, prefix, strip_prompt) for g in best]
+    grouped = [results[i : i + num_samples] for i in range(0, len(results), num_samples)]
+    shaped = [group[0] for group in grouped] if num_samples == 1 else grouped
+    return shaped[0] if isinstance(prompts, str) else shaped
 
 
 def stream(
@@ -109,7 +120,9 @@ def stream(
     top_p: float | None = None,
     seed: int | None = None,
     stop: str | Sequence[str] = (),
-    crop: bool = False,
+    rules: Rules | None = None,
+    prefix: TextPrefix | None = None,
+    overflow: str = "refuse",
 ) -> Iterator[str]:
     """Continues a text piece by piece, as the tokens come.
 
@@ -118,7 +131,7 @@ def stream(
 
     Args:
         model, max_new_tokens, sampler, temperature, top_k, top_p, seed, stop,
-            crop: As for `generate`.
+            rules, prefix, overflow: As for `generate`.
         prompt: The text to continue.
 
     Returns:
@@ -129,91 +142,32 @@ def stream(
     """
     if not isinstance(prompt, str):
         raise TypeError(f"A prompt must be a str. Received: {type(prompt).__name__}.")
-    chosen = resolve(sampler, temperature=temperature, top_k=top_k, top_p=top_p)
-    pieces = _run(model, [prompt], chosen, max_new_tokens, seed, stop, crop, steps_between=1)
-    return (row_pieces[0] for row_pieces in pieces if row_pieces[0])
-
-
-def _run(
-    model: GPT2LM,
-    prompts: list[str],
-    sampler: Sampler,
-    max_new_tokens: int | None,
-    seed: int | Sequence[int] | None,
-    stop: str | Sequence[str],
-    crop: bool,
-    steps_between: int,
-) -> Iterator[list[str]]:
-    """Checks everything now, and returns an iterator of each row's next piece."""
-    if max_new_tokens is None:
-        max_new_tokens = default_max_new_tokens(model)
-    _check_at_least_one("max_new_tokens", max_new_tokens)
-    if sampler.top_k > model.config.vocab_size:
-        raise ValueError(
-            f"`top_k` must be at most vocab_size={model.config.vocab_size}. "
-            f"Received: top_k={sampler.top_k}. 0 keeps all tokens."
-        )
-    stops = [stop] if isinstance(stop, str) else list(stop)
-    if not all(stops):
-        raise ValueError(f"A stop string must not be empty. Received: stop={stop!r}.")
-    rows = encode_prompts(model, prompts, max_new_tokens=max_new_tokens, crop=crop)
-    sampling = _sampling_tensors(sampler, _seeds(seed, len(rows)))
-    tokenizer = model.require_tokenizer()
-    functions = compiled(model)
-    token_ids, num_tokens = pad(rows, tokenizer.end_token_id, side="left")
-    assemblers = [TextPieces(tokenizer, stops) for _ in rows]
-
-    def pieces() -> Iterator[list[str]]:
-        cache_length = np.int32(token_ids.shape[1] + max_new_tokens)
-        state = functions.start(token_ids, num_tokens, sampling, cache_length)
-        new_ids = state.last_ids[:, None]  # (batch, steps)
-        while True:
-            yield [
-                _feed(row, ids, tokenizer.end_token_id)
-                for row, ids in zip(assemblers, new_ids.numpy().tolist(), strict=True)
-            ]
-            left = max_new_tokens - int(state.step)
-            if left == 0 or all(row.stopped for row in assemblers):
-                break
-            # A row that met a stop string is finished for the loop as well.
-            state = state._replace(finished=np.array([row.stopped for row in assemblers]))
-            steps = min(left, steps_between) if stops or steps_between == 1 else left
-            new_ids, state = functions.advance(state, sampling, np.int32(steps))
-        yield [row.finish() for row in assemblers]
-
-    return pieces()
-
-
-def _feed(row: TextPieces, token_ids: list[int], end_token_id: int) -> str:
-    """Feeds a row its tokens up to the end token, which finishes it."""
-    if end_token_id not in token_ids:
-        return row.feed(token_ids)
-    return row.feed(token_ids[: token_ids.index(end_token_id)]) + row.finish()
-
-
-def _seeds(seed: int | Sequence[int] | None, count: int) -> np.ndarray:
-    """Returns a seed for each row, as the int32 with the low 32 bits of each."""
-    if seed is None:
-        seed = secrets.randbits(32)
-    seeds = [seed + row for row in range(count)] if isinstance(seed, int) else list(seed)
-    if len(seeds) != count:
-        raise ValueError(
-            "There must be one seed, or one for each row. "
-            f"Received: {len(seeds)} seeds for {count} rows."
-        )
-    return np.array([value & 0xFFFFFFFF for value in seeds], "uint32").view("int32")
-
-
-def _sampling_tensors(sampler: Sampler, seeds: np.ndarray) -> SamplingTensors:
-    """Returns the sampler's numbers for each row."""
-    return SamplingTensors(
-        temperature=np.full(len(seeds), sampler.temperature, "float32"),
-        top_k=np.full(len(seeds), sampler.top_k, "int32"),
-        top_p=np.full(len(seeds), sampler.top_p, "float32"),
-        seed=seeds,
+    run = Run(
+        model,
+        [prompt],
+        resolve(sampler, temperature=temperature, top_k=top_k, top_p=top_p),
+        max_new_tokens=max_new_tokens,
+        seed=seed,
+        rules=_with_stop(rules, stop),
+        prefix=prefix,
+        overflow=overflow,
+        steps_between=1,
     )
+    return (pieces[0] for pieces in run.pieces() if pieces[0])
 
 
-def _check_at_least_one(name: str, value: int) -> None:
-    if not isinstance(value, int | np.integer) or value < 1:
-        raise ValueError(f"`{name}` must be an integer of at least 1. Received: {name}={value!r}.")
+def _with_stop(rules: Rules | None, stop: str | Sequence[str]) -> Rules:
+    """Returns the rules with the stop strings of both arguments."""
+    extra = Rules(stop=stop)
+    return extra if rules is None else dataclasses.replace(rules, stop=(*rules.stop, *extra.stop))
+
+
+def _likeliest(drawn: Sequence[Generation]) -> Generation:
+    """Returns the generation whose tokens the model finds likeliest, on average."""
+    return max(drawn, key=lambda generation: generation.mean_log_prob)
+
+
+def _text(generation: Generation, prefix: TextPrefix | None, strip_prompt: bool) -> str:
+    if strip_prompt:
+        return generation.text
+    return ("" if prefix is None else prefix.text) + generation.prompt + generation.text

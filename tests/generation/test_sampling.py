@@ -4,18 +4,14 @@ import pytest
 from gpt2_keras.generation import Sampler
 from gpt2_keras.generation.random import uniform
 from gpt2_keras.generation.samplers import resolve
-from gpt2_keras.generation.sampling import SamplingTensors, choose
+from gpt2_keras.generation.sampling import SamplingTensors, choose, sampling_tensors
 
 DRAWS = 20_000
 
 
-def tensors(count, temperature=1.0, top_k=0, top_p=1.0):
-    return SamplingTensors(
-        np.full(count, temperature, "float32"),
-        np.full(count, top_k, "int32"),
-        np.full(count, top_p, "float32"),
-        np.arange(count, dtype="int32") * 7919,
-    )
+def tensors(count, temperature=1.0, top_k=0, top_p=1.0, **numbers):
+    sampler = Sampler(temperature, top_k, top_p, **numbers)
+    return sampling_tensors(sampler, np.arange(count, dtype="int32") * 7919)
 
 
 def expected_shares(logits, temperature, top_k, top_p):
@@ -59,18 +55,19 @@ def test_temperature_zero_takes_the_likeliest():
 
 
 def test_rows_with_different_settings_do_not_touch_each_other():
-    logits = np.random.default_rng(0).normal(size=(4, 30)).astype("float32")
-    mixed = SamplingTensors(
-        np.array([0.0, 1.0, 1.0, 2.0], "float32"),
-        np.array([0, 0, 2, 7], "int32"),
-        np.array([1.0, 0.5, 1.0, 0.9], "float32"),
-        np.array([1, 2, 3, 4], "int32"),
-    )
-    together = choose(logits, mixed, 5).numpy()
-    alone = [
-        choose(logits[i : i + 1], SamplingTensors(*(part[i : i + 1] for part in mixed)), 5)[0]
-        for i in range(4)
+    logits = np.random.default_rng(0).normal(size=(5, 30)).astype("float32")
+    samplers = [
+        Sampler(temperature=0.0),
+        Sampler(top_p=0.5),
+        Sampler(top_k=2),
+        Sampler(temperature=2.0, top_k=7, top_p=0.9),
+        Sampler(min_p=0.2, typical_p=0.7),
     ]
+    seeds = np.arange(5, dtype="int32")
+    parts = [sampling_tensors(s, seeds[i : i + 1]) for i, s in enumerate(samplers)]
+    mixed = SamplingTensors(*(np.concatenate(part) for part in zip(*parts, strict=True)))
+    together = choose(logits, mixed, 5).numpy()
+    alone = [int(choose(logits[i : i + 1], parts[i], 5)[0]) for i in range(5)]
     np.testing.assert_array_equal(together, alone)
 
 

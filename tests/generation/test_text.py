@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from gpt2_keras.generation import text as text_module
+from gpt2_keras.generation import run as run_module
 from gpt2_keras.generation.compiled import compiled
 from gpt2_keras.generation.pieces import TextPieces
 from gpt2_keras.generation.random import uniform
@@ -113,7 +113,7 @@ def test_a_prompt_that_is_cropped_is_read_from_its_end(model):
             len(model.tokenizer.decode(ids)) :
         ]
     )
-    assert model.generate(long, max_new_tokens=10, crop=True) == expected
+    assert model.generate(long, max_new_tokens=10, overflow="crop") == expected
 
 
 def test_nothing_is_traced_again_for_other_lengths_batches_or_numbers():
@@ -161,12 +161,15 @@ def test_pieces_give_back_what_was_held_when_the_text_ends(model):
         (
             {"max_new_tokens": 64},
             ValueError,
-            "=64, context_length=64. Use at most 63",
+            "=64, context_length=64, prefix of 0 tokens. Use at most 63",
         ),
         ({"num_samples": 0}, ValueError, "num_samples=0"),
-        ({"num_samples": 2}, ValueError, "num_samples=2 with a greedy sampler"),
-        ({"stop": ["a", ""]}, ValueError, "stop string must not be empty"),
-        ({"stop": ""}, ValueError, "stop string must not be empty"),
+        ({"num_samples": 2}, ValueError, "num_samples=2, best_of=1 with a greedy"),
+        ({"stop": ["a", ""]}, ValueError, r"none of them empty. Received: stop=\('a', ''\)"),
+        ({"stop": ""}, ValueError, r"none of them empty. Received: stop=\('',\)"),
+        ({"overflow": "wrap"}, ValueError, "refuse, crop, slide. Received: overflow='wrap'"),
+        ({"best_of": 0}, ValueError, "best_of=0"),
+        ({"best_of": 2}, ValueError, "best_of=2 with a greedy sampler"),
         ({"top_k": 10_000}, ValueError, "top_k=10000"),
         ({"seed": [1, 2]}, ValueError, "2 seeds for 1 rows"),
     ],
@@ -174,7 +177,7 @@ def test_pieces_give_back_what_was_held_when_the_text_ends(model):
 def test_bad_arguments_are_refused_before_any_compute(
     model, monkeypatch, arguments, error, message
 ):
-    monkeypatch.setattr(text_module, "compiled", lambda model: pytest.fail("computed"))
+    monkeypatch.setattr(run_module, "compiled", lambda model: pytest.fail("computed"))
     with pytest.raises(error, match=message):
         model.generate(**{"prompts": "a", "max_new_tokens": 8, **arguments})
 

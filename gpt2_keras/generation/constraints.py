@@ -1,0 +1,199 @@
+"""What the next token may be, given the text so far: penalties and rules, inside the graph."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from gpt2_keras.generation.sampling import SamplingTensors
+
+NO_TOKEN = -1  # fills what is no token: padding, and columns not yet written
+
+
+class Constraints(NamedTuple):
+    """Rules that all rows share, as tensors."""
+
+    logit_bias: Any  # float32 (vocab,), or (0,) for none: added to the logits
+    bad_words: Any  # int32 (words, length): sequences that must not come, NO_TOKEN on the left
+    forced_ids: Any  # int32 (count,): what the new text begins with
+    stop_ids: Any  # int32 (count,): what finishes a row, the end token included
+    min_new_tokens: Any  # int32 (): how many tokens come before a row may finish
+
+
+class History(NamedTuple):
+    """The text of each row so far."""
+
+    token_ids: Any  # int32 (batch, length), NO_TOKEN where there is none
+    first_new: Any  # int32 (): column of the first new token
+    next_new: Any  # int32 (): column of the next token
+
+
+def make_constraints(
+    vocab_size: int,
+    end_token_id: int,
+    *,
+    logit_bias: Mapping[int, float] | None = None,
+    bad_words: Sequence[Sequence[int]] = (),
+    forced_ids: Sequence[int] = (),
+    stop_ids: Sequence[int] = (),
+    min_new_tokens: int = 0,
+) -> Constraints:
+    """Returns rules as arrays.
+
+    Args:
+        vocab_size: Number of tokens.
+        end_token_id: Always finishes a row.
+        logit_bias: Numbers to add to the logits of ids; minus infinity forbids.
+        bad_words: Sequences of ids that must not come.
+        forced_ids: What the new text begins with.
+        stop_ids: More ids that finish a row.
+        min_new_tokens: How many tokens come before a row may finish.
+    """
+    bias = np.zeros(vocab_size if logit_bias else 0, "float32")
+    for token_id, value in (logit_bias or {}).items():
+        bias[token_id] = value
+    words = np.full((len(bad_words), max(map(len, bad_words), default=1)), NO_TOKEN, "int32")
+    for row, word in zip(words, bad_words, strict=True):
+        row[len(row) - len(word) :] = word
+    return Constraints(
+        bias,
+        words,
+        np.array(list(forced_ids), "int32"),
+        np.array([end_token_id, *stop_ids], "int32"),
+        np.int32(min_new_tokens),
+    )
+
+
+def constraint_specs() -> Constraints:
+    """Returns the signature of these tensors in a graph."""
+    ids = tf.TensorSpec([None], tf.int32)
+    return Constraints(
+        logit_bias=tf.TensorSpec([None], tf.float32),
+        bad_words=tf.TensorSpec([None, None], tf.int32),
+        forced_ids=ids,
+        stop_ids=ids,
+        min_new_tokens=tf.TensorSpec([], tf.int32),
+    )
+
+
+def constrain(
+    logits: tf.Tensor,
+    history: History,
+    sampling: SamplingTensors,
+    constraints: Constraints,
+) -> tf.Tensor:
+    """Applies penalties and rules to the logits of the next token.
+
+    What is not in use costs nothing: each is behind a condition.
+
+    Args:
+        logits: Float32 tensor `(batch, vocab)`.
+        history: The text so far.
+        sampling: Each row's settings.
+        constraints: The shared rules.
+
+    Returns:
+        Float32 tensor `(batch, vocab)`.
+    """
+    penalised = (
+        (sampling.repetition_penalty != 1)
+        | (sampling.presence_penalty != 0)
+        | (sampling.frequency_penalty != 0)
+    )
+    sizes = sampling.no_repeat_ngram_size
+    forced = tf.shape(constraints.forced_ids)[0]
+    step = history.next_new - history.first_new
+    stages = [
+        (tf.reduce_any(penalised), lambda x: _penalise(x, history, sampling)),
+        (tf.size(constraints.logit_bias) > 0, lambda x: x + constraints.logit_bias),
+        (tf.reduce_any(sizes > 0), lambda x: _forbid_repeats(x, history, sizes)),
+        (
+            tf.shape(constraints.bad_words)[0] > 0,
+            lambda x: _forbid_words(x, history, constraints.bad_words),
+        ),
+        (
+            step < constraints.min_new_tokens,
+            lambda x: _forbid(x, None, constraints.stop_ids),
+        ),
+        (step < forced, lambda x: _force(x, constraints.forced_ids[step])),
+    ]
+    for active, stage in stages:
+        logits = tf.cond(active, lambda x=logits, stage=stage: stage(x), lambda x=logits: x)
+    return logits
+
+
+def _counts(history: History, first: Any, vocab_size: Any) -> tf.Tensor:
+    """Counts each row's tokens from a column on; float32 (batch, vocab)."""
+    batch_size, length = tf.unstack(tf.shape(history.token_ids))
+    counted = tf.expand_dims(tf.range(length) >= first, 0) & (history.token_ids != NO_TOKEN)
+    rows = tf.expand_dims(tf.range(batch_size), 1) * vocab_size
+    # Negative segments are left out.
+    places = tf.where(counted, rows + history.token_ids, -1)
+    ones = tf.ones([batch_size * length])
+    sums = tf.math.unsorted_segment_sum(ones, tf.reshape(places, [-1]), batch_size * vocab_size)
+    return tf.reshape(sums, [batch_size, vocab_size])
+
+
+def _penalise(logits: tf.Tensor, history: History, sampling: SamplingTensors) -> tf.Tensor:
+    """Makes tokens less likely that prompt or text have."""
+    vocab_size = tf.shape(logits)[1]
+    seen = _counts(history, 0, vocab_size) > 0
+    factor = tf.expand_dims(sampling.repetition_penalty, 1)
+    repeated = tf.where(logits < 0, logits * factor, logits / factor)
+    logits = tf.where(seen, repeated, logits)
+    new = _counts(history, history.first_new, vocab_size)
+    logits -= tf.expand_dims(sampling.frequency_penalty, 1) * new
+    return logits - tf.expand_dims(sampling.presence_penalty, 1) * tf.cast(new > 0, tf.float32)
+
+
+def _forbid_repeats(logits: tf.Tensor, history: History, sizes: tf.Tensor) -> tf.Tensor:
+    """Forbids tokens that would end a sequence of `sizes` tokens that was there before."""
+    ids, end = history.token_ids, history.next_new
+    length = tf.shape(ids)[1]
+    columns = tf.range(length)
+    # Column j repeats if the tokens before it are those before the end.
+    repeats = tf.expand_dims(columns < end, 0) & (ids != NO_TOKEN)  # (batch, length)
+
+    def compare(back: tf.Tensor, repeats: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        before = tf.gather(ids, tf.maximum(columns - back, 0), axis=1)  # (batch, length)
+        before = tf.where(tf.expand_dims(columns >= back, 0), before, NO_TOKEN)
+        last = ids[:, tf.maximum(end - back, 0)]  # (batch,)
+        same = (before == tf.expand_dims(last, 1)) & (before != NO_TOKEN)
+        # A row with shorter sequences has nothing to compare so far back.
+        return back + 1, repeats & (same | tf.expand_dims(back >= sizes, 1))
+
+    longest = tf.minimum(tf.reduce_max(sizes), length)
+    _, repeats = tf.while_loop(lambda back, _: back < longest, compare, (tf.constant(1), repeats))
+    repeats &= tf.expand_dims(sizes > 0, 1)
+    places = tf.where(repeats)  # (found, 2)
+    return _forbid(logits, tf.cast(places[:, 0], tf.int32), tf.gather_nd(ids, places))
+
+
+def _forbid_words(logits: tf.Tensor, history: History, words: tf.Tensor) -> tf.Tensor:
+    """Forbids the last token of each word whose other tokens the text ends with."""
+    count = tf.shape(words)[1] - 1
+    columns = history.next_new - count + tf.range(count)
+    ids = tf.gather(history.token_ids, tf.maximum(columns, 0), axis=1)  # (batch, length - 1)
+    ids = tf.where(tf.expand_dims(columns >= 0, 0), ids, NO_TOKEN)
+    # (batch, words, length - 1)
+    heads = tf.expand_dims(words[:, :-1], 0)
+    same = (tf.expand_dims(ids, 1) == heads) | (heads == NO_TOKEN)
+    places = tf.where(tf.reduce_all(same, axis=2))  # (found, 2): row, word
+    return _forbid(logits, tf.cast(places[:, 0], tf.int32), tf.gather(words[:, -1], places[:, 1]))
+
+
+def _forbid(logits: tf.Tensor, rows: tf.Tensor | None, token_ids: tf.Tensor) -> tf.Tensor:
+    """Sets logits to minus infinity at pairs of a row and an id, or at ids of all rows."""
+    shape = tf.shape(logits)
+    if rows is None:
+        rows, shape = tf.zeros_like(token_ids), tf.stack([1, shape[1]])
+    places = tf.stack([rows, token_ids], axis=1)
+    forbidden = tf.scatter_nd(places, tf.ones_like(token_ids), shape) > 0
+    return tf.where(forbidden, -float("inf"), logits)
+
+
+def _force(logits: tf.Tensor, token_id: tf.Tensor) -> tf.Tensor:
+    """Forbids every token but one."""
+    vocab_size = tf.shape(logits)[1]
+    return tf.where(tf.range(vocab_size) == token_id, tf.zeros_like(logits), -float("inf"))
