@@ -14,31 +14,52 @@ def tensors(count, temperature=1.0, top_k=0, top_p=1.0, **numbers):
     return sampling_tensors(sampler, np.arange(count, dtype="int32") * 7919)
 
 
-def expected_shares(logits, temperature, top_k, top_p):
-    """The distribution by the definition, in plain NumPy."""
-    shares = np.exp((logits - logits.max()) / temperature)
+def expected_shares(logits, sampler):
+    """The distribution by the definitions, one filter after the other, in plain NumPy."""
+    shares = np.exp((logits - logits.max()) / sampler.temperature)
     shares /= shares.sum()
-    order = np.argsort(-shares, kind="stable")
-    if top_k:
-        shares[order[top_k:]] = 0
+
+    def keep_first(order, total):
+        count = int(np.searchsorted(np.cumsum(shares[order]), total - 1e-7)) + 1
+        shares[order[count:]] = 0
+
+    if sampler.top_k:
+        shares[np.argsort(-shares, kind="stable")[sampler.top_k :]] = 0
         shares /= shares.sum()
-    kept, total = 0, 0.0
-    while total < top_p and kept < len(order):
-        total += shares[order[kept]]
-        kept += 1
-    if top_p < 1:
-        shares[order[kept:]] = 0
+    if sampler.top_p < 1:
+        keep_first(np.argsort(-shares, kind="stable"), sampler.top_p)
+        shares /= shares.sum()
+    shares[shares < sampler.min_p * shares.max()] = 0
+    shares /= shares.sum()
+    if sampler.typical_p < 1:
+        with np.errstate(divide="ignore"):
+            surprise = -np.log(shares)
+        entropy = (shares[shares > 0] * surprise[shares > 0]).sum()
+        keep_first(np.argsort(np.abs(surprise - entropy), kind="stable"), sampler.typical_p)
     return shares / shares.sum()
 
 
 @pytest.mark.parametrize(
-    "settings",
-    [(1.0, 0, 1.0), (0.5, 0, 1.0), (2.0, 0, 1.0), (1.0, 3, 1.0), (1.0, 0, 0.7), (0.8, 5, 0.6)],
+    "sampler",
+    [
+        Sampler(),
+        Sampler(temperature=0.5),
+        Sampler(temperature=2.0),
+        Sampler(top_k=3),
+        Sampler(top_p=0.7),
+        Sampler(temperature=0.8, top_k=5, top_p=0.6),
+        Sampler(min_p=0.15),
+        Sampler(typical_p=0.6),
+        Sampler(temperature=1.5, top_k=7, top_p=0.95, min_p=0.05, typical_p=0.9),
+    ],
+    ids=repr,
 )
-def test_draws_have_the_distribution_of_the_definition(settings):
+def test_draws_have_the_distribution_of_the_definition(sampler):
     logits = np.random.default_rng(3).normal(size=8).astype("float32") * 1.5
-    shares = expected_shares(logits, *settings)
-    ids = choose(np.tile(logits, (DRAWS, 1)), tensors(DRAWS, *settings), 0).numpy()
+    shares = expected_shares(logits, sampler)
+    assert (shares == 0).any() == (sampler not in [Sampler(), Sampler(0.5), Sampler(2.0)])
+    numbers = sampling_tensors(sampler, np.arange(DRAWS, dtype="int32") * 7919)
+    ids = choose(np.tile(logits, (DRAWS, 1)), numbers, 0).numpy()
     counts = np.bincount(ids, minlength=8)
     assert counts[shares == 0].sum() == 0
     possible = shares > 0
@@ -123,6 +144,13 @@ def test_random_numbers_are_even_over_seeds_and_over_steps():
         ({"top_p": 0.0}, "top_p=0.0"),
         ({"top_p": 1.1}, "top_p=1.1"),
         ({"top_p": float("nan")}, "top_p=nan"),
+        ({"min_p": -0.1}, "min_p=-0.1"),
+        ({"min_p": 1.1}, "min_p=1.1"),
+        ({"typical_p": 0.0}, "typical_p=0.0"),
+        ({"repetition_penalty": 0.0}, "repetition_penalty=0.0"),
+        ({"presence_penalty": float("nan")}, "presence_penalty=nan"),
+        ({"frequency_penalty": float("inf")}, "frequency_penalty=inf"),
+        ({"no_repeat_ngram_size": -1}, "no_repeat_ngram_size=-1"),
     ],
 )
 def test_numbers_out_of_range_are_refused(fields, message):
@@ -135,5 +163,5 @@ def test_names_and_numbers_are_resolved():
     assert resolve(None, top_k=3) == Sampler(top_k=3)
     assert resolve("top_p", temperature=0.5) == Sampler(temperature=0.5, top_p=0.9)
     assert resolve(Sampler(top_k=3), top_k=4) == Sampler(top_k=4)
-    with pytest.raises(ValueError, match=r"greedy, random, top_k, top_p.*sampler='beem'"):
+    with pytest.raises(ValueError, match=r"greedy, random, top_k, top_p, min_p, typical.*'beem'"):
         resolve("beem")
