@@ -16,15 +16,15 @@ def shifted(x: tf.Tensor, by: int, fill: int | bool) -> tf.Tensor:
     """Moves elements towards the end, or towards the start if `by` is negative.
 
     Args:
-        x: Tensor `(size,)` of more than `abs(by)` elements.
+        x: Tensor `(size,)`.
         by: By how many places.
         fill: The value of the places left free.
 
     Returns:
         Tensor `(size,)`, with `x[i - by]` at `i`.
     """
-    free = tf.fill([abs(by)], tf.cast(fill, x.dtype))
-    return tf.concat([free, x[:-by]] if by > 0 else [x[-by:], free], 0)
+    free = tf.constant(fill, x.dtype, [abs(by)])
+    return tf.concat([free, x], 0)[:-by] if by > 0 else tf.concat([x, free], 0)[-by:]
 
 
 def marks(at: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
@@ -49,7 +49,19 @@ def replaced(x: tf.Tensor, at: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
     return tf.tensor_scatter_nd_update(x, tf.expand_dims(at, 1), values)
 
 
-def ranges(starts: tf.Tensor, sizes: tf.Tensor) -> tf.Tensor:
+def taken(x: tf.Tensor, at: tf.Tensor) -> tf.Tensor:
+    """Returns the elements of `x` at some positions.
+
+    The same as `tf.gather`, which takes half as long again of single elements.
+
+    Args:
+        x: Tensor `(size, ...)`.
+        at: int32 tensor `(count,)`.
+    """
+    return tf.gather_nd(x, tf.expand_dims(at, 1))
+
+
+def ranges(starts: tf.Tensor, sizes: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Returns the concatenation of `range(start, start + size)` over all pairs.
 
     Args:
@@ -57,13 +69,12 @@ def ranges(starts: tf.Tensor, sizes: tf.Tensor) -> tf.Tensor:
         sizes: int32 tensor `(count,)` of integers of at least 0.
 
     Returns:
-        int32 tensor `(sum of the sizes,)`.
+        The integers, and which of the pairs each is of, both int32 `(sum of
+        the sizes,)`.
     """
     ends = tf.cumsum(sizes)
     total = tf.reduce_sum(sizes)
-    begins = ends - sizes
-    shift = starts - begins
-    jumps = shift - tf.concat([tf.zeros([1], tf.int32), shift[:-1]], 0)[: tf.shape(shift)[0]]
-    # One place more than needed: empty ranges at the end have their jump there.
-    steps = tf.scatter_nd(tf.expand_dims(begins, 1), jumps, tf.reshape(total + 1, [1]))
-    return tf.range(total) + tf.cumsum(steps[:-1])
+    # One place more than needed: the last end lies there.
+    begun = tf.scatter_nd(tf.expand_dims(ends, 1), tf.ones_like(ends), tf.reshape(total + 1, [1]))
+    pair = tf.cumsum(begun[:-1])
+    return tf.range(total) + taken(starts - ends + sizes, pair), pair

@@ -6,17 +6,20 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 import tensorflow as tf
 
-from gpt2_keras.tokenizer.flat_arrays import marks, positions, ranges, replaced
-from gpt2_keras.tokenizer.merge_tables import build_merge_tables
+from gpt2_keras.tokenizer.detokenizing import Detokenizer
+from gpt2_keras.tokenizer.flat_arrays import positions, ranges, replaced, taken
+from gpt2_keras.tokenizer.merge_tables import NUM_BYTES, build_merge_tables
 from gpt2_keras.tokenizer.merging import Merger
-from gpt2_keras.tokenizer.pretokens import find_starts
-from gpt2_keras.tokenizer.specials import find_specials
-from gpt2_keras.tokenizer.unicode_classes import UNICODE_VERSION, class_pages
-from gpt2_keras.tokenizer.utf8 import PADDING, replace_invalid
-from gpt2_keras.tokenizer.word_lookup import WordLookup, find_equal
+from gpt2_keras.tokenizer.pretokens import PartFinder
+from gpt2_keras.tokenizer.specials import find_specials, mark_specials
+from gpt2_keras.tokenizer.unicode_classes import UNICODE_VERSION
+from gpt2_keras.tokenizer.utf8 import BORDER, PADDING, CharacterReader
+from gpt2_keras.tokenizer.word_lookup import UNKNOWN, WordLookup, eights_of
 
 if TYPE_CHECKING:
     from gpt2_keras.tokenizer.host import GPT2Tokenizer
+
+NOTHING = -2  # the id of a border; less than `UNKNOWN`
 
 
 class GraphTokenizer(tf.Module):
@@ -59,24 +62,23 @@ class GraphTokenizer(tf.Module):
         super().__init__(name="graph_tokenizer")
         self.unicode_version = unicode_version
         tables = build_merge_tables(tokens, merges, special_tokens)
-        self._special_symbols = {
-            text: tables.special_symbol(index) for index, text in enumerate(special_tokens)
+        # What stands for a special token among the bytes.
+        self._special_numbers = {
+            text: number for number, text in enumerate(special_tokens, BORDER + 1)
         }
+        self._first_special = tables.special_symbol(0)
         self._merge = Merger(tables)
         self._find_words = WordLookup(tables)
-        sizes = np.array([len(token) for token in tables.token_bytes], np.int32)
-        first_of_page, class_of = class_pages(unicode_version)
+        self._find_parts = PartFinder(unicode_version, len(special_tokens), tables.joined)
+        self.detokenizer = Detokenizer(tables.token_bytes, CharacterReader(unicode_version))
+        token_ids, number = tables.token_ids, np.arange(len(tables.token_ids))
+        if (token_ids[NUM_BYTES:-1] == number[NUM_BYTES:-1]).all():
+            token_ids = token_ids[:NUM_BYTES]
         with tf.init_scope():
-            self._first_of_page = tf.constant(first_of_page)
-            self._class_of = tf.constant(class_of)
-            self._token_ids = tf.constant(tables.token_ids)
-            pool = np.frombuffer(b"".join(tables.token_bytes), np.uint8)
-            self._pool = tf.constant(pool)
-            ends = np.cumsum(sizes)
-            # Behind the last token one of no bytes.
-            self._token_starts = tf.constant(np.array([0, *ends, *ends[-1:]], np.int32))
-            self._byte_strings = tf.constant([bytes([value]) for value in range(256)])
-        self._vocab_size = len(sizes)
+            self._token_ids = tf.constant(token_ids)
+            special_ids = [NOTHING, *special_tokens.values(), NOTHING]
+            self._special_ids = tf.constant(special_ids, tf.int32)
+        self._vocab_size = len(tables.token_bytes)
 
     @classmethod
     def from_tokenizer(cls, tokenizer: "GPT2Tokenizer") -> Self:
@@ -109,11 +111,28 @@ class GraphTokenizer(tf.Module):
             ValueError: If `allowed_special` names what is no special token.
         """
         texts = tf.convert_to_tensor(texts)
-        lengths = tf.strings.length(texts)
-        row_ends = tf.cumsum(lengths)
-        data = tf.io.decode_raw(tf.strings.reduce_join(texts), tf.uint8)  # (size,)
-        ids, ends = self.tokenize_bytes(data, row_ends - lengths, row_ends, allowed_special)
-        return tf.RaggedTensor.from_row_splits(ids, tf.concat([[0], ends], 0), validate=False)
+        joined = tf.strings.reduce_join(texts, axis=0, separator=" ")
+        row_ends = tf.cumsum(tf.strings.length(texts) + 1)
+        text = tf.cast(tf.io.decode_raw(joined, tf.uint8), tf.int32)  # (size,)
+        data, words, sizes = self._cut(text, row_ends, allowed_special)
+        eights = eights_of(joined, tf.size(text))
+        token_ids = self._find_words(eights, words, sizes)
+        head = taken(data, words)
+        if allowed_special:
+            given = tf.gather(self._special_ids, tf.maximum(head - BORDER, 0))
+        else:
+            given = NOTHING
+        token_ids = tf.where(head < BORDER, token_ids, given)
+        borders = positions(tf.equal(head, BORDER))
+        unknown = positions(tf.equal(token_ids, UNKNOWN))
+        ids, ends = tf.cond(
+            tf.size(unknown) > 0,
+            lambda: self._merge_unknown(eights, data, words, sizes, token_ids, unknown, borders),
+            lambda: _known(token_ids, borders),
+        )
+        # Without a text there is one border nonetheless.
+        splits = tf.concat([[0], ends], 0)[: tf.size(texts) + 1]
+        return tf.RaggedTensor.from_row_splits(ids, splits, validate=False)
 
     @tf.autograph.experimental.do_not_convert
     def detokenize(
@@ -131,156 +150,86 @@ class GraphTokenizer(tf.Module):
             equal to Python's `text_bytes.decode("utf-8", errors="replace")`,
             and the raw bytes.
         """
-        token_ids = tf.cast(token_ids, tf.int32)
-        num_tokens = tf.minimum(tf.cast(num_tokens, tf.int32), tf.shape(token_ids)[1])
-        ragged = tf.RaggedTensor.from_tensor(token_ids, lengths=num_tokens)
-        data, sizes = self.detokenize_ids(ragged.values)
-        byte_rows = tf.RaggedTensor.from_row_splits(sizes, ragged.row_splits, validate=False)
-        row_sizes = tf.cast(tf.reduce_sum(byte_rows, axis=1), tf.int32)  # (batch,)
-        row_ends = tf.cumsum(row_sizes)
-        fixed, fixed_ends = self.replace_invalid(data, row_ends - row_sizes, row_ends)
-        return self._strings(fixed, fixed_ends), self._strings(data, row_ends)
+        return self.detokenizer(token_ids, num_tokens)
 
     @tf.autograph.experimental.do_not_convert
-    def tokenize_bytes(
-        self,
-        data: tf.Tensor,
-        row_starts: tf.Tensor,
-        row_ends: tf.Tensor,
-        allowed_special: Collection[str] = (),
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Turns texts that lie behind one another into token ids.
+    def tokenize_bytes(self, text: tf.Tensor, allowed_special: Collection[str] = ()) -> tf.Tensor:
+        """Turns the bytes of one text into token ids, in ops that LiteRT has.
 
         Args:
-            data: uint8 or int32 tensor `(size,)` of bytes. Of uint8, whole words
-                are looked up first, with 64-bit integers, which LiteRT lacks.
-            row_starts: int32 tensor `(batch,)`, where each text begins.
-            row_ends: int32 tensor `(batch,)`, where each text ends.
+            text: int32 tensor `(size,)` of bytes.
             allowed_special: As in `tokenize`.
 
         Returns:
-            The token ids, int32 `(tokens,)`, and where those of each text end,
-            int32 `(batch,)`.
+            The token ids, int32 `(tokens,)`.
 
         Raises:
             ValueError: If `allowed_special` names what is no special token.
         """
-        self.check_special(allowed_special)
-        size = tf.shape(data)[0]
-        data = tf.concat([data, tf.zeros([PADDING], data.dtype)], 0)
-        border = marks(tf.concat([row_starts, row_ends], 0), size + PADDING)
-        specials = None
+        data, words, sizes = self._cut(text, None, allowed_special)
+        words, sizes = words[:-1], sizes[:-1]  # without the border behind the text
         if allowed_special:
-            texts = [text.encode() for text in allowed_special]
-            specials = find_specials(data, border, texts)
-            edges = tf.concat([specials.at, specials.at + specials.size], 0)
-            border = border | marks(edges, size + PADDING)
-        starts = find_starts(data, border, self._first_of_page, self._class_of)
-        if specials is not None:
-            inside = ranges(specials.at + 1, specials.size - 1)
-            starts = replaced(starts, inside, tf.zeros_like(inside, tf.bool))
-        words = positions(starts[:size])
-        word_sizes = tf.concat([words, tf.reshape(size, [1])], 0)[1:] - words
-        if specials is None:
-            special_words = special_symbols = tf.zeros([0], tf.int32)
-        else:
-            # `searchsorted` would say it too, but LiteRT has none.
-            words_so_far = tf.cumsum(tf.cast(starts, tf.int32))
-            special_words = tf.gather(words_so_far, specials.at) - 1
-            known = tf.constant([self._special_symbols[text] for text in allowed_special])
-            special_symbols = tf.gather(known, specials.index)
-        if data.dtype == tf.uint8:
-            given = special_words, tf.gather(self._token_ids, special_symbols)
-            ids, sizes = self._look_words_up(data, words, word_sizes, given)
-        else:
-            symbols = data
-            if specials is not None:
-                symbols = replaced(symbols, specials.at, special_symbols)
-                word_sizes = replaced(word_sizes, special_words, tf.ones_like(special_words))
-            symbols, starts, sizes = self._merge_words(symbols, words, word_sizes)
-            ids = tf.gather(self._token_ids, tf.gather(symbols, ranges(starts, sizes)))
-        token_ends = tf.concat([[0], tf.cumsum(sizes)], 0)
-        words_before = tf.searchsorted(words, row_ends)
-        return ids, tf.gather(token_ends, words_before)
+            is_special = tf.gather(data, words) > BORDER
+            sizes = tf.where(is_special, 1, sizes)
+            data = tf.where(data > BORDER, data - BORDER - 1 + self._first_special, data)
+        symbols, starts, sizes = self._merge(data, words, sizes)
+        return self._ids_of(tf.gather(symbols, ranges(starts, sizes)[0]))
 
-    @tf.autograph.experimental.do_not_convert
-    def detokenize_ids(self, token_ids: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Turns token ids into bytes.
+    def _cut(
+        self, text: tf.Tensor, row_ends: tf.Tensor | None, allowed_special: Collection[str]
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Cuts texts into words, of which each border is one.
 
         Args:
-            token_ids: int32 tensor `(tokens,)`.
+            text: int32 `(size,)`, bytes, with one more behind each text but the last.
+            row_ends: int32 `(batch,)`, one more than where each text ends.
+            allowed_special: As in `tokenize`.
 
-        Returns:
-            The bytes, int32 `(size,)`, and how many are of each token, int32
-            `(tokens,)`.
+        Returns the text with borders and special tokens as numbers of their
+        own, and by word where it begins and its number of bytes.
         """
-        is_known = (token_ids >= 0) & (token_ids < self._vocab_size)
-        token_ids = tf.where(is_known, token_ids, self._vocab_size)
-        starts = tf.gather(self._token_starts, token_ids)
-        sizes = tf.gather(self._token_starts, token_ids + 1) - starts
-        at = ranges(starts, sizes)
-        return tf.cast(tf.gather(self._pool, at), tf.int32), sizes
+        self.check_special(allowed_special)
+        data = tf.concat([[BORDER], text, [BORDER] * PADDING], 0)
+        if row_ends is not None:
+            data = replaced(data, row_ends, tf.fill(tf.shape(row_ends), BORDER))
+        if allowed_special:
+            found = find_specials(data, [special.encode() for special in allowed_special])
+            numbers = [self._special_numbers[special] for special in allowed_special]
+            data = mark_specials(data, found, numbers, BORDER + 1 + len(self._special_numbers))
+        starts = positions(self._find_parts(data))
+        # Of the borders behind the last text, only the first counts.
+        words = starts[: 2 - PADDING]
+        return data[1:], words, starts[1 : 3 - PADDING] - words
 
-    @tf.autograph.experimental.do_not_convert
-    def replace_invalid(
-        self, data: tf.Tensor, row_starts: tf.Tensor, row_ends: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Makes texts that lie behind one another valid UTF-8.
-
-        Args:
-            data: int32 tensor `(size,)` of bytes.
-            row_starts: int32 tensor `(batch,)`, where each text begins.
-            row_ends: int32 tensor `(batch,)`, where each text ends.
-
-        Returns:
-            The new bytes, int32 `(new_size,)`, and where each text ends in
-            them, int32 `(batch,)`.
-        """
-        size = tf.shape(data)[0]
-        data = tf.concat([data, tf.zeros([PADDING], tf.int32)], 0)
-        border = marks(tf.concat([row_starts, row_ends], 0), size + PADDING)
-        fixed, sizes = replace_invalid(data, border)
-        ends = tf.cumsum(sizes, exclusive=True)
-        return fixed[: tf.shape(fixed)[0] - PADDING], tf.gather(ends, row_ends)
-
-    def _look_words_up(
+    def _merge_unknown(
         self,
+        eights: tf.Tensor,
         data: tf.Tensor,
         words: tf.Tensor,
         sizes: tf.Tensor,
-        given: tuple[tf.Tensor, tf.Tensor],
+        token_ids: tf.Tensor,
+        unknown: tf.Tensor,
+        borders: tf.Tensor,
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Returns the ids of all words, and the number of each word's, `(words,)`.
-
-        Merges only the words that are not one token, and each of them once.
-        Special tokens are `given` as words and ids.
-        """
-        token_ids, unknown = self._find_words(data, words, sizes, given)
-        firsts, which = find_equal(unknown)
-        symbols, starts, counts = self._merge_words(
-            tf.cast(data, tf.int32), tf.gather(unknown.at, firsts), tf.gather(unknown.sizes, firsts)
-        )
+        """Merges the unknown words, each different one once; returns as `_known` does."""
+        at, size = tf.gather(words, unknown), tf.gather(sizes, unknown)
+        firsts, which = self._find_words.find_equal(eights, at, size)
+        symbols, starts, counts = self._merge(data, tf.gather(at, firsts), tf.gather(size, firsts))
         # Behind the ids of the words that are one token lie those of the others.
-        pool = tf.concat([token_ids, tf.gather(self._token_ids, symbols)], 0)
-        at = positions(token_ids < 0)
-        num_words = tf.shape(words)[0]
-        starts = replaced(tf.range(num_words), at, num_words + tf.gather(starts, which))
-        counts = replaced(tf.ones_like(words), at, tf.gather(counts, which))
-        return tf.gather(pool, ranges(starts, counts)), counts
+        pool = tf.concat([token_ids, self._ids_of(symbols)], 0)
+        num_words = tf.size(words)
+        starts = replaced(tf.range(num_words), unknown, num_words + taken(starts, which))
+        counts = replaced(tf.cast(token_ids > NOTHING, tf.int32), unknown, taken(counts, which))
+        at, ends = _ragged_ranges(starts, counts)
+        return taken(pool, at), tf.gather(ends, borders)
 
-    def _merge_words(
-        self, symbols: tf.Tensor, words: tf.Tensor, sizes: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Merges words; returns what `Merger` does."""
-        symbols = tf.gather(symbols, ranges(words, sizes + 1))
-        ends = tf.cumsum(sizes + 1) - 1
-        return self._merge(replaced(symbols, ends, tf.fill(tf.shape(ends), self._merge.separator)))
-
-    def _strings(self, data: tf.Tensor, row_ends: tf.Tensor) -> tf.Tensor:
-        """Returns the strings of bytes that lie behind one another."""
-        row = tf.searchsorted(row_ends, tf.range(tf.shape(data)[0]), side="right")
-        pieces = tf.gather(self._byte_strings, data)
-        return tf.strings.unsorted_segment_join(pieces, row, tf.shape(row_ends)[0])
+    def _ids_of(self, symbols: tf.Tensor) -> tf.Tensor:
+        """Returns the ids of symbols."""
+        if len(self._token_ids) > NUM_BYTES:
+            return tf.gather(self._token_ids, symbols)
+        # The other symbols are their ids.
+        of_bytes = tf.gather(self._token_ids, tf.minimum(symbols, NUM_BYTES - 1))
+        return tf.where(symbols < NUM_BYTES, of_bytes, symbols)
 
     def check_special(self, allowed_special: Collection[str]) -> None:
         """Refuses what names no special token.
@@ -291,7 +240,7 @@ class GraphTokenizer(tf.Module):
         Raises:
             ValueError: If one of them is no special token.
         """
-        known = self._special_symbols
+        known = self._special_numbers
         unknown = sorted(set(allowed_special) - set(known))
         if unknown:
             raise ValueError(
@@ -299,3 +248,17 @@ class GraphTokenizer(tf.Module):
                 f"Received: {', '.join(map(repr, unknown))}. "
                 f"This vocabulary has {', '.join(map(repr, known)) or 'none'}."
             )
+
+
+def _known(token_ids: tf.Tensor, borders: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns the ids of words of one token each, and how many are before each border."""
+    ids = taken(token_ids, positions(token_ids > NOTHING))
+    return ids, borders - tf.range(tf.size(borders))
+
+
+def _ragged_ranges(starts: tf.Tensor, sizes: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns what `ranges` does, and where each range begins; faster, but not in LiteRT."""
+    result = tf.raw_ops.RaggedRange(
+        starts=starts, limits=starts + sizes, deltas=1, Tsplits=tf.int32
+    )
+    return result.rt_dense_values, result.rt_nested_splits

@@ -41,11 +41,7 @@ class LiteRTTokenizer(tf.Module):
         Returns:
             `token_ids`, int32 `(tokens,)`, and `num_tokens`, int32 `()`.
         """
-        data = tf.cast(text, tf.int32)
-        size = tf.shape(data)
-        ids, _ = self._tokenizer.tokenize_bytes(
-            data, tf.zeros([1], tf.int32), size, self._allowed_special
-        )
+        ids = self._tokenizer.tokenize_bytes(tf.cast(text, tf.int32), self._allowed_special)
         return {"token_ids": ids, "num_tokens": tf.size(ids)}
 
     @tf.autograph.experimental.do_not_convert
@@ -60,8 +56,9 @@ class LiteRTTokenizer(tf.Module):
             `text`, uint8 `(size,)`, valid UTF-8 as `GraphTokenizer.detokenize`
             makes it, and `text_bytes`, uint8 `(raw_size,)`, the raw bytes.
         """
-        data, _ = self._tokenizer.detokenize_ids(token_ids)
-        fixed, _ = self._tokenizer.replace_invalid(data, tf.zeros([1], tf.int32), tf.shape(data))
+        detokenizer = self._tokenizer.detokenizer
+        data, _ = detokenizer.bytes_of(token_ids)
+        fixed, _ = detokenizer.replace_invalid(data, tf.zeros([1], tf.int32), tf.shape(data))
         return {"text": tf.cast(fixed, tf.uint8), "text_bytes": tf.cast(data, tf.uint8)}
 
     def signatures(self) -> dict[str, Callable[..., dict[str, tf.Tensor]]]:

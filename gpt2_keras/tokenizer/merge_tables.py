@@ -29,8 +29,10 @@ class MergeTables:
         token_bytes: The bytes of each id; of a special token its UTF-8 text.
         row_starts: int32 `(symbols + 1,)`, by left symbol.
         columns: int32 `(symbols + 1,)`, by right symbol.
-        cells: int64. A pair merges if `cells[min(row_starts[left] + columns[right],
-            last)] - (left << 32)` is in [0, 2³²), and into that merge.
+        cells: int32. The merge of a pair, if it merges, is
+            `cells[row_starts[left] + columns[right]]`.
+        left_of_merge: int32, by merge, its left symbol; -1 where there is no
+            merge. If that is not the left symbol, the pair does not merge.
         symbol_of_merge: int32, by merge. Only where `is_ordered` is false does
             a merge make another symbol than its own number.
         left_bounds: int16 `(BOUND_SLOTS,)`, hashed by a pair `(x, a)`: no
@@ -40,6 +42,9 @@ class MergeTables:
             symbol that begins with `y` merges with `b` into less than that.
         is_ordered: True if every merge makes a new token of tokens made before,
             as in GPT-2. Then merges at different places commute.
+        joined: bool `(65536,)`, by the last byte of a left part times 256 and
+            the first of a right one, whether any merge joins such parts. Where
+            none does, a word falls into two that merge by themselves.
         whole: int32, the symbols of two and more bytes that encode to
             themselves. Empty where `is_ordered` is false.
     """
@@ -48,11 +53,13 @@ class MergeTables:
     token_bytes: list[bytes]
     row_starts: NDArray[np.int32]
     columns: NDArray[np.int32]
-    cells: NDArray[np.int64]
+    cells: NDArray[np.int32]
+    left_of_merge: NDArray[np.int32]
     symbol_of_merge: NDArray[np.int32]
     left_bounds: NDArray[np.int16]
     right_bounds: NDArray[np.int16]
     is_ordered: bool
+    joined: NDArray[np.bool_]
     whole: NDArray[np.int32]
 
     @property
@@ -142,10 +149,12 @@ def build_merge_tables(
         row_starts=row_starts,
         columns=columns,
         cells=cells,
+        left_of_merge=parts[:, 0].copy(),
         symbol_of_merge=symbol_of_merge,
         left_bounds=np.full(BOUND_SLOTS, NO_BOUND, np.int16),
         right_bounds=np.full(BOUND_SLOTS, NO_BOUND, np.int16),
         is_ordered=is_ordered,
+        joined=_joined_bytes(pairs),
         whole=np.zeros(0, np.int32),
     )
     if not is_ordered or not pairs:
@@ -166,9 +175,8 @@ def find_merges(
     tables: MergeTables, left: NDArray[np.int32], right: NDArray[np.int32]
 ) -> NDArray[np.int32]:
     """Returns the merge of each pair of symbols, `NEVER` where there is none."""
-    cell = np.minimum(tables.row_starts[left] + tables.columns[right], len(tables.cells) - 1)
-    found = tables.cells[cell] - (left.astype(np.int64) << 32)
-    return np.where((found >= 0) & (found < 1 << 32), found, NEVER).astype(np.int32)
+    found = tables.cells[tables.row_starts[left] + tables.columns[right]]
+    return np.where(tables.left_of_merge[found] == left, found, NEVER).astype(np.int32)
 
 
 def _merges_as_bytes(
@@ -208,6 +216,14 @@ def _symbol_ids(
             )
         ids.append(id_of[left + right])
     return np.array(ids, np.int32)
+
+
+def _joined_bytes(pairs: Sequence[tuple[bytes, bytes]]) -> NDArray[np.bool_]:
+    """Returns which bytes stand on the two sides of some merge."""
+    joined = np.zeros(NUM_BYTES * NUM_BYTES, bool)
+    for left, right in pairs:
+        joined[left[-1] * NUM_BYTES + right[0]] = True
+    return joined
 
 
 def _fill_bounds(tables: MergeTables, parts: NDArray[np.int32]) -> None:

@@ -3,107 +3,185 @@
     's|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+
 
 Source: `self.pat` in openai/gpt-2 `src/encoder.py`.
+
+Each byte has a code: the class of the character over it, with U+0020 and
+borders as classes of their own, and `CONTINUED` more if the character began
+before. Whether a part begins at a byte is in a table by the codes of the byte
+before, the byte and the byte behind.
+
+A part that no merge can join falls into more parts (code `CUT`): the ids are the
+same, and the parts, often single characters, are short and repeat.
 """
 
+import functools
+
+import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
-from gpt2_keras.tokenizer.flat_arrays import positions, replaced, shifted
-from gpt2_keras.tokenizer.unicode_classes import LETTER, NUMBER, PAGE_BITS, WHITE_SPACE
-from gpt2_keras.tokenizer.utf8 import find_characters
+from gpt2_keras.tokenizer.flat_arrays import positions, replaced, shifted, taken
+from gpt2_keras.tokenizer.unicode_classes import OTHER, WHITE_SPACE, character_classes
+from gpt2_keras.tokenizer.utf8 import BORDER, CharacterReader
 
-SPACE, APOSTROPHE = ord(" "), ord("'")
-SHORT_CONTRACTIONS = "stmd"
-LONG_CONTRACTIONS = ("re", "ve", "ll")
+SPACE, EDGE, CONTINUED = 4, 5, 6  # U+0020; a border
+CUT = 2 * CONTINUED  # and more: a character that nothing before it merges with
+CODES = CUT + 4
+SIZE_UNIT = 32  # above a code, the number of bytes of a character
+APOSTROPHE = ord("'")
+CONTRACTIONS = ("s", "t", "m", "d", "re", "ve", "ll")
 
 
-def find_starts(
-    data: tf.Tensor, border: tf.Tensor, first_of_page: tf.Tensor, class_of: tf.Tensor
-) -> tf.Tensor:
+class PartFinder:
     """Finds where the parts begin that GPT-2's pattern cuts a text into.
 
     A byte that belongs to no character counts as a character of its own,
     neither letter nor number nor white space.
 
     Args:
-        data: Integer tensor `(size,)` of bytes that ends with zeros, as
-            `find_characters` needs them.
-        border: Bool tensor `(size,)`, true where a text begins and behind the
-            last one. The pattern does not look over a border.
-        first_of_page: int32 tensor, as `class_pages` returns it.
-        class_of: uint8 tensor, likewise.
+        unicode_version: Version of Unicode of the classes.
+        num_specials: Number of special tokens.
+        joined: As in `MergeTables`.
+    """
+
+    def __init__(self, unicode_version: str, num_specials: int, joined: NDArray[np.bool_]) -> None:
+        self._read = CharacterReader(unicode_version)
+        # The first byte of a special token is an edge, the others nothing begins at.
+        edges = [EDGE] * (1 + num_specials) + [EDGE + CONTINUED]
+        codes = np.concatenate([_byte_codes(unicode_version), edges])
+        self._num_values = len(codes)
+        with tf.init_scope():
+            self._codes = tf.constant(np.concatenate([codes, _plain_codes()]).astype(np.int32))
+            self._cut = tf.constant(np.where(joined, 0, CUT).astype(np.uint8))
+            self._begins = tf.constant(part_begins())
+            self._letter = tf.constant(_contraction_letters(len(codes)))
+            self._contraction = tf.constant(_contraction_sizes())
+
+    def __call__(self, data: tf.Tensor) -> tf.Tensor:
+        """Finds the first byte of each part.
+
+        Args:
+            data: int32 tensor `(size,)` of bytes, of `BORDER` between texts,
+                once before them and `PADDING` times behind them, and of special
+                tokens as `mark_specials` leaves them.
+
+        Returns:
+            Bool tensor `(size - 2,)`, true where a part begins. The first
+            element is that of the second byte. A border is a part.
+        """
+        leads = self._read.find_leads(data)
+        starts = tf.cond(
+            tf.size(leads) > 0,
+            lambda: self._starts_with_characters(data, leads),
+            lambda: self._starts(taken(self._codes, data)),
+        )
+        return self._split_contractions(data, starts)
+
+    def _starts(self, codes: tf.Tensor) -> tf.Tensor:
+        place = (codes[:-2] * CODES + codes[1:-1]) * CODES + codes[2:]
+        return taken(self._begins, place)
+
+    def _starts_with_characters(self, data: tf.Tensor, leads: tf.Tensor) -> tf.Tensor:
+        """Returns where parts begin if there may be characters of several bytes."""
+        found = self._read(data, leads, data)
+        size = found.size
+        sized = tf.where(found.is_valid, found.character_class + SIZE_UNIT * size, OTHER)
+        last_before = tf.minimum(taken(data, leads - 1), BORDER - 1)
+        cut = taken(self._cut, last_before * BORDER + found.first)
+        # Above all that stands for bytes: code and size.
+        spread = sized = replaced(data, leads, self._num_values + sized + tf.cast(cut, tf.int32))
+        for back in (1, 2, 3):
+            before = shifted(sized, back, 0)
+            goes_on = before >= self._num_values + SIZE_UNIT * (back + 1)
+            spread = tf.where(goes_on, before + CONTINUED, spread)
+        codes = taken(self._codes, spread)
+        starts = self._starts(codes)
+        # For white space of several bytes, what is behind is behind its last byte.
+        chosen = positions(found.states[-1] == 1 + WHITE_SPACE)
+        at = tf.gather(leads, chosen)
+        behind = tf.gather(codes, at + tf.gather(size, chosen))
+        place = (tf.gather(codes, at - 1) * CODES + WHITE_SPACE) * CODES + behind
+        return replaced(starts, at - 1, tf.gather(self._begins, place))
+
+    def _split_contractions(self, data: tf.Tensor, starts: tf.Tensor) -> tf.Tensor:
+        """Makes 's, 't, 'm, 'd, 're, 've and 'll parts of their own where a part begins."""
+        at = positions(starts & (data[1:-1] == APOSTROPHE))
+
+        def split() -> tf.Tensor:
+            first = tf.gather(self._letter, tf.gather(data, at + 2))
+            second = tf.gather(self._letter, tf.gather(data, at + 3))
+            sizes = tf.gather(self._contraction, first * len(_LETTERS) + second)
+            chosen = positions(sizes > 0)
+            begin, size = tf.gather(at, chosen), tf.gather(sizes, chosen)
+            changed = tf.concat([begin + 1, begin + 1 + size], 0)
+            return replaced(starts, changed, tf.concat([size < 0, size > 0], 0))
+
+        return tf.cond(tf.size(at) > 0, split, lambda: tf.identity(starts))
+
+
+_LETTERS = ["", *sorted({letter for contraction in CONTRACTIONS for letter in contraction})]
+
+
+@functools.cache
+def part_begins() -> NDArray[np.bool_]:
+    """Returns whether a part begins at a byte, by the codes of three bytes.
 
     Returns:
-        Bool tensor `(size,)`, true at the first byte of each part.
+        Bool array `(CODES ** 3,)`: the byte before, the byte, the byte behind.
     """
-    classes, goes_on, spaces, after_spaces = _classify(data, border, first_of_page, class_of)
-    is_space = classes == WHITE_SPACE
-    changes = (classes != shifted(classes, 1, 0)) | border
+    begins = np.zeros((CODES, CODES, CODES), bool)
+    for before in range(CODES):
+        for here in range(CODES):
+            for behind in range(CODES):
+                begins[before, here, behind] = here >= CUT or (
+                    here < CONTINUED and _begins(before % CONTINUED, here, behind % CONTINUED)
+                )
+    return begins.reshape(-1)
+
+
+def _begins(before: int, here: int, behind: int) -> bool:
+    """Returns whether a part begins at the first byte of a character."""
+    spaces = (WHITE_SPACE, SPACE)
+    if here == EDGE:
+        return True
+    if here in spaces:
+        # The last white space before something else stands alone: \s+(?!\S) gives it back.
+        return before not in spaces or behind not in (*spaces, EDGE)
     # One space may lead a run of another class, and is then its first byte.
-    after_space = shifted(data == SPACE, 1, False) & ~border
-    # The last white space before something else stands alone: \s+(?!\S) gives it back.
-    is_last_space = is_space & ~shifted(is_space | border, -1, True)
-    starts = ((changes & (is_space | ~after_space)) | is_last_space) & ~goes_on
-    # Of a white space of several bytes the rule looks behind the last of them.
-    starts = replaced(
-        starts,
-        spaces,
-        tf.gather(changes, spaces) | tf.gather(is_last_space, after_spaces - 1),
+    return before != SPACE and before != here
+
+
+def _byte_codes(unicode_version: str) -> NDArray[np.int32]:
+    """Returns the codes of the bytes as characters of their own, `(256,)`."""
+    codes = np.full(BORDER, OTHER, np.int32)
+    codes[:0x80] = character_classes(unicode_version)[:0x80]
+    codes[ord(" ")] = SPACE
+    return codes
+
+
+def _plain_codes() -> NDArray[np.int32]:
+    """Returns the codes without the numbers of bytes, `(5 * SIZE_UNIT,)`."""
+    codes = np.arange(5 * SIZE_UNIT, dtype=np.int32) % SIZE_UNIT
+    # The bytes that go on a character of code `CUT` have the codes of any others.
+    return np.where(codes >= CUT + CONTINUED, codes - CUT, codes).astype(np.int32)
+
+
+def _contraction_letters(size: int) -> NDArray[np.int32]:
+    """Returns which letter of a contraction a byte is, 0 if none, `(size,)`."""
+    numbers = np.zeros(size, np.int32)
+    for number, letter in enumerate(_LETTERS[1:], 1):
+        numbers[ord(letter)] = number
+    return numbers
+
+
+def _contraction_sizes() -> NDArray[np.int32]:
+    """Returns how many letters of a contraction two letters are, 0 if none."""
+    return np.array(
+        [
+            next((len(c) for c in CONTRACTIONS if (one + two or " ").startswith(c)), 0)
+            if one
+            else 0
+            for one in _LETTERS
+            for two in _LETTERS
+        ],
+        np.int32,
     )
-    return _split_contractions(data, border, starts)
-
-
-def _classify(
-    data: tf.Tensor, border: tf.Tensor, first_of_page: tf.Tensor, class_of: tf.Tensor
-) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Returns the class of the character over each byte, and whether it began before.
-
-    And the positions of white space of several bytes, and of what is behind.
-    """
-    letter = ((data >= ord("a")) & (data <= ord("z"))) | ((data >= ord("A")) & (data <= ord("Z")))
-    digit = (data >= ord("0")) & (data <= ord("9"))
-    space = (data == SPACE) | ((data >= 0x09) & (data <= 0x0D))
-    zero = tf.zeros_like(data)
-    classes = tf.where(
-        letter,
-        zero + LETTER,
-        tf.where(digit, zero + NUMBER, tf.where(space, zero + WHITE_SPACE, 0)),
-    )
-    found = find_characters(data, border)
-    page = tf.gather(first_of_page, found.code_point // (1 << PAGE_BITS))
-    many = tf.gather(class_of, page + found.code_point % (1 << PAGE_BITS))
-    many = tf.cast(many, tf.int32)
-    many = tf.where(found.is_valid, many, 0)
-    is_space = found.is_valid & (many == WHITE_SPACE)
-    chosen = positions(is_space)
-    spaces = tf.gather(found.at, chosen)
-    after_spaces = spaces + tf.gather(found.size, chosen)
-
-    # The class goes from the first byte to those behind it, with the number of bytes.
-    sized = tf.where(found.is_valid, many + 4 * found.size, 0)
-    sized = replaced(classes, found.at, tf.cast(sized, data.dtype))
-    goes_on = tf.zeros_like(border)
-    spread = sized
-    for back in (1, 2, 3):
-        before = shifted(sized, back, 0)
-        covered = before >= 4 * (back + 1)
-        goes_on = goes_on | covered
-        spread = tf.where(covered, before, spread)
-    return spread % 4, goes_on, spaces, after_spaces
-
-
-def _split_contractions(data: tf.Tensor, border: tf.Tensor, starts: tf.Tensor) -> tf.Tensor:
-    """Makes 's, 't, 'm, 'd, 're, 've and 'll parts of their own where a part begins."""
-    at = positions(starts & (data == APOSTROPHE))
-    rest = tf.where(border, tf.zeros_like(data), data)
-    first, second = tf.gather(rest, at + 1), tf.gather(rest, at + 2)
-    is_short = tf.zeros_like(at, tf.bool)
-    for letter in SHORT_CONTRACTIONS:
-        is_short = is_short | (first == ord(letter))
-    is_long = tf.zeros_like(at, tf.bool)
-    for pair in LONG_CONTRACTIONS:
-        is_long = is_long | ((first == ord(pair[0])) & (second == ord(pair[1])))
-    short, long = tf.gather(at, positions(is_short)), tf.gather(at, positions(is_long))
-    inside = tf.concat([short, long], 0) + 1
-    behind = tf.concat([short + 2, long + 3], 0)
-    starts = replaced(starts, inside, tf.zeros_like(inside, tf.bool))
-    return replaced(starts, behind, tf.ones_like(behind, tf.bool))

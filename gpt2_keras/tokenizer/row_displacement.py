@@ -6,29 +6,26 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-NO_CELL = 1 << 29  # a row or a column without entries: beyond every table
-
 
 def displace_rows(
     values: Mapping[tuple[int, int], int], size: int
-) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int64]]:
+) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]:
     """Packs a sparse square table by shifting its rows until no entries meet.
 
     Source: "row displacement", Tarjan and Yao, "Storing a Sparse Table" (1979).
 
     Args:
-        values: Values in [0, 2³²) by row and column, both in [0, `size`).
+        values: Values above 0 by row and column, both in [0, `size`).
         size: Number of rows and of columns.
 
     Returns:
-        `row_starts` and `columns`, int32 `(size,)`, and `cells`, int64, whose
-        last element is -1. The pair `(row, column)` has the value
-        `cells[min(row_starts[row] + columns[column], last)] - (row << 32)` if
-        that is in [0, 2³²), and no value otherwise.
+        `row_starts` and `columns`, int32 `(size,)`, and `cells`, int32. The
+        value of `(row, column)` is `cells[row_starts[row] + columns[column]]`.
+        For a pair without a value, that cell is 0 or of another row.
 
     Example:
         >>> row_starts, columns, cells = displace_rows({(0, 1): 7, (2, 1): 8}, 3)
-        >>> int(cells[row_starts[2] + columns[1]]) - (2 << 32)
+        >>> int(cells[row_starts[2] + columns[1]])
         8
     """
     rows: dict[int, list[int]] = defaultdict(list)
@@ -39,8 +36,9 @@ def displace_rows(
     # Columns in frequent use lie close together, so that large rows are dense.
     by_use = sorted(uses, key=lambda column: (-uses[column], column))
     place = {column: index for index, column in enumerate(by_use)}
-    row_starts = np.full(size, NO_CELL, np.int32)
-    columns = np.full(size, NO_CELL, np.int32)
+    row_starts = np.zeros(size, np.int32)
+    # A column without entries lies behind the others.
+    columns = np.full(size, len(by_use), np.int32)
     columns[by_use] = np.arange(len(by_use))
     taken = np.zeros(len(values) + 2 * len(by_use) + 1, bool)
     searched: dict[int, int] = {}
@@ -58,9 +56,9 @@ def displace_rows(
         end = max(end, int(row_starts[row]) + int(places.max()) + 1)
         while taken[first_free]:
             first_free += 1
-    cells = np.full(end + 1, -1, np.int64)
+    cells = np.zeros(end + len(by_use) + 1, np.int32)
     for (row, column), value in values.items():
-        cells[row_starts[row] + place[column]] = (row << 32) + value
+        cells[row_starts[row] + place[column]] = value
     return row_starts, columns, cells
 
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from gpt2_keras.tokenizer.flat_arrays import positions, replaced
+from gpt2_keras.tokenizer.flat_arrays import positions, ranges, replaced
 
 
 class Specials(NamedTuple):
@@ -22,24 +22,21 @@ class Specials(NamedTuple):
     index: tf.Tensor
 
 
-def find_specials(data: tf.Tensor, border: tf.Tensor, texts: Sequence[bytes]) -> Specials:
+def find_specials(data: tf.Tensor, texts: Sequence[bytes]) -> Specials:
     """Finds special tokens, the leftmost first and of several the longest, none overlapping.
 
     Args:
-        data: Integer tensor `(size,)` of bytes.
-        border: Bool tensor `(size,)`, true where a text begins and behind the
-            last one. No special token lies across a border.
+        data: int32 tensor `(size,)` of bytes, with no byte between texts.
         texts: The bytes of the special tokens, at least one each.
     """
-    found = tf.zeros_like(data, tf.int32)  # one more than the place in `longest_last`
+    found = tf.zeros_like(data)  # one more than the place in `longest_last`
     longest_last = sorted(range(len(texts)), key=lambda index: len(texts[index]))
     end = tf.shape(data)[0] - 1
     for place, index in enumerate(longest_last):
         at = positions(data == texts[index][0])
         for k, value in enumerate(texts[index][1:], 1):
             next_byte = tf.minimum(at + k, end)
-            fits = (tf.gather(data, next_byte) == value) & ~tf.gather(border, next_byte)
-            at = tf.gather(at, positions(fits))
+            at = tf.gather(at, positions(tf.gather(data, next_byte) == value))
         found = replaced(found, at, tf.fill(tf.shape(at), place + 1))
     at = positions(found > 0)
     index = tf.gather(tf.constant(longest_last, tf.int32), tf.gather(found, at) - 1)
@@ -48,6 +45,22 @@ def find_specials(data: tf.Tensor, border: tf.Tensor, texts: Sequence[bytes]) ->
         kept = positions(_without_overlap(at, at + size))
         at, size, index = (tf.gather(x, kept) for x in (at, size, index))
     return Specials(at, size, index)
+
+
+def mark_specials(
+    data: tf.Tensor, found: Specials, numbers: Sequence[int], inside: int
+) -> tf.Tensor:
+    """Returns the data with special tokens as numbers of their own.
+
+    Args:
+        data: int32 tensor `(size,)`.
+        found: The special tokens in it.
+        numbers: What stands at the first byte of each of the texts.
+        inside: What stands at the other bytes.
+    """
+    data = replaced(data, found.at, tf.gather(tf.constant(numbers, tf.int32), found.index))
+    others, _ = ranges(found.at + 1, found.size - 1)
+    return replaced(data, others, tf.fill(tf.shape(others), inside))
 
 
 def _may_overlap(texts: Sequence[bytes]) -> bool:

@@ -12,7 +12,6 @@ UNICODE_VERSION = "16.0.0"  # the one tiktoken 0.9 to 0.14 follow
 
 OTHER, LETTER, NUMBER, WHITE_SPACE = range(4)
 CODE_POINTS = 0x110000
-PAGE_BITS = 7  # 8,704 pages, of which some 300 differ
 
 _CLASSES = {"letter": LETTER, "number": NUMBER, "white_space": WHITE_SPACE}
 
@@ -42,32 +41,6 @@ def character_classes(unicode_version: str = UNICODE_VERSION) -> NDArray[np.uint
         for first, last in table[name]:
             classes[first : last + 1] = value
     return classes
-
-
-def class_pages(
-    unicode_version: str = UNICODE_VERSION,
-) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
-    """Returns the classes as two small tables.
-
-    Args:
-        unicode_version: Version of Unicode, one for which there is a table.
-
-    Returns:
-        `first` and `classes`, such that a code point `c` has the class
-        `classes[first[c >> PAGE_BITS] + (c & 127)]`.
-
-    Raises:
-        ValueError: If there is no table of the version.
-
-    Example:
-        >>> first, classes = class_pages()
-        >>> int(classes[first[ord("ж") >> PAGE_BITS] + ord("ж") % 128])
-        1
-    """
-    pages = character_classes(unicode_version).reshape(-1, 1 << PAGE_BITS)
-    different, number = np.unique(pages, axis=0, return_inverse=True)
-    first = number.reshape(-1).astype(np.int32) << PAGE_BITS
-    return first, different.reshape(-1)
 
 
 @functools.cache

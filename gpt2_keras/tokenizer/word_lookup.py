@@ -3,32 +3,16 @@
 Both only save work: the merges would give the same ids.
 """
 
-from typing import NamedTuple
+import itertools
 
 import numpy as np
 import tensorflow as tf
 
-from gpt2_keras.tokenizer.flat_arrays import positions, replaced
+from gpt2_keras.tokenizer.flat_arrays import ranges, taken
 from gpt2_keras.tokenizer.merge_tables import MergeTables
-from gpt2_keras.tokenizer.word_tables import FACTORS, HALF, LONGEST, WordTable, build_word_table
+from gpt2_keras.tokenizer.word_tables import FACTORS, HALF, LONGEST, build_word_table
 
 UNKNOWN = -1
-
-
-class Words(NamedTuple):
-    """Words by their bytes.
-
-    Args:
-        at: int32 `(words,)`, their first bytes.
-        sizes: int32 `(words,)`, number of bytes.
-        first: uint64 `(words,)`, the first 8 bytes.
-        second: uint64 `(words,)`, the bytes behind them up to the 16th.
-    """
-
-    at: tf.Tensor
-    sizes: tf.Tensor
-    first: tf.Tensor
-    second: tf.Tensor
 
 
 class WordLookup:
@@ -41,127 +25,116 @@ class WordLookup:
     def __init__(self, tables: MergeTables) -> None:
         symbols = [*range(256), *tables.whole.tolist()] if tables.is_ordered else []
         token_ids = tables.token_ids[symbols].tolist() if symbols else []
-        tokens = [tables.token_bytes[token_id] for token_id in token_ids]
-        short = build_word_table(tokens, token_ids, 1, HALF)
-        long = build_word_table(tokens, token_ids, HALF + 1, LONGEST)
+        table = build_word_table([tables.token_bytes[i] for i in token_ids], token_ids)
+        bits = 8 * np.arange(HALF + 1)
+        lowest = np.array([(1 << int(n)) - 1 for n in bits], np.uint64)
+        sizes = np.arange(LONGEST + 2)  # the last one: longer words, which no token is
+        second = lowest[np.clip(sizes - HALF, 0, HALF - 1)]
+        highest = np.where(sizes > LONGEST, 255, sizes).astype(np.uint64) << np.uint64(56)
+        masks = np.stack([lowest[np.minimum(sizes, HALF)], second, highest], 1)
         with tf.init_scope():
-            self._short, self._long = _Table(short), _Table(long)
+            self._rows = tf.constant(table.rows)
+            self._masks = tf.constant(masks)
+            self._chunk_mask = tf.constant(lowest)
+            self._chunk_factors = tf.constant(_odd_numbers())
+        self._shift = 64 - table.bits
 
-    def __call__(
-        self,
-        data: tf.Tensor,
-        at: tf.Tensor,
-        sizes: tf.Tensor,
-        given: tuple[tf.Tensor, tf.Tensor],
-    ) -> tuple[tf.Tensor, Words]:
+    def __call__(self, eights: tf.Tensor, at: tf.Tensor, sizes: tf.Tensor) -> tf.Tensor:
         """Looks each word up.
 
         Args:
-            data: uint8 tensor `(size,)` of bytes.
+            eights: uint64 tensor `(size / 8,)` of the bytes, with 16 bytes more
+                than the words need.
             at: int32 tensor `(words,)`, the first byte of each.
-            sizes: int32 tensor `(words,)`, number of bytes of each.
-            given: Words whose ids are known, and these ids, both int32 `(given,)`.
+            sizes: int32 tensor `(words,)`, number of bytes of each, at least 1.
 
         Returns:
-            The ids, int32 `(words,)`, `UNKNOWN` where a word may be several
-            tokens; and those unknown words.
+            The ids, int32 `(words,)`, `UNKNOWN` where a word may be several tokens.
         """
-        size = tf.shape(data)[0]
-        padded = tf.concat([data, tf.zeros([4 * HALF - size % HALF], tf.uint8)], 0)
-        eights = tf.bitcast(tf.reshape(padded, [-1, HALF]), tf.uint64)  # (size / 8,)
-        first = _cut(_read(eights, at), tf.minimum(sizes, HALF))
-        token_ids = self._short.find(first, None, first, sizes, HALF)
-        token_ids = replaced(token_ids, *given)
-
-        rest = positions(token_ids < 0)
-        at, sizes = tf.gather(at, rest), tf.gather(sizes, rest)
-        first = tf.gather(first, rest)
-        behind = tf.minimum(tf.maximum(sizes - HALF, 0), HALF)
-        second = tf.where(behind > 0, _cut(_read(eights, at + HALF), behind), 0)
-        found = self._long.find(first, second, second, sizes - HALF, HALF)
-        token_ids = replaced(token_ids, rest, found)
-
-        unknown = positions(found < 0)
-        words = Words(*(tf.gather(x, unknown) for x in (at, sizes, first, second)))
-        return token_ids, words
-
-
-class _Table:
-    """A `WordTable` in TensorFlow."""
-
-    def __init__(self, table: WordTable) -> None:
-        self._first = tf.constant(table.first)
-        self._second = tf.constant(table.second)
-        self._token_ids = tf.constant(table.token_ids)
-        self._shift = 64 - table.bits
-
-    def find(
-        self,
-        first: tf.Tensor,
-        second: tf.Tensor | None,
-        last: tf.Tensor,
-        last_size: tf.Tensor,
-        most: int,
-    ) -> tf.Tensor:
-        """Returns the ids of the words with these bytes, `UNKNOWN` where there is none."""
-        mixed = first * _unsigned(FACTORS[0])
-        if second is not None:
-            mixed = tf.bitwise.bitwise_xor(mixed, second * _unsigned(FACTORS[1]))
+        size = tf.minimum(sizes, LONGEST + 1)
+        low, high = _read(eights, at, 2)
+        first_mask, second_mask, size_byte = tf.unstack(taken(self._masks, size), axis=1)
+        first = tf.bitwise.bitwise_and(low, first_mask)
+        second = tf.bitwise.bitwise_and(high, second_mask)
+        second = tf.bitwise.bitwise_or(second, size_byte)
+        mixed = tf.bitwise.bitwise_xor(
+            first * _unsigned(FACTORS[0]), second * _unsigned(FACTORS[1])
+        )
         slot = tf.cast(tf.bitwise.right_shift(mixed, _unsigned(self._shift)), tf.int32)
-        equal = tf.gather(self._first, slot) == first
-        if second is not None:
-            equal = equal & (tf.gather(self._second, slot) == second)
-        # With a zero at its end a word looks like a shorter one.
-        ends = tf.bitwise.right_shift(last, _bits(tf.clip_by_value(last_size - 1, 0, HALF - 1)))
-        equal = equal & (last_size > 0) & (last_size <= most) & (ends > 0)
-        return tf.where(equal, tf.gather(self._token_ids, slot), UNKNOWN)
+        its_first, its_second, token_ids = tf.unstack(taken(self._rows, slot), axis=1)
+        is_equal = tf.equal(its_first, first) & tf.equal(its_second, second)
+        return tf.where(is_equal, tf.cast(token_ids, tf.int32), UNKNOWN)
+
+    def find_equal(
+        self, eights: tf.Tensor, at: tf.Tensor, sizes: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Finds words that occur again.
+
+        Args:
+            eights: As above.
+            at: As above.
+            sizes: As above.
+
+        Returns:
+            The first occurrence of each different word, int32 `(different,)`,
+            and which of these each word is, int32 `(words,)`.
+        """
+        num_chunks = (sizes + (HALF - 1)) // HALF
+        chunk, word = ranges(tf.zeros_like(at), num_chunks)
+        rest = taken(sizes, word) - chunk * HALF
+        (value,) = _read(eights, taken(at, word) + chunk * HALF, 1)
+        value = tf.bitwise.bitwise_and(value, taken(self._chunk_mask, tf.minimum(rest, HALF)))
+        factor = taken(self._chunk_factors, chunk % self._chunk_factors.shape[0])
+        mixed = tf.bitcast(value * factor, tf.int64)
+        hashes = tf.math.unsorted_segment_sum(mixed, word, tf.size(at)) + tf.cast(sizes, tf.int64)
+
+        different, which = tf.unique(hashes)
+        every = tf.range(tf.size(at))
+        firsts = tf.math.unsorted_segment_min(every, which, tf.size(different))
+        first_of = taken(firsts, which)
+        begins = tf.cumsum(num_chunks, exclusive=True)
+        same_chunk = taken(taken(begins, first_of), word) + chunk
+        same_chunk = tf.minimum(same_chunk, tf.size(value) - 1)
+        # Different words with one hash: then no words count as equal.
+        is_right = tf.reduce_all(tf.equal(taken(sizes, first_of), sizes)) & tf.reduce_all(
+            tf.equal(taken(value, same_chunk), value)
+        )
+        return tf.cond(is_right, lambda: (firsts, which), lambda: (every, every))
 
 
-def find_equal(words: Words) -> tuple[tf.Tensor, tf.Tensor]:
-    """Finds words that occur again.
+def eights_of(text: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
+    """Returns the bytes of a string by eights, the first lowest, and zeros behind them.
+
+    Args:
+        text: String scalar.
+        size: int32 scalar, its number of bytes.
 
     Returns:
-        The first occurrence of each different word, int32 `(different,)`, and
-        which of these each word is, int32 `(words,)`. Words of more than 16
-        bytes all count as different.
+        uint64 tensor `(size // 8 + 4,)`.
     """
-    mixed = tf.bitwise.bitwise_xor(
-        words.first * _unsigned(FACTORS[0]), words.second * _unsigned(FACTORS[1])
-    )
-    own = tf.cast(words.at, tf.uint64) * _unsigned(FACTORS[0]) + _unsigned(1)
-    is_long = words.sizes > LONGEST
-    mixed = tf.bitwise.bitwise_xor(mixed, tf.where(is_long, own, tf.cast(words.sizes, tf.uint64)))
-    different, which = tf.unique(tf.bitcast(mixed, tf.int64))
-    every = tf.range(tf.shape(words.at)[0])
-    firsts = tf.math.unsorted_segment_min(every, which, tf.shape(different)[0])
-    first_of = tf.gather(firsts, which)
-    is_same = ~is_long
-    for x in (words.first, words.second, words.sizes):
-        is_same = is_same & (tf.gather(x, first_of) == x)
-    # Different words with one hash: then no words count as equal.
-    is_right = tf.reduce_all(is_same | (every == first_of))
-    return tf.cond(is_right, lambda: (firsts, which), lambda: (every, every))
+    eights = tf.io.decode_raw(text, tf.int64, fixed_length=(size // HALF + 4) * HALF)
+    return tf.bitcast(eights, tf.uint64)
 
 
-def _read(eights: tf.Tensor, at: tf.Tensor) -> tf.Tensor:
-    """Returns the 8 bytes from each place on, uint64."""
-    index, shift = at // HALF, _bits(at % HALF)
-    low = tf.bitwise.right_shift(tf.gather(eights, index), shift)
-    high = tf.gather(eights, index + 1)
+def _read(eights: tf.Tensor, at: tf.Tensor, count: int) -> list[tf.Tensor]:
+    """Returns `count` times 8 bytes from each place on, uint64."""
+    index = tf.bitwise.right_shift(at, 3)
+    shift = tf.cast((at - index * HALF) * 8, tf.uint64)
     # In two steps, for a shift by all 64 bits is not defined.
-    high = tf.bitwise.left_shift(high, _unsigned(56) - shift)
-    return tf.bitwise.bitwise_or(low, tf.bitwise.left_shift(high, _unsigned(8)))
+    back = _unsigned(56) - shift
+    rows = tf.stack([eights[k : k - count or None] for k in range(count + 1)], 1)
+    pieces = tf.unstack(taken(rows, index), axis=1)
+    values = []
+    for low, high in itertools.pairwise(pieces):
+        high = tf.bitwise.left_shift(tf.bitwise.left_shift(high, back), _unsigned(8))
+        values.append(tf.bitwise.bitwise_or(tf.bitwise.right_shift(low, shift), high))
+    return values
 
 
-def _cut(value: tf.Tensor, sizes: tf.Tensor) -> tf.Tensor:
-    """Returns the first bytes of each value, the others zero."""
-    shift = _bits(tf.minimum(HALF - sizes, HALF - 1))
-    return tf.bitwise.right_shift(tf.bitwise.left_shift(value, shift), shift)
-
-
-def _bits(num_bytes: tf.Tensor) -> tf.Tensor:
-    """Returns the number of bits of some bytes, uint64."""
-    return tf.cast(num_bytes * 8, tf.uint64)
+def _odd_numbers() -> np.ndarray:
+    """Returns factors of the chunks of a word, uint64: random and odd."""
+    random = np.random.default_rng(0).integers(0, 1 << 64, 256, np.uint64)
+    return random | np.uint64(1)
 
 
 def _unsigned(value: int) -> tf.Tensor:

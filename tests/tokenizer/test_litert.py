@@ -20,8 +20,12 @@ from tests.tokenizer.reference_bpe import read_gpt2
 tokenizer = GraphTokenizer(*read_gpt2(Path(sys.argv[1])))
 write_litert(tokenizer, sys.argv[2])
 write_litert(tokenizer, sys.argv[2] + ".special", allowed_special=["<|endoftext|>"])
+specials = {"<a>": 256, "<a><b>": 257, "><": 258, "<b><": 259}
+tokens = [*(bytes([value]) for value in range(256)), *map(str.encode, specials)]
+small = GraphTokenizer(tokens, [], specials)
+write_litert(small, sys.argv[2] + ".overlapping", allowed_special=list(specials))
 """
-MOST_BYTES = 2_400_000  # of the tables, both ways
+MOST_BYTES = 2_000_000  # of the tables, both ways
 
 
 @pytest.fixture(scope="module")
@@ -104,3 +108,17 @@ def test_special_tokens_become_their_ids_where_allowed(tflite, tokenize, openai)
     ids = special(text=np.frombuffer(text.encode(), np.uint8))["token_ids"].tolist()
     assert ids == openai.encode(text, allowed_special="all")
     assert tokenize(text.encode()) == openai.encode_ordinary(text)
+
+
+def test_of_overlapping_special_tokens_the_leftmost_and_longest_counts(tflite):
+    run = interpreter.Interpreter(f"{tflite}.overlapping").get_signature_runner("tokenize")
+    texts = {
+        b"": [],
+        b"no special": [*b"no special"],
+        b"<a><b>": [257],
+        b"<a><a><b><": [256, 257, 60],
+        b"<b><b><a>": [259, *b"b", 258, *b"a>"],
+        b"<a>><": [256, 258],
+    }
+    for text, ids in texts.items():
+        assert run(text=np.frombuffer(text, np.uint8))["token_ids"].tolist() == ids

@@ -1,5 +1,6 @@
 """The tables behind the in-graph tokenizer."""
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +13,11 @@ from gpt2_keras.tokenizer.row_displacement import displace_rows
 from gpt2_keras.tokenizer.unicode_classes import (
     LETTER,
     NUMBER,
-    PAGE_BITS,
     UNICODE_VERSION,
     WHITE_SPACE,
     character_classes,
-    class_pages,
 )
+from gpt2_keras.tokenizer.utf8_automaton import FIRST_CONTINUATION, utf8_automaton
 from gpt2_keras.tokenizer.word_tables import build_word_table
 from tests.tokenizer.nasty import trained_vocabulary
 from tests.tokenizer.reference_bpe import ReferenceTokenizer, read_gpt2
@@ -30,11 +30,31 @@ def gpt2_tables(gpt2_files):
     return build_merge_tables(*read_gpt2(gpt2_files))
 
 
-def test_the_pages_hold_every_class():
-    first, classes = class_pages()
-    code_points = np.arange(0x110000)
-    found = classes[first[code_points >> PAGE_BITS] + code_points % (1 << PAGE_BITS)]
-    np.testing.assert_array_equal(found, character_classes())
+def read_by_automaton(encoded):
+    first, following = utf8_automaton()
+    state = first[encoded[0]]
+    for byte in encoded[1:]:
+        column = byte - FIRST_CONTINUATION
+        state = following[state, column if 0 <= column < 64 else 64]
+    return state
+
+
+def test_the_automaton_reads_every_character():
+    classes = character_classes()
+    several = [c for c in range(0x80, 0x110000) if not 0xD800 <= c < 0xE000]
+    wrong = [c for c in several if read_by_automaton(chr(c).encode()) != 1 + classes[c]]
+    assert wrong == []
+
+
+def test_the_automaton_reads_what_python_decodes_and_nothing_else():
+    continuations = [0x00, 0x7F, 0x80, 0x8F, 0x90, 0x9F, 0xA0, 0xBF, 0xC0, 0xFF]
+    for first in range(256):
+        for rest in itertools.product(continuations, repeat=3):
+            encoded = bytes([first, *rest])
+            character = encoded.decode("utf-8", "ignore")[:1]
+            is_valid = first >= 0x80 and encoded.startswith(character.encode())
+            is_valid &= bool(character) and ord(character) >= 0x80
+            assert (read_by_automaton(encoded) > 0) == is_valid, encoded
 
 
 def test_the_table_is_what_tiktoken_reads():
@@ -65,14 +85,18 @@ def test_only_tabled_versions_of_unicode_are_read():
 
 def test_displaced_rows_give_back_each_value_and_nothing_else():
     rng = np.random.default_rng(0)
-    values = {(int(r), int(c)): int(v) for r, c, v in rng.integers(0, 50, (400, 3))}
+    pairs = {(int(r), int(c)) for r, c in rng.integers(0, 50, (400, 2))}
+    values = {pair: value for value, pair in enumerate(sorted(pairs), 1)}
     row_starts, columns, cells = displace_rows(values, 50)
-    assert cells[-1] == -1
+    owner = {value: pair for pair, value in values.items()}
+    assert len(owner) == len(values)
     for row in range(50):
         for column in range(50):
-            cell = cells[min(row_starts[row] + columns[column], len(cells) - 1)] - (row << 32)
-            assert (0 <= cell < 1 << 32) == ((row, column) in values)
-            assert values.get((row, column), cell) == cell
+            cell = int(cells[row_starts[row] + columns[column]])
+            if (row, column) in values:
+                assert cell == values[row, column]
+            else:
+                assert cell == 0 or owner[cell][0] != row
 
 
 def test_every_merge_of_gpt2_is_found_and_no_other(gpt2_tables, gpt2_files):
@@ -134,6 +158,12 @@ def test_a_merge_of_unknown_ids_is_refused():
         build_merge_tables(BYTES, [(97, 256)], {})
 
 
-def test_a_word_table_holds_no_token_that_looks_like_a_shorter_one():
-    table = build_word_table([b"a", b"a\0", b"ab", b"long token"], [1, 2, 3, 4], 1, 8)
-    assert sorted(set(table.token_ids.tolist())) == [-1, 1, 3]
+def test_a_word_table_holds_the_tokens_of_up_to_15_bytes():
+    table = build_word_table([b"a", b"a\0", b"fifteen bytes!!", b"sixteen bytes!!!"], [1, 2, 3, 4])
+    assert sorted(set(table.rows[:, 2].tolist())) == [0, 1, 2, 3]
+
+
+def test_words_fall_apart_only_where_no_merge_joins(gpt2_tables, gpt2_files):
+    tokens, merges, _ = read_gpt2(gpt2_files)
+    joined = {(tokens[left][-1], tokens[right][0]) for left, right in merges}
+    assert {divmod(int(i), 256) for i in np.flatnonzero(gpt2_tables.joined)} == joined
