@@ -39,7 +39,8 @@ class GraphTokenizer(tf.Module):
             that of its bytes.
         special_tokens: Ids of the special tokens by their text.
         unicode_version: The version of Unicode whose letters and numbers
-            count, one for which there is a table.
+            count, one for which there is a table. The graphs name it: ops of
+            theirs are in the scope `unicode-16.0.0`.
 
     Raises:
         ValueError: If vocabulary and merges do not fit together, see
@@ -196,7 +197,9 @@ class GraphTokenizer(tf.Module):
             found = find_specials(data, [special.encode() for special in allowed_special])
             numbers = [self._special_numbers[special] for special in allowed_special]
             data = mark_specials(data, found, numbers, BORDER + 1 + len(self._special_numbers))
-        starts = positions(self._find_parts(data))
+        # The name goes into every SavedModel: it says which letters and numbers count.
+        with tf.name_scope(f"unicode-{self.unicode_version}"):
+            starts = positions(self._find_parts(data))
         # Of the borders behind the last text, only the first counts.
         words = starts[: 2 - PADDING]
         return data[1:], words, starts[1 : 3 - PADDING] - words

@@ -1,5 +1,6 @@
 """The interface of the in-graph tokenizer, and vocabularies other than GPT-2's."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 from gpt2_keras.tokenizer import GPT2Tokenizer
 from gpt2_keras.tokenizer.graph import GraphTokenizer
 from gpt2_keras.tokenizer.merge_tables import build_merge_tables
+from gpt2_keras.tokenizer.unicode_classes import UNICODE_VERSION
 from tests.tokenizer.conftest import in_function
 from tests.tokenizer.nasty import random_text, seeded, trained_vocabulary
 from tests.tokenizer.reference_bpe import END_OF_TEXT, ReferenceTokenizer
@@ -135,6 +137,13 @@ def test_a_saved_model_has_core_ops_and_no_table_or_variable(saved_model_folder)
     strange = ("Table", "PyFunc", "EagerPy", "Regex", "Variable", "VarHandle", "Lookup", "Text")
     # The writer of checkpoints, in each SavedModel, matches names by one.
     assert [op for op in ops if any(s in op for s in strange)] == ["StaticRegexFullMatch"]
+
+
+def test_a_saved_model_says_which_unicode_it_follows(saved_model_folder, gpt2_graph):
+    assert gpt2_graph.unicode_version == UNICODE_VERSION
+    content = Path(saved_model_folder, "saved_model.pb").read_bytes()
+    named = set(re.findall(rb"unicode-([0-9.]+)/", content))
+    assert named == {UNICODE_VERSION.encode()}
 
 
 def test_memory_and_time_stay_bounded_in_the_number_of_texts(gpt2_graph):
