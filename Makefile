@@ -44,6 +44,7 @@ format: $(INSTALLED)
 	$(BIN)/ruff format .
 
 bench: $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev,litert,bench]"
 	$(BIN)/python benchmarks/run.py $(ONLY)
 
 clean:

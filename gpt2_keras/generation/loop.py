@@ -124,6 +124,7 @@ def advance(
             padding_mask=state.padding_mask,
             cache=state.cache,
             cache_index=state.cache_index,
+            num_logits=1,
             training=False,
         )
         state = state._replace(cache=cache, cache_index=state.cache_index + 1)

@@ -1,0 +1,254 @@
+"""Speed of generation, side by side: us, KerasHub, transformers (PyTorch), CTranslate2.
+
+All load one model directory: the shape of GPT-2 124M with random weights, float32.
+Each peer is a process of its own; their turns alternate, so that other work on the
+machine hits all of them. A peer that is not installed is left out, and said so:
+`pip install "gpt2-keras[bench]"` brings all.
+
+Prefill is the time to the first token; decoding the time of the others. Greedy, and
+no peer stops early. Figures are medians; ratios are ours by theirs.
+"""
+
+import argparse
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+RESULT = Path(__file__).resolve().parent / "results" / "generation.json"
+PEERS = ("gpt2_keras", "keras_hub", "transformers", "ctranslate2", "ctranslate2_int8")
+CASES = {  # name: (batch, prompt tokens, new tokens)
+    "batch 1, prompt 32, 128 new": (1, 32, 128),
+    "batch 1, prompt 512, 32 new": (1, 512, 32),
+    "batch 8, prompt 32, 128 new": (8, 32, 128),
+}
+Generate = Callable[[np.ndarray, int], Any]
+
+
+def load_gpt2_keras(directory: str) -> Generate:
+    from gpt2_keras import GPT2LM
+    from gpt2_keras.generation.batch import pad
+    from gpt2_keras.generation.compiled import compiled
+    from gpt2_keras.generation.constraints import make_constraints
+    from gpt2_keras.generation.prefix import no_prefix
+    from gpt2_keras.generation.samplers import Sampler
+    from gpt2_keras.generation.sampling import sampling_tensors
+
+    model = GPT2LM.from_preset(directory)
+    functions = compiled(model)
+    vocab_size, end = model.config.vocab_size, model.require_tokenizer().end_token_id
+    prefix = no_prefix(model)
+
+    def generate(ids: np.ndarray, count: int) -> Any:
+        rules = make_constraints(vocab_size, end, min_new_tokens=count)
+        settings = sampling_tensors(Sampler(0.0), np.zeros(len(ids), "int32")), rules
+        rows = pad(ids.tolist(), end, side="left")
+        state = functions.start(*rows, *settings, np.int32(count), prefix)
+        if count == 1:
+            return state.last_ids.numpy()
+        return functions.advance(state, *settings, np.int32(count - 1))[0].numpy()
+
+    return generate
+
+
+def load_keras_hub(directory: str) -> Generate:
+    import keras_hub
+
+    model = keras_hub.models.GPT2CausalLM.from_preset(directory, preprocessor=None)
+
+    def generate(ids: np.ndarray, count: int) -> Any:
+        batch, time_steps = ids.shape
+        token_ids = np.zeros((batch, time_steps + count), "int32")
+        token_ids[:, :time_steps] = ids
+        mask = np.zeros_like(token_ids, bool)
+        mask[:, :time_steps] = True
+        inputs = {"token_ids": token_ids, "padding_mask": mask}
+        return model.generate(inputs, stop_token_ids=None)["token_ids"]
+
+    model.compile(sampler="greedy")
+    return generate
+
+
+def load_transformers(directory: str) -> Generate:
+    import torch
+    from transformers import GPT2LMHeadModel
+
+    model = GPT2LMHeadModel.from_pretrained(directory).eval()
+
+    def generate(ids: np.ndarray, count: int) -> Any:
+        with torch.inference_mode():
+            return model.generate(
+                torch.tensor(ids),
+                attention_mask=torch.ones(ids.shape, dtype=torch.long),
+                max_new_tokens=count,
+                min_new_tokens=count,
+                do_sample=False,
+                pad_token_id=0,
+            )
+
+    return generate
+
+
+def load_ctranslate2(directory: str, compute_type: str = "float32") -> Generate:
+    import ctranslate2
+
+    converted = Path(directory) / f"ctranslate2-{compute_type}"
+    if not converted.exists():
+        converter = ctranslate2.converters.TransformersConverter(directory)
+        converter.convert(str(converted), quantization=compute_type)
+    generator = ctranslate2.Generator(str(converted), intra_threads=2, compute_type=compute_type)
+    words = np.array(json.loads((converted / "vocabulary.json").read_text()))
+
+    def generate(ids: np.ndarray, count: int) -> Any:
+        return generator.generate_batch(
+            words[ids].tolist(),
+            max_length=count,
+            min_length=count,
+            sampling_topk=1,
+            include_prompt_in_result=False,
+        )
+
+    return generate
+
+
+def load_ctranslate2_int8(directory: str) -> Generate:
+    return load_ctranslate2(directory, "int8")
+
+
+def work(peer: str, directory: str) -> None:
+    """Answers requests on standard input, a JSON line each, until it ends."""
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what libraries print is no answer
+    started = time.perf_counter()
+    generate = globals()[f"load_{peer}"](directory)
+    random = np.random.default_rng(0)
+
+    def seconds(batch: int, time_steps: int, count: int) -> float:
+        ids = random.integers(0, 50_000, (batch, time_steps)).astype("int32")
+        start = time.perf_counter()
+        generate(ids, count)
+        return time.perf_counter() - start
+
+    seconds(1, 32, 1)
+    first_token = time.perf_counter() - started
+    print(json.dumps({"load_and_first_token": first_token}), file=answers, flush=True)
+    for line in sys.stdin:
+        batch, time_steps, count = json.loads(line)
+        prefill = seconds(batch, time_steps, 1)
+        answer = {"prefill": prefill, "all": seconds(batch, time_steps, count)}
+        answer["peak_megabytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        print(json.dumps(answer), file=answers, flush=True)
+
+
+class Worker:
+    """A peer's process."""
+
+    def __init__(self, peer: str, directory: str) -> None:
+        command = [sys.executable, __file__, "--work", peer, directory]
+        environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "HF_HUB_OFFLINE": "1"}
+        self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE if not os.environ.get("SHOW") else None,
+            text=True,
+            env=environment,
+        )
+        self.first = json.loads(self._process.stdout.readline() or "null")
+
+    def ask(self, case: tuple[int, int, int]) -> dict[str, float]:
+        """Returns the seconds that a case takes."""
+        print(json.dumps(case), file=self._process.stdin, flush=True)
+        return json.loads(self._process.stdout.readline())
+
+    def close(self) -> None:
+        """Ends the process."""
+        self._process.stdin.close()
+        self._process.wait()
+
+
+def write_model(directory: Path) -> None:
+    """Writes the model directory, in a process of its own so that this one stays small."""
+    code = (
+        "import sys; from pathlib import Path; from gpt2_keras import *\n"
+        "t = GPT2Tokenizer.from_directory(sys.argv[2])\n"
+        "GPT2LM(GPT2Config.gpt2(), t).save_to_preset(sys.argv[1])"
+    )
+    vocabulary = Path(__file__).resolve().parents[2] / "shared" / "data" / "gpt2"
+    if not vocabulary.is_dir():
+        sys.exit(f"no {vocabulary}: it must hold GPT-2's encoder.json and vocab.bpe")
+    subprocess.run([sys.executable, "-c", code, directory, vocabulary], check=True)
+
+
+def measure(workers: dict[str, Worker], rounds: int) -> dict[str, dict[str, dict[str, float]]]:
+    """Lets the peers take turns; returns tokens a second by case and peer."""
+    table: dict[str, dict[str, dict[str, float]]] = {}
+    for name, case in CASES.items():
+        batch, time_steps, count = case
+        answers: dict[str, list[dict[str, float]]] = {peer: [] for peer in workers}
+        for turn in range(rounds + 1):
+            for peer, worker in workers.items():
+                print(f"{name}: {peer}, round {turn}/{rounds}", file=sys.stderr)
+                answer = worker.ask(case)
+                if turn:  # the first compiles
+                    answers[peer].append(answer)
+        table[name] = {}
+        for peer, rows in answers.items():
+            prefill = statistics.median(row["prefill"] for row in rows)
+            decode = statistics.median(row["all"] - row["prefill"] for row in rows)
+            table[name][peer] = {
+                "prefill_tokens_per_second": batch * time_steps / prefill,
+                "decode_tokens_per_second": batch * (count - 1) / decode,
+                "peak_megabytes": max(row["peak_megabytes"] for row in rows),
+            }
+    return table
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--peers", nargs="+", choices=PEERS, default=PEERS)
+    parser.add_argument("--work", nargs=2, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.work:
+        work(*args.work)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        directory = Path(folder) / "model"
+        write_model(directory)
+        started = {peer: Worker(peer, str(directory)) for peer in args.peers}
+        workers = {peer: worker for peer, worker in started.items() if worker.first}
+        for peer in started.keys() - workers.keys():
+            print(f"left out, does not start: {peer}", file=sys.stderr)
+        first = {peer: worker.first["load_and_first_token"] for peer, worker in workers.items()}
+        table = measure(workers, args.rounds)
+        for worker in workers.values():
+            worker.close()
+    RESULT.parent.mkdir(exist_ok=True)
+    result = {"load_and_first_token_seconds": first, "cases": table}
+    RESULT.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    for name, row in table.items():
+        print(name)
+        for peer, figures in row.items():
+            ours = row.get("gpt2_keras", figures)
+            cells = []
+            for key in ("prefill_tokens_per_second", "decode_tokens_per_second"):
+                ratio = ours[key] / figures[key]
+                cells.append(f"{key.split('_')[0]} {figures[key]:7.1f} tok/s (ours {ratio:.2f}×)")
+            print(f"  {peer:18}", *cells, f"{figures['peak_megabytes']:.0f} MB")
+    print("load and first token, s:", {peer: round(value, 1) for peer, value in first.items()})
+
+
+if __name__ == "__main__":
+    main()
