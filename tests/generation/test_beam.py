@@ -128,6 +128,15 @@ def test_a_row_of_a_batch_gets_the_results_it_gets_alone(model):
         assert_same(search(model, [prompt], settings, 7)[0], row)
 
 
+def test_a_row_that_is_done_waits_for_the_others_unchanged(model):
+    # A strong preference for long texts: rows that went on would find better ones.
+    settings = BeamSearch(2, 3.0, num_results=2)
+    prompts = np.random.default_rng(0).integers(0, VOCAB, (24, 2)).tolist()
+    together = search(model, prompts, settings, 13)
+    for prompt, row in zip(prompts, together, strict=True):
+        assert_same(search(model, [prompt], settings, 13)[0], row)
+
+
 def test_the_first_result_does_not_depend_on_how_many_are_asked_for(model):
     several = search(model, PROMPTS, BeamSearch(4, num_results=3), 6)
     single = search(model, PROMPTS, BeamSearch(4), 6)
