@@ -136,7 +136,7 @@ class Run:
             prefix_length=0 if prefix is None else len(prefix.token_ids),
         )
         self._model, self._sampler, self._max_new_tokens = model, sampler, max_new_tokens
-        self._seeds = _seeds(seed, len(prompts))
+        self._seeds = make_seeds(seed, len(prompts))
         self._constraints = rules.to_constraints(model)
         self._prefix = prefix
         self._slides = overflow == "slide"
@@ -202,7 +202,7 @@ class Run:
             prefix = no_prefix(self._model)
 
 
-def _seeds(seed: int | Sequence[int] | None, count: int) -> np.ndarray:
+def make_seeds(seed: int | Sequence[int] | None, count: int) -> np.ndarray:
     """Returns a seed for each row, as the int32 with the low 32 bits of each."""
     if seed is None:
         seed = secrets.randbits(32)

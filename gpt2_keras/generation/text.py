@@ -9,6 +9,12 @@ from gpt2_keras.generation.prefix import TextPrefix
 from gpt2_keras.generation.rules import Rules
 from gpt2_keras.generation.run import Generation, Run, check_at_least_one
 from gpt2_keras.generation.samplers import Sampler, resolve
+from gpt2_keras.generation.search import (
+    NAMED_SEARCHES,
+    Search,
+    generate_by_search,
+    refuse_arguments,
+)
 from gpt2_keras.model import GPT2LM
 
 
@@ -17,7 +23,7 @@ def generate(
     prompts: str | Sequence[str] = "",
     *,
     max_new_tokens: int | None = None,
-    sampler: Sampler | str | None = None,
+    sampler: Sampler | Search | str | None = None,
     temperature: float | None = None,
     top_k: int | None = None,
     top_p: float | None = None,
@@ -43,8 +49,9 @@ def generate(
         max_new_tokens: Largest number of tokens to add, at least 1. By default
             64, or half the context if that is less.
         sampler: A `Sampler`, or the name of one: `"greedy"`, `"random"`,
-            `"top_k"`, `"top_p"`, `"min_p"`, `"typical"`. By default greedy, or a
-            draw if one of the next three is given.
+            `"top_k"`, `"top_p"`, `"min_p"`, `"typical"`, `"beam"`,
+            `"contrastive"`; or a `BeamSearch`, `Contrastive` or `Speculative`.
+            By default greedy, or a draw if one of the next three is given.
         temperature, top_k, top_p: Replace the sampler's numbers.
         seed: Makes a draw repeatable: one integer, from which row i gets `seed +
             i`, or one for each row. By default each call draws anew.
@@ -64,7 +71,8 @@ def generate(
     Returns:
         A `str` for one prompt and one sample; a list of `num_samples` texts for
         one prompt; a list with such an entry for each of several prompts. With
-        `return_details`, `Generation`s in place of texts.
+        `return_details`, `Generation`s in place of texts. A search returns what
+        `search.generate_by_search` says.
 
     Raises:
         TypeError: If a prompt is not a `str`.
@@ -79,9 +87,34 @@ def generate(
         True
     """
     listed = check_texts(prompts)
+    search: Sampler | Search | str | None = sampler
+    if isinstance(sampler, str):
+        search = NAMED_SEARCHES.get(sampler, sampler)
+    if isinstance(search, Search):
+        numbers = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
+        refuse_arguments(
+            search,
+            **{name: value is not None for name, value in numbers.items()},
+            num_samples=num_samples != 1,
+            best_of=best_of != 1,
+            stop=stop,
+            rules=rules,
+            prefix=prefix,
+            overflow=overflow == "slide",
+        )
+        return generate_by_search(
+            model,
+            prompts,
+            search,
+            max_new_tokens=max_new_tokens,
+            seed=seed,
+            overflow=overflow,
+            strip_prompt=strip_prompt,
+            return_details=return_details,
+        )
     check_at_least_one("num_samples", num_samples)
     check_at_least_one("best_of", best_of)
-    chosen = resolve(sampler, temperature=temperature, top_k=top_k, top_p=top_p)
+    chosen = resolve(search, temperature=temperature, top_k=top_k, top_p=top_p)
     draws = num_samples * best_of
     if draws > 1 and chosen.temperature == 0:
         raise ValueError(
