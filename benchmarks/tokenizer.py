@@ -1,16 +1,23 @@
 """Speed of the in-graph tokenizer beside its peers, in one run on one thread.
 
-    python benchmarks/tokenizer.py --gpt2 DIR --text NAME=FILE … [--out FILE.json]
+    python benchmarks/tokenizer.py [--data DIR] [--text NAME=FILE …] [--out FILE.json]
 
-DIR holds OpenAI's `encoder.json` and `vocab.bpe`. Times are CPU time; every
-ratio is the median of several rounds in which all take turns. KerasHub and its
-graph path come in if they can be imported.
+DIR holds `gpt2/encoder.json`, `gpt2/vocab.bpe` and `text/*.txt`. By default it is
+the folder in GPT2_KERAS_TEST_DATA, or else `shared/data` beside the checkout.
+Code is Python's own standard library. Other scripts are made-up sentences of the
+words in `tests/tokenizer/multilingual.py`, always the same, and the tutors of Vim
+in eight languages where they are installed.
+
+Times are CPU time; every ratio is the median of several rounds in which all take
+turns. KerasHub and its graph path come in if they can be imported.
 """
 
 import argparse
 import functools
 import json
 import os
+import random
+import resource
 import statistics
 import subprocess
 import sys
@@ -36,13 +43,57 @@ from gpt2_keras.tokenizer.graph import GraphTokenizer
 from gpt2_keras.tokenizer.litert import write_litert
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+from tests.tokenizer.multilingual import TEXTS  # noqa: E402 -- needs the path
+
 PATTERN = r"""'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"""
 OURS = "gpt2_keras graph"
 PROMPTS = {
     "20 tokens": "The quick brown fox jumps over the lazy dog. It was the best of times, it was",
     "500 tokens": "The quick brown fox jumps over the lazy dog. " * 50,
 }
+TEXT_FILES = ("text/tinyshakespeare.txt", "text/wikitext2-valid.txt")
+TUTORS = ("ru", "uk", "bg", "el", "ja", "ko", "zh_cn", "vi")
 Run = Callable[[list[str]], Any]
+
+
+def bulk_texts(data: Path, extra: list[str]) -> dict[str, bytes]:
+    """Returns the texts by name; those that are given as NAME=FILE come last."""
+    texts = {
+        "Shakespeare": (data / TEXT_FILES[0]).read_bytes(),
+        "WikiText": (data / TEXT_FILES[1]).read_bytes(),
+        "code": b"".join(
+            path.read_bytes() for path in sorted(Path(random.__file__).parent.glob("*.py"))
+        ),
+        "other scripts, made up": made_up().encode(),
+    }
+    folders = sorted(Path("/usr/share/vim").glob("vim*/tutor"))
+    files = [folder / f"tutor.{name}.utf-8" for folder in folders[-1:] for name in TUTORS]
+    if files and all(file.is_file() for file in files):
+        texts["other scripts, Vim tutors"] = b"".join(file.read_bytes() for file in files)
+    for argument in extra:
+        name, _, file = argument.partition("=")
+        texts[name] = Path(file).read_bytes()
+    return texts
+
+
+def made_up(size: int = 200_000) -> str:
+    """Returns `size` characters of sentences in 14 languages, a third of the words made up too.
+
+    A made-up word is the beginning of one word and the end of another.
+    """
+    rng = random.Random(0)  # noqa: S311 -- no secrets
+    pieces: list[str] = []
+    length = 0
+    while length < size:
+        words = rng.choice(list(TEXTS.values())).split(" ")
+        for word in rng.choices(words, k=12):
+            other = rng.choice(words)
+            cut = rng.randrange(len(word)), rng.randrange(len(other))
+            made = word[: cut[0]] + other[cut[1] :] if rng.random() < 1 / 3 else word
+            pieces.append(made + rng.choice([" ", " ", " ", "\n"]))
+            length += len(pieces[-1])
+    return "".join(pieces)
 
 
 def peers(folder: Path) -> tuple[dict[str, Run], dict[str, Callable[[tf.Tensor], Any]]]:
@@ -81,9 +132,9 @@ def dataset_seconds(
 ) -> float:
     """Returns the CPU time of the texts through tf.data without that of a new iterator.
 
-    So often that it takes about 2 seconds, if it takes `in_graph` seconds once.
+    So often that it takes about a second, if it takes `in_graph` seconds once.
     """
-    more = 1 + int(2 / in_graph)
+    more = 1 + int(1 / in_graph)
 
     def run(times: int) -> None:
         dataset = tf.data.Dataset.from_tensors(texts).repeat(times).map(function)
@@ -162,6 +213,28 @@ def measure_latency(place: str, rounds: int) -> dict[str, dict[str, float]]:
     return result
 
 
+def memory_per_byte(folder: Path) -> dict[str, float]:
+    """Returns what texts of 4 and of 16 MB take at most, in a process each."""
+    measured = {}
+    for megabytes in (4, 16):
+        command = [sys.executable, __file__, "--data", str(folder.parent)]
+        command += ["--memory-of", str(megabytes)]
+        result = subprocess.run(command, check=True, capture_output=True, text=True)
+        measured[f"{megabytes} MB"] = float(result.stdout.splitlines()[-1])
+    return measured
+
+
+def measure_memory(folder: Path, megabytes: int) -> float:
+    """Returns the growth of the largest resident size, for each byte of one text."""
+    runs, _ = peers(folder)
+    text = bulk_texts(folder.parent, [])["Shakespeare"].decode()[:500_000]
+    runs[OURS]([text[:1000]])
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    runs[OURS]([text * (2 * megabytes)])
+    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return (after - before) * 1024 / (len(text.encode()) * 2 * megabytes)
+
+
 def _timed(call: Callable[[], Any]) -> float:
     begin = time.perf_counter()
     call()
@@ -170,25 +243,32 @@ def _timed(call: Callable[[], Any]) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--gpt2", type=Path, help="folder of encoder.json and vocab.bpe")
+    default = os.environ.get("GPT2_KERAS_TEST_DATA", ROOT.parent / "shared" / "data")
+    parser.add_argument("--data", type=Path, default=default, help="folder of gpt2/ and text/")
     parser.add_argument("--text", action="append", default=[], metavar="NAME=FILE")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks/results/tokenizer.json")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--megabytes", type=float, default=1.0, help="of each text, at most")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--megabytes", type=float, default=0.5, help="of each text, at most")
     parser.add_argument("--latency-of", help=argparse.SUPPRESS)
+    parser.add_argument("--memory-of", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
     if options.latency_of:
         print(json.dumps(measure_latency(options.latency_of, options.rounds)))
         return
-    if options.gpt2 is None or not options.text:
-        parser.error("--gpt2 DIR and at least one --text NAME=FILE are needed")
-    runs, mapped = peers(options.gpt2)
+    if options.memory_of:
+        print(measure_memory(options.data / "gpt2", options.memory_of))
+        return
+    needed = ("gpt2/encoder.json", "gpt2/vocab.bpe", *TEXT_FILES)
+    missing = [name for name in needed if not (options.data / name).is_file()]
+    if missing:
+        parser.error(f"{options.data} lacks {', '.join(missing)}: give the folder by --data")
+    folder = options.data / "gpt2"
+    runs, mapped = peers(folder)
     bulk: dict[str, dict[str, float]] = {}
-    for argument in options.text:
-        name, _, file = argument.partition("=")
-        data = Path(file).read_bytes()[: int(options.megabytes * 1e6)].decode(errors="ignore")
+    for name, content in bulk_texts(options.data, options.text).items():
+        data = content[: int(options.megabytes * 1e6)].decode(errors="ignore")
         # Passages of 4,000 characters: long enough for the work, not the call, to count.
         texts = [data[i : i + 4000] for i in range(0, len(data), 4000)]
         size = len(data.encode()) / 1e6
@@ -200,12 +280,18 @@ def main() -> None:
                 for _ in range(options.rounds)
             )
         bulk[name] = {key: size / value for key, value in seconds.items()}
-        print(f"\n{name}, {size:.2f} MB")
+        print(f"\n{name}, {size:.2f} MB", flush=True)
         for key, speed in sorted(bulk[name].items(), key=lambda item: -item[1]):
             print(f"  {key:20} {speed:7.2f} MB/s   ours is {bulk[name][OURS] / speed:6.2f} ×")
-    delays = latency(options.gpt2, options.rounds)
+    delays = latency(folder, options.rounds)
     for runtime, values in delays.items():
-        print(runtime, {key: round(value, 2) for key, value in values.items()})
+        print(f"\n{runtime}, milliseconds")
+        for key, value in values.items():
+            print(f"  {key:20} {value:8.2f}")
+    memory = memory_per_byte(folder)
+    print("\nmemory at the peak, bytes for each byte of text")
+    for key, value in memory.items():
+        print(f"  {key:20} {value:8.0f}")
     options.out.parent.mkdir(parents=True, exist_ok=True)
     report = {
         "versions": {
@@ -215,6 +301,7 @@ def main() -> None:
         },
         "bulk_megabytes_per_cpu_second": bulk,
         "latency_milliseconds": delays,
+        "memory_bytes_per_text_byte": memory,
     }
     options.out.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
 
