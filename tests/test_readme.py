@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 
 from gpt2_keras.cli.main import main
-from tests.models import CORPUS
+from tests.models import CORPUS, text_model
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 
 
-def blocks(language):
-    return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+def blocks(language, text=README):
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
 
 
 @pytest.fixture
@@ -58,3 +58,34 @@ def test_its_make_targets_and_files_exist():
         assert f"\n{target}:" in MAKEFILE
     for path in re.findall(r"\]\(([\w./]+)\)", README):
         assert (ROOT / path).exists(), path
+
+
+def table_rows(heading):
+    section = README.split(f"## {heading}\n")[1].split("\n## ")[0]
+    rows = [line.strip("| ").split(" | ") for line in section.splitlines() if line.startswith("|")]
+    return section, {name: cells for name, *cells in rows}
+
+
+def test_its_tokenizer_figures_are_those_of_the_benchmark():
+    section, rows = table_rows("The tokenizer, measured")
+    path = Path(__file__).resolve().parents[1] / "benchmarks" / "results" / "tokenizer.json"
+    report = json.loads(path.read_text(encoding="utf-8"))
+    for name, speed in report["bulk_megabytes_per_cpu_second"].items():
+        ours = speed["gpt2_keras graph"]
+        hub = max(speed["KerasHub eager"], speed["KerasHub graph"])
+        figures = [ours, ours / speed["tiktoken"], ours / speed["tokenizers"], ours / hub]
+        figures.append(speed["gpt2_keras tf.data"] / speed["KerasHub tf.data"])
+        assert rows[name] == [f"{figure:.2f}" for figure in figures]
+    for name, delays in report["latency_milliseconds"].items():
+        short, long, first = (delays[key] for key in ("20 tokens", "500 tokens", "first call"))
+        assert rows[name] == [f"{short:.2f}", f"{long:.2f}", f"{first:.0f}"]
+    assert f"{report['latency_milliseconds']['LiteRT']['file megabytes']:.2f} MB" in section
+    small, large = report["memory_bytes_per_text_byte"].values()
+    assert f"{small:.0f} bytes for each of 4 MB, {large:.0f} for each of 16 MB" in section
+
+
+def test_the_page_on_generation_runs(newcomer, capsys):
+    (code,) = blocks("python", (ROOT / "docs" / "generation.md").read_text(encoding="utf-8"))
+    text_model(context_length=128).save_to_preset("book-model")
+    exec(code, {})  # noqa: S102
+    assert capsys.readouterr().out.startswith("length [")

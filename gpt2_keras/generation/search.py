@@ -11,7 +11,7 @@ from gpt2_keras.model import GPT2LM
 
 Search = BeamSearch | Contrastive | Speculative
 # KerasHub's strings for these samplers, with our defaults.
-NAMED_SEARCHES = {"beam": BeamSearch(), "contrastive": Contrastive()}
+NAMED_SEARCHES: dict[str, Search] = {"beam": BeamSearch(), "contrastive": Contrastive()}
 
 
 def refuse_arguments(search: Search, **arguments: Any) -> None:

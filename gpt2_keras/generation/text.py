@@ -88,8 +88,8 @@ def generate(
     """
     listed = check_texts(prompts)
     search: Sampler | Search | str | None = sampler
-    if isinstance(sampler, str):
-        search = NAMED_SEARCHES.get(sampler, sampler)
+    if isinstance(sampler, str) and sampler in NAMED_SEARCHES:
+        search = NAMED_SEARCHES[sampler]
     if isinstance(search, Search):
         numbers = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
         refuse_arguments(
