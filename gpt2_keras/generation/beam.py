@@ -9,17 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from gpt2_keras.generation.methods import (
-    COUNTS,
-    IDS,
-    INTEGER,
-    NUMBER,
-    check_room,
-    count_before,
-    kept_trace,
-    read_prompts,
-    real_columns,
-)
+from gpt2_keras.generation.methods import check_room, count_before, read_prompts, real_columns
+from gpt2_keras.generation.traces import COUNTS, IDS, INTEGER, NUMBER, kept_trace
 from gpt2_keras.model import GPT2LM
 
 NOTHING = -math.inf  # the score of a place where no hypothesis is

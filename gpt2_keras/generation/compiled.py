@@ -3,17 +3,13 @@
 import functools
 from typing import Any
 
-import keras
 import tensorflow as tf
 
 from gpt2_keras.generation import loop, scoring_graph
 from gpt2_keras.generation.constraints import Constraints, History, constraint_specs
 from gpt2_keras.generation.sampling import SamplingTensors, sampling_specs
+from gpt2_keras.generation.traces import COUNTS, IDS, INTEGER, kept_trace
 from gpt2_keras.model import GPT2LM
-
-IDS = tf.TensorSpec([None, None], tf.int32, name="token_ids")
-COUNTS = tf.TensorSpec([None], tf.int32, name="num_tokens")
-SCALAR = tf.TensorSpec([], tf.int32)
 
 
 class CompiledModel:
@@ -22,18 +18,9 @@ class CompiledModel:
     Args:
         model: The model. Its weights may change later; its shape may not.
         end_token_id: The id that stands before every text to score.
-
-    Raises:
-        RuntimeError: If Keras runs on another backend than TensorFlow.
     """
 
     def __init__(self, model: GPT2LM, end_token_id: int) -> None:
-        if keras.backend.backend() != "tensorflow":
-            raise RuntimeError(
-                "Text is generated in TensorFlow graphs. "
-                f"Received: Keras backend {keras.backend.backend()!r}. "
-                "Save the model, and load it where KERAS_BACKEND=tensorflow."
-            )
         sampling, constraints = sampling_specs(), constraint_specs()
         state = _state_specs(model)
         # A prefix is a cache of one row.
@@ -65,11 +52,10 @@ class CompiledModel:
         ) -> Any:
             return loop.advance(model, state, sampling, constraints, max_steps=max_steps)
 
-        self.end_token_id = end_token_id
         self.start = tf.function(
-            start, input_signature=[IDS, COUNTS, sampling, constraints, SCALAR, prefix]
+            start, input_signature=[IDS, COUNTS, sampling, constraints, INTEGER, prefix]
         )
-        self.advance = tf.function(advance, input_signature=[state, sampling, constraints, SCALAR])
+        self.advance = tf.function(advance, input_signature=[state, sampling, constraints, INTEGER])
         self.read = tf.function(functools.partial(_read, model), input_signature=[IDS])
         self.log_probs = tf.function(
             functools.partial(scoring_graph.log_probs, model, end_token_id=end_token_id),
@@ -77,7 +63,7 @@ class CompiledModel:
         )
         self.next_tokens = tf.function(
             functools.partial(scoring_graph.next_tokens, model),
-            input_signature=[IDS, COUNTS, SCALAR],
+            input_signature=[IDS, COUNTS, INTEGER],
         )
 
 
@@ -89,8 +75,8 @@ def _state_specs(model: GPT2LM) -> loop.DecodingState:
     return loop.DecodingState(
         cache=[(kept, kept)] * model.config.num_layers,
         padding_mask=tf.TensorSpec([None, None], tf.bool),
-        cache_index=SCALAR,
-        history=History(IDS, SCALAR, SCALAR),
+        cache_index=INTEGER,
+        history=History(IDS, INTEGER, INTEGER),
         last_ids=COUNTS,
         last_log_probs=tf.TensorSpec([None], tf.float32),
         finished=tf.TensorSpec([None], tf.bool),
@@ -109,9 +95,10 @@ def compiled(model: GPT2LM) -> CompiledModel:
 
     Raises:
         ValueError: If the model has no tokenizer.
+        RuntimeError: If Keras runs on another backend than TensorFlow.
     """
     end_token_id = model.require_tokenizer().end_token_id
-    kept: CompiledModel | None = getattr(model, "_compiled_model", None)
-    if kept is None or kept.end_token_id != end_token_id:
-        kept = model._compiled_model = CompiledModel(model, end_token_id)
+    kept: CompiledModel = kept_trace(
+        model, "generate", (end_token_id,), lambda: CompiledModel(model, end_token_id)
+    )
     return kept

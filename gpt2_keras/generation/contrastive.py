@@ -9,17 +9,13 @@ import numpy as np
 import tensorflow as tf
 
 from gpt2_keras.generation.methods import (
-    COUNTS,
-    IDS,
-    INTEGER,
-    NUMBER,
     check_room,
     continued,
     count_before,
-    kept_trace,
     read_prompts,
     real_columns,
 )
+from gpt2_keras.generation.traces import COUNTS, IDS, INTEGER, NUMBER, kept_trace
 from gpt2_keras.model import GPT2LM
 
 LEAST_COSINE = -1.0

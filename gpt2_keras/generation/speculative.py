@@ -7,16 +7,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from gpt2_keras.generation.methods import (
-    COUNTS,
-    IDS,
-    INTEGER,
-    check_room,
-    continued,
-    count_before,
-    kept_trace,
-    read_prompts,
-)
+from gpt2_keras.generation.methods import check_room, continued, count_before, read_prompts
 from gpt2_keras.generation.random import uniform
 from gpt2_keras.generation.samplers import Sampler
 from gpt2_keras.generation.sampling import (
@@ -25,6 +16,7 @@ from gpt2_keras.generation.sampling import (
     sampling_specs,
     sampling_tensors,
 )
+from gpt2_keras.generation.traces import COUNTS, IDS, INTEGER, kept_trace
 from gpt2_keras.model import GPT2LM
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from gpt2_keras import GPT2Config
 from gpt2_keras.generation.beam import Beam, BeamSearch, beam_ids, generate_beams
-from gpt2_keras.generation.methods import kept_trace
+from gpt2_keras.generation.traces import kept_trace
 from tests.models import random_model, text_model
 
 VOCAB, END = 6, 5

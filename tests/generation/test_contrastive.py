@@ -3,7 +3,7 @@ import pytest
 
 from gpt2_keras import GPT2Config
 from gpt2_keras.generation.contrastive import Contrastive, contrastive_ids, generate_contrastive
-from gpt2_keras.generation.methods import kept_trace
+from gpt2_keras.generation.traces import kept_trace
 from tests.models import random_model, text_model
 
 VOCAB, END = 9, 8

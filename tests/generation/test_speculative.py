@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 
 from gpt2_keras import GPT2Config
-from gpt2_keras.generation.methods import kept_trace
 from gpt2_keras.generation.samplers import Sampler
 from gpt2_keras.generation.sampling import sampling_tensors
 from gpt2_keras.generation.speculative import (
@@ -15,6 +14,7 @@ from gpt2_keras.generation.speculative import (
     speculative_ids,
     speculative_sample,
 )
+from gpt2_keras.generation.traces import kept_trace
 from tests.models import random_model, text_model
 
 VOCAB, END = 5, 4
