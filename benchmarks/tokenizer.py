@@ -17,7 +17,6 @@ import functools
 import json
 import os
 import random
-import resource
 import statistics
 import subprocess
 import sys
@@ -209,7 +208,7 @@ def measure_latency(place: str, rounds: int) -> dict[str, dict[str, float]]:
             begin = time.perf_counter()
             call()
             result[runtime].setdefault("first call", 1e3 * (time.perf_counter() - begin))
-            result[runtime][name] = 1e3 * min(_timed(call) for _ in range(30 * rounds))
+            result[runtime][name] = 1e3 * min(_timed(call) for _ in range(200 * rounds))
     return result
 
 
@@ -226,13 +225,19 @@ def memory_per_byte(folder: Path) -> dict[str, float]:
 
 def measure_memory(folder: Path, megabytes: int) -> float:
     """Returns the growth of the largest resident size, for each byte of one text."""
-    runs, _ = peers(folder)
-    text = bulk_texts(folder.parent, [])["Shakespeare"].decode()[:500_000]
-    runs[OURS]([text[:1000]])
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    runs[OURS]([text * (2 * megabytes)])
-    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return (after - before) * 1024 / (len(text.encode()) * 2 * megabytes)
+    graph = GraphTokenizer.from_tokenizer(GPT2Tokenizer.from_directory(folder))
+    function = tf.function(graph.tokenize, input_signature=[tf.TensorSpec([None], tf.string)])
+    passage = bulk_texts(folder.parent, [])["Shakespeare"][:500_000]
+    function(tf.constant([passage[:1000]]))
+    Path("/proc/self/clear_refs").write_text("5")  # Linux forgets the largest size so far
+    before = _kilobytes("VmRSS")
+    function(tf.constant([passage * (2 * megabytes)]))
+    return (_kilobytes("VmHWM") - before) * 1024 / (1e6 * megabytes)
+
+
+def _kilobytes(name: str) -> int:
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    return int(status.split(f"{name}:")[1].split()[0])
 
 
 def _timed(call: Callable[[], Any]) -> float:
