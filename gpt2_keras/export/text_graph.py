@@ -5,7 +5,7 @@ from typing import Any
 import tensorflow as tf
 
 from gpt2_keras.generation import loop
-from gpt2_keras.generation.constraints import make_constraints
+from gpt2_keras.generation.constraints import Constraints, make_constraints
 from gpt2_keras.generation.sampling import SamplingTensors
 from gpt2_keras.model import GPT2LM
 from gpt2_keras.tokenizer.graph import GraphTokenizer
@@ -52,12 +52,13 @@ class TextModel:
         prompt_ids = self.tokenizer.tokenize(texts)
         self._check_lengths(prompt_ids, max_new_tokens)
         token_ids, num_tokens = self._align_right(prompt_ids)
+        rules = make_constraints(self._model.config.vocab_size, self.end_token_id)
         new_ids, counts = loop.decode(
             self._model,
             token_ids,
             num_tokens,
             sampling,
-            make_constraints(self._model.config.vocab_size, self.end_token_id),
+            Constraints(*map(tf.constant, rules)),
             max_new_tokens=max_new_tokens,
         )
         prompt = prompt_ids.to_tensor()  # (batch, time)

@@ -102,22 +102,19 @@ def constrain(
         | (sampling.frequency_penalty != 0)
     )
     sizes = sampling.no_repeat_ngram_size
-    forced = tf.shape(constraints.forced_ids)[0]
+    bias, words, forced = constraints.logit_bias, constraints.bad_words, constraints.forced_ids
     step = history.next_new - history.first_new
-    stages = [
-        (tf.reduce_any(penalised), lambda x: _penalise(x, history, sampling)),
-        (tf.size(constraints.logit_bias) > 0, lambda x: x + constraints.logit_bias),
-        (tf.reduce_any(sizes > 0), lambda x: _forbid_repeats(x, history, sizes)),
-        (
-            tf.shape(constraints.bad_words)[0] > 0,
-            lambda x: _forbid_words(x, history, constraints.bad_words),
-        ),
-        (
-            step < constraints.min_new_tokens,
-            lambda x: _forbid(x, None, constraints.stop_ids),
-        ),
-        (step < forced, lambda x: _force(x, constraints.forced_ids[step])),
-    ]
+    stages = [(tf.reduce_any(penalised), lambda x: _penalise(x, history, sampling))]
+    # Of an artefact it is known that a rule is empty: then its stage is no part of the graph.
+    if bias.shape[0] != 0:
+        stages.append((tf.size(bias) > 0, lambda x: x + bias))
+    stages.append((tf.reduce_any(sizes > 0), lambda x: _forbid_repeats(x, history, sizes)))
+    if words.shape[0] != 0:
+        stages.append((tf.shape(words)[0] > 0, lambda x: _forbid_words(x, history, words)))
+    too_early = step < constraints.min_new_tokens
+    stages.append((too_early, lambda x: _forbid(x, None, constraints.stop_ids)))
+    if forced.shape[0] != 0:
+        stages.append((step < tf.shape(forced)[0], lambda x: _force(x, forced[step])))
     for active, stage in stages:
         logits = tf.cond(active, lambda x=logits, stage=stage: stage(x), lambda x=logits: x)
     return logits
