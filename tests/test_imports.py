@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "gpt2_keras"
 
 # Each module or folder may import, at module level, itself and what stands in an earlier tier.
 TIERS = [
-    {"version", "atomic"},
+    {"version", "atomic", "litert_conversion"},
     {"config"},
     {"tokenizer", "layers"},
     {"model", "data"},

@@ -1,8 +1,6 @@
 """LiteRT: one file for devices, in builtin ops alone."""
 
-import contextlib
-import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +8,7 @@ import tensorflow as tf
 
 from gpt2_keras.atomic import new_file
 from gpt2_keras.export.module import module_of_weights
+from gpt2_keras.litert_conversion import convert
 from gpt2_keras.model import GPT2LM
 from gpt2_keras.tokenizer.graph import GraphTokenizer
 from gpt2_keras.tokenizer.litert import LiteRTTokenizer
@@ -69,35 +68,3 @@ def _convert(model: GPT2LM) -> bytes:
         module.tokenizer = LiteRTTokenizer(GraphTokenizer.from_tokenizer(model.tokenizer))
         signatures |= module.tokenizer.signatures()
     return convert(module, signatures)
-
-
-def convert(module: tf.Module, signatures: Mapping[str, Callable[..., Any]]) -> bytes:
-    """Returns the contents of a `.tflite` file of traced functions.
-
-    Args:
-        module: Tracks the variables and constants of the functions.
-        signatures: `tf.function`s with an input signature, by name.
-
-    Raises:
-        tf.lite's ConverterError: If an op has no builtin counterpart.
-    """
-    with tempfile.TemporaryDirectory() as directory, _quiet():
-        tf.saved_model.save(module, directory, signatures=dict(signatures))
-        converter = tf.lite.TFLiteConverter.from_saved_model(
-            directory, signature_keys=list(signatures)
-        )
-        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
-        contents: bytes = converter.convert()
-    return contents
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Silences the converter's own progress lines; its errors are raised."""
-    logger = tf.get_logger()
-    level = logger.level
-    logger.setLevel("ERROR")
-    try:
-        yield
-    finally:
-        logger.setLevel(level)

@@ -1,11 +1,11 @@
 """The tokenizer as LiteRT functions: bytes to ids and back, in builtin ops only."""
 
-import tempfile
 from collections.abc import Callable, Collection
 from pathlib import Path
 
 import tensorflow as tf
 
+from gpt2_keras.litert_conversion import convert
 from gpt2_keras.tokenizer.graph import GraphTokenizer
 
 
@@ -84,11 +84,4 @@ def write_litert(
         allowed_special: As in `LiteRTTokenizer`.
     """
     module = LiteRTTokenizer(tokenizer, allowed_special)
-    signatures = module.signatures()
-    with tempfile.TemporaryDirectory() as folder:
-        tf.saved_model.save(module, folder, signatures=signatures)
-        converter = tf.lite.TFLiteConverter.from_saved_model(
-            folder, signature_keys=list(signatures)
-        )
-        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
-        Path(path).write_bytes(converter.convert())
+    Path(path).write_bytes(convert(module, module.signatures()))
