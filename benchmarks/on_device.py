@@ -11,7 +11,6 @@ which has neither cache nor tokenizer and does not load with its preprocessor.
 
 import argparse
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -174,7 +173,7 @@ def main() -> None:
     if args.work:
         work(*args.work)
         return
-    with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR")) as name:
+    with tempfile.TemporaryDirectory() as name:
         paths = write_artefacts(Path(name))
         workers = {peer: Worker(__file__, [peer, str(paths[peer])]) for peer in PEERS}
         turns: dict[str, list[dict[str, float]]] = {peer: [] for peer in PEERS}

@@ -4,9 +4,9 @@ from typing import Any
 
 import tensorflow as tf
 
-from gpt2_keras.export.text_graph import NUM_CANDIDATES
+from gpt2_keras.export.text_graph import FINISH_REASONS, NUM_CANDIDATES, Tensors
 from gpt2_keras.generation import loop
-from gpt2_keras.generation.constraints import NO_TOKEN, Constraints, History, make_constraints
+from gpt2_keras.generation.constraints import NO_TOKEN, History, no_rules
 from gpt2_keras.generation.sampling import SamplingTensors, greedy_numbers
 from gpt2_keras.model import GPT2LM
 from gpt2_keras.tokenizer.graph import GraphTokenizer
@@ -15,8 +15,18 @@ from gpt2_keras.tokenizer.litert import LiteRTTokenizer
 # Positions read at a time. A fixed number lets XNNPACK take the products; more than these
 # gain little, as a chunk that is not full costs as much as one that is.
 CHUNK_LENGTH = 32
-FINISH_REASONS = ("end", "length", "context")
-Tensors = dict[str, tf.Tensor]
+
+
+def chunk_length_of(context_length: int) -> int:
+    """Returns how many positions are read at a time: the largest divisor up to `CHUNK_LENGTH`.
+
+    A divisor, so that the last chunk of a full context ends where the context does.
+
+    Example:
+        >>> chunk_length_of(1024), chunk_length_of(48), chunk_length_of(37)
+        (32, 24, 1)
+    """
+    return max(size for size in range(1, CHUNK_LENGTH + 1) if context_length % size == 0)
 
 
 class DeviceModel:
@@ -32,9 +42,7 @@ class DeviceModel:
         tokenizer = model.require_tokenizer()
         self.tokenizer = LiteRTTokenizer(GraphTokenizer.from_tokenizer(tokenizer))
         self.context_length = context_length
-        self.chunk_length = max(
-            size for size in range(1, CHUNK_LENGTH + 1) if context_length % size == 0
-        )
+        self.chunk_length = chunk_length_of(context_length)
         self._end_token_id = tokenizer.end_token_id
         self._model = model
         shape = (1, model.config.num_heads, context_length, model.config.head_dim)
@@ -72,13 +80,14 @@ class DeviceModel:
         old, new = self.tokenizer.detokenize(prompt_ids), self.tokenizer.detokenize(new_ids)
         # From values and not from the shape, which a runtime may not know yet.
         num_tokens = tf.reduce_sum(tf.cast(new_ids >= 0, tf.int32))
-        full = tf.where(limits[0] < max_new_tokens[0], 2, 1)
+        end, length, context = range(len(FINISH_REASONS))
+        full = tf.where(limits[0] < max_new_tokens[0], context, length)
         return {
             "text": tf.concat([old["text"], new["text"]], axis=0),
             "text_bytes": tf.concat([text, new["text_bytes"]], axis=0),
             "token_ids": new_ids,
             "num_tokens": num_tokens,
-            "finish_reason": tf.where(num_tokens < limits[0], 0, full),
+            "finish_reason": tf.where(num_tokens < limits[0], end, full),
         }
 
     def next_token(self, text: Any) -> Tensors:
@@ -171,7 +180,6 @@ class DeviceModel:
     ) -> tf.Tensor:
         """Returns the new tokens, (tokens,), of the loop that `generate` and SavedModel share."""
         length, count = self.context_length, tf.size(ids)
-        rules = make_constraints(self._model.config.vocab_size, self._end_token_id)
         state = loop.DecodingState(
             cache,
             tf.ones([1, length], tf.bool),
@@ -185,7 +193,7 @@ class DeviceModel:
             self._model,
             state,
             sampling,
-            Constraints(*map(tf.constant, rules)),
+            no_rules(self._model.config.vocab_size, self._end_token_id),
             max_steps=length,
             limits=limits,
         )

@@ -12,6 +12,7 @@ from gpt2_keras.export.device_options import checked_options
 from gpt2_keras.export.flatbuffer import finish
 from gpt2_keras.export.litert_quantization import quantize
 from gpt2_keras.export.weights import StoredWeights
+from gpt2_keras.generation.traces import traced
 from gpt2_keras.layers.litert import for_litert
 from gpt2_keras.litert_conversion import convert
 from gpt2_keras.model import GPT2LM
@@ -94,13 +95,11 @@ def _convert(model: GPT2LM, context_length: int) -> bytes:
             "detokenize": (device.tokenizer.detokenize, [ids]),
         }
     with for_litert():
-        traced = {
-            name: tf.function(
-                function, autograph=False, input_signature=specs
-            ).get_concrete_function()
+        concrete = {
+            name: traced(function, specs).get_concrete_function()
             for name, (function, specs) in functions.items()
         }
-    return convert(module, traced)
+    return convert(module, concrete)
 
 
 def _metadata(model: GPT2LM, context_length: int, dtype: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import numpy as np
 from tensorflow.lite.python import schema_py_generated as schema
 
 from gpt2_keras.export.artefacts import Artefact, Continuation
-from gpt2_keras.export.device_graph import FINISH_REASONS
+from gpt2_keras.export.text_graph import FINISH_REASONS
 from gpt2_keras.model import GPT2LM
 
 _OF_TEXT = ("tokenize", "detokenize", "generate", "prefill", "decode")

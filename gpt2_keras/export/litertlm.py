@@ -1,17 +1,19 @@
 """LiteRT-LM: a bundle of model and tokenizer for Google's on-device runtime."""
 
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
 
 from gpt2_keras.atomic import new_file
-from gpt2_keras.export.device_graph import CHUNK_LENGTH
+from gpt2_keras.export.device_graph import chunk_length_of
 from gpt2_keras.export.device_options import checked_options
 from gpt2_keras.export.flatbuffer import finish
 from gpt2_keras.export.litert_quantization import quantize
 from gpt2_keras.export.weights import StoredWeights
+from gpt2_keras.generation.traces import traced
 from gpt2_keras.layers.litert import for_litert
 from gpt2_keras.litert_conversion import convert
 from gpt2_keras.model import GPT2LM
@@ -108,7 +110,7 @@ def _metadata(end_token_id: int, context_length: int) -> bytes:
 
 def _convert(model: GPT2LM, context_length: int) -> bytes:
     """Returns the contents of the `.tflite` file."""
-    chunk_length = max(n for n in range(1, CHUNK_LENGTH + 1) if context_length % n == 0)
+    chunk_length = chunk_length_of(context_length)
     module = tf.Module()
     module.weights = StoredWeights(model).module
     cache_names = [f"kv_cache_{part}_{i}" for i in range(model.config.num_layers) for part in "kv"]
@@ -129,20 +131,17 @@ def _convert(model: GPT2LM, context_length: int) -> bytes:
         del outputs["logits"]
         return outputs
 
+    def concrete(function: Callable[..., Tensors], time: int) -> Any:
+        signature = [
+            tf.TensorSpec([1, time], tf.int32, name="tokens"),
+            tf.TensorSpec([time], tf.int32, name="input_pos"),
+            *cache_specs,
+        ]
+        return traced(function, signature).get_concrete_function()
+
     with for_litert():
-        traced = {
-            name: tf.function(
-                function,
-                autograph=False,
-                input_signature=[
-                    tf.TensorSpec([1, time], tf.int32, name="tokens"),
-                    tf.TensorSpec([time], tf.int32, name="input_pos"),
-                    *cache_specs,
-                ],
-            ).get_concrete_function()
-            for name, function, time in (
-                ("decode", decode, 1),
-                (f"prefill_{chunk_length}", prefill, chunk_length),
-            )
+        signatures = {
+            "decode": concrete(decode, 1),
+            f"prefill_{chunk_length}": concrete(prefill, chunk_length),
         }
-    return convert(module, traced)
+    return convert(module, signatures)

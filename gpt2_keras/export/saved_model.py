@@ -13,6 +13,7 @@ from gpt2_keras.export.warmup import write_warmup
 from gpt2_keras.export.weights import StoredWeights
 from gpt2_keras.generation.batch import default_max_new_tokens
 from gpt2_keras.generation.sampling import greedy_numbers
+from gpt2_keras.generation.traces import traced
 from gpt2_keras.model import GPT2LM
 
 
@@ -42,7 +43,7 @@ def to_saved_model(
 
     `TextModel` says what each means. `serving_default` is greedy. Of `generate`
     a parameter may have one value for all rows, or one each; TF Serving fills in
-    what a request leaves out (`default_inputs` of the signature).
+    what a request leaves out (`defaults` of the signature).
 
     Args:
         model: A model with a tokenizer.
@@ -95,13 +96,8 @@ def _signatures(
     texts = tf.TensorSpec([None], tf.string, name="text")
     numbers = {"max_new_tokens": tf.constant([default_limit])} | _neutral_numbers()
 
-    def generate(text: Any, **given: Any) -> Tensors:
-        batch_size = tf.shape(text)[0]
-        limits = per_row("max_new_tokens", given.pop("max_new_tokens"), batch_size)
-        with weights.in_use():
-            return text_model.generate(text, sampling_of_request(batch_size, **given), limits)
-
-    def generate_signature(
+    # Its defaults are those of the SavedModel's signature.
+    def generate(
         text: Any,
         max_new_tokens: Any = numbers["max_new_tokens"],
         temperature: Any = numbers["temperature"],
@@ -110,18 +106,21 @@ def _signatures(
         repetition_penalty: Any = numbers["repetition_penalty"],
         seed: Any = numbers["seed"],
     ) -> Tensors:
-        return generate(
-            text,
-            max_new_tokens=max_new_tokens,
+        batch_size = tf.shape(text)[0]
+        limits = per_row("max_new_tokens", max_new_tokens, batch_size)
+        sampling = sampling_of_request(
+            batch_size,
             temperature=temperature,
             top_k=top_k,
             top_p=top_p,
             repetition_penalty=repetition_penalty,
             seed=seed,
         )
+        with weights.in_use():
+            return text_model.generate(text, sampling, limits)
 
     specs = [tf.TensorSpec([None], value.dtype, name=name) for name, value in numbers.items()]
-    traced_generate = _traced(generate_signature, [texts, *specs])
+    traced_generate = traced(generate, [texts, *specs])
 
     def serving_default(text: Any) -> Tensors:
         # The same function once more, and not a second trace of the model.
@@ -138,17 +137,13 @@ def _signatures(
     ids = tf.TensorSpec([None, None], tf.int32, name="token_ids")
     counts = tf.TensorSpec([None], tf.int32, name="num_tokens")
     return {
-        "serving_default": _traced(serving_default, [texts]),
+        "serving_default": traced(serving_default, [texts]),
         "generate": traced_generate,
-        "score": _traced(score, [texts]),
-        "next_token": _traced(next_token, [texts]),
-        "tokenize": _traced(text_model.tokenize, [texts]),
-        "detokenize": _traced(text_model.detokenize, [ids, counts]),
+        "score": traced(score, [texts]),
+        "next_token": traced(next_token, [texts]),
+        "tokenize": traced(text_model.tokenize, [texts]),
+        "detokenize": traced(text_model.detokenize, [ids, counts]),
     }
-
-
-def _traced(function: Callable[..., Tensors], signature: list[tf.TensorSpec]) -> Any:
-    return tf.function(function, autograph=False, input_signature=signature)
 
 
 def _neutral_numbers() -> dict[str, tf.Tensor]:

@@ -6,11 +6,12 @@ import tensorflow as tf
 
 from gpt2_keras.export.requests import check_fit, check_limits, check_texts
 from gpt2_keras.generation import loop, scoring_graph
-from gpt2_keras.generation.constraints import Constraints, make_constraints
+from gpt2_keras.generation.constraints import no_rules
 from gpt2_keras.generation.sampling import SamplingTensors
 from gpt2_keras.model import GPT2LM
 from gpt2_keras.tokenizer.graph import GraphTokenizer
 
+FINISH_REASONS = ("end", "length", "context")
 NUM_CANDIDATES = 10  # as many as the GPT-2 Explorer showed
 Tensors = dict[str, tf.Tensor]
 
@@ -69,24 +70,24 @@ class TextModel:
         if self._refuses:
             check_fit(lengths, self._context_length - max_new_tokens, self._context_length)
         limits = tf.minimum(max_new_tokens, room)
-        rules = make_constraints(self._vocab_size, self._end_token_id)
         new_ids, counts = loop.decode(
             self._model,
             *self._align_right(prompt_ids),
             sampling,
-            Constraints(*map(tf.constant, rules)),
+            no_rules(self._vocab_size, self._end_token_id),
             limits=limits,
         )
         prompt = prompt_ids.to_tensor()  # (batch, time)
         prompt_text, _ = self.tokenizer.detokenize(prompt, _lengths(prompt_ids))
         new_text, new_bytes = self.tokenizer.detokenize(new_ids, counts)
-        full = tf.where(limits < max_new_tokens, "context", "length")
+        end, length, context = FINISH_REASONS
+        full = tf.where(limits < max_new_tokens, context, length)
         return {
             "text": tf.strings.join([prompt_text, new_text]),
             "text_bytes": tf.strings.join([texts, new_bytes]),
             "token_ids": new_ids,
             "num_tokens": counts,
-            "finish_reason": tf.where(counts < limits, "end", full),
+            "finish_reason": tf.where(counts < limits, end, full),
         }
 
     def score(self, texts: Any) -> Tensors:

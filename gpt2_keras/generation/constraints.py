@@ -66,6 +66,11 @@ def make_constraints(
     )
 
 
+def no_rules(vocab_size: int, end_token_id: int) -> Constraints:
+    """Returns, for an artefact, constants that say there are none but the end token."""
+    return Constraints(*map(tf.constant, make_constraints(vocab_size, end_token_id)))
+
+
 def constraint_specs() -> Constraints:
     """Returns the signature of these tensors in a graph."""
     ids = tf.TensorSpec([None], tf.int32)

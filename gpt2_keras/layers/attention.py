@@ -8,7 +8,7 @@ from keras import ops
 
 from gpt2_keras.layers.cache import write_cache
 from gpt2_keras.layers.initializers import kernel_initializer, residual_initializer
-from gpt2_keras.layers.projection import Projection
+from gpt2_keras.layers.projection import Projection, open_sizes
 
 # Far below any score and finite in float32, so that a row with nothing to look
 # at (padding) becomes uniform and not NaN. openai/gpt-2 src/model.py, mask_attn_weights().
@@ -151,17 +151,14 @@ class CausalSelfAttention(keras.layers.Layer):
     def _split_heads(self, x: Any) -> Any:
         """(batch, time, 3 × width) → three of (batch, heads, time, head_dim)."""
         batch, time, _ = ops.shape(x)
-        # One unknown size needs no computing.
-        batch = batch if isinstance(batch, int) or not isinstance(time, int) else -1
-        x = ops.reshape(x, (batch, time, 3, self.num_heads, self.head_dim))
+        x = ops.reshape(x, (*open_sizes(batch, time), 3, self.num_heads, self.head_dim))
         return ops.unstack(ops.transpose(x, (2, 0, 3, 1, 4)), 3)
 
     def _merge_heads(self, x: Any) -> Any:
         """(batch, heads, time, head_dim) → (batch, time, width)."""
         batch, _, time, _ = ops.shape(x)
-        batch = batch if isinstance(batch, int) or not isinstance(time, int) else -1
         x = ops.transpose(x, (0, 2, 1, 3))
-        return ops.reshape(x, (batch, time, self.num_heads * self.head_dim))
+        return ops.reshape(x, (*open_sizes(batch, time), self.num_heads * self.head_dim))
 
     def compute_output_shape(
         self, input_shape: tuple[int | None, ...], **_: Any

@@ -34,6 +34,19 @@ def multiply(rows: Any, kernel: Any, *, training: bool | None = None) -> Any:
     return ops.transpose(ops.matmul(kernel, ops.transpose(rows)))
 
 
+def open_sizes(batch: Any, time: Any) -> tuple[Any, Any]:
+    """Returns both for a reshape; -1 for the batch if only that is unknown.
+
+    One unknown size needs no computing in the graph.
+
+    Example:
+        >>> open_sizes(2, 3)
+        (2, 3)
+    """
+    only_batch = isinstance(time, int) and not isinstance(batch, int)
+    return (-1 if only_batch else batch), time
+
+
 @keras.saving.register_keras_serializable(package="gpt2_keras")
 class Projection(keras.layers.EinsumDense):
     """A dense layer whose kernel is `(units, width)`; see `multiply`.
@@ -63,9 +76,7 @@ class Projection(keras.layers.EinsumDense):
         batch, time, width = ops.shape(inputs)
         outputs = multiply(ops.reshape(inputs, (-1, width)), self.kernel, training=training)
         outputs = ops.add(outputs, self.bias)  # (batch × time, units)
-        # One unknown size needs no computing.
-        batch = batch if isinstance(batch, int) or not isinstance(time, int) else -1
-        return ops.reshape(outputs, (batch, time, self.units))
+        return ops.reshape(outputs, (*open_sizes(batch, time), self.units))
 
     def merged_kernel(self) -> np.ndarray:
         """Returns the kernel with what LoRA has added to it, float32 `(units, width)`.

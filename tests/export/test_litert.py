@@ -9,7 +9,7 @@ from tensorflow.lite.python import schema_py_generated as schema
 from tensorflow.lite.tools import flatbuffer_utils
 
 from gpt2_keras.export import clients, flatbuffer, litert, litert_quantization
-from gpt2_keras.export.device_graph import FINISH_REASONS
+from gpt2_keras.export.text_graph import FINISH_REASONS
 from gpt2_keras.litert_conversion import ConversionError, convert
 from tests.models import random_ids, random_model, text_model
 
