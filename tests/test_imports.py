@@ -12,10 +12,11 @@ PACKAGE = Path(__file__).resolve().parents[1] / "gpt2_keras"
 # Each module or folder may import, at module level, itself and what stands in an earlier tier.
 TIERS = [
     {"version", "atomic", "litert_conversion"},
-    {"config"},
+    {"config", "stages"},
     {"tokenizer", "layers"},
     {"model", "data"},
-    {"checkpoints", "generation", "training", "evaluation", "finetuning"},
+    {"checkpoints", "generation", "training", "finetuning"},
+    {"evaluation"},
     {"export"},
     {"cli"},
 ]

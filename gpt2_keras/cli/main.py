@@ -9,7 +9,17 @@ from collections.abc import Sequence
 from gpt2_keras.version import __version__
 
 # Each is a module of this folder with HELP, add_arguments(parser) and run(args).
-COMMANDS = ("tokenizer", "prepare", "train", "generate", "import", "export", "verify", "demo")
+COMMANDS = (
+    "tokenizer",
+    "prepare",
+    "train",
+    "evaluate",
+    "generate",
+    "import",
+    "export",
+    "verify",
+    "demo",
+)
 
 EXIT_DONE, EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
 

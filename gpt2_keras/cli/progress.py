@@ -1,7 +1,8 @@
-"""A progress bar of bytes, on stderr."""
+"""Progress bars, on stderr."""
 
 import contextlib
 from collections.abc import Callable, Iterator
+from typing import Any
 
 
 @contextlib.contextmanager
@@ -14,24 +15,28 @@ def byte_progress(label: str) -> Iterator[Callable[[int, int], None]]:
     Yields:
         A function to call with the number of bytes done and of all bytes.
     """
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        DownloadColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-        TransferSpeedColumn,
-    )
+    from rich.progress import DownloadColumn, TransferSpeedColumn
 
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-    )
+    with _progress(label, DownloadColumn(), TransferSpeedColumn()) as on_progress:
+        yield on_progress
+
+
+@contextlib.contextmanager
+def count_progress(label: str) -> Iterator[Callable[[int, int], None]]:
+    """Draws a progress bar of things counted, such as tokens; see `byte_progress`."""
+    from rich.progress import MofNCompleteColumn
+
+    with _progress(label, MofNCompleteColumn()) as on_progress:
+        yield on_progress
+
+
+@contextlib.contextmanager
+def _progress(label: str, *columns: Any) -> Iterator[Callable[[int, int], None]]:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    all_columns = (TextColumn("{task.description}"), BarColumn(), *columns, TimeRemainingColumn())
     console = Console(stderr=True)
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+    with Progress(*all_columns, console=console, disable=not console.is_terminal) as progress:
         task = progress.add_task(label, total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)

@@ -13,6 +13,7 @@ import json
 from typing import Any
 
 from gpt2_keras.cli.quiet import load_tensorflow
+from gpt2_keras.cli.table import in_columns
 
 HELP = "prove that an artefact equals its model"
 
@@ -73,9 +74,7 @@ def _table(checks: tuple[Any, ...]) -> str:
         ok = "yes" if check.passed else "NO"
         details = ", ".join(f"{_number(value)} {name}" for name, value in check.details.items())
         rows.append((check.name, f"{check.figure:.3g}", limit, ok, details))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
-    return "\n".join(lines)
+    return in_columns(rows)
 
 
 def _number(value: float) -> str:

@@ -86,7 +86,11 @@ def encode_prompts(
 
 
 def pad(
-    rows: Sequence[Sequence[int]], value: int, *, side: Literal["left", "right"]
+    rows: Sequence[Sequence[int] | np.ndarray],
+    value: int,
+    *,
+    side: Literal["left", "right"],
+    width: int = 0,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Puts rows of unequal lengths into one array.
 
@@ -94,6 +98,7 @@ def pad(
         rows: Lists of ids.
         value: What fills the rest.
         side: Where the rest is.
+        width: Smallest `time` of the array.
 
     Returns:
         The ids, int32 `(batch, time)`, and each row's length, int32 `(batch,)`.
@@ -104,7 +109,7 @@ def pad(
         ([[1, 2, 3], [0, 0, 4]], [3, 1])
     """
     lengths = np.array([len(row) for row in rows], "int32")
-    padded = np.full((len(rows), lengths.max()), value, "int32")
+    padded = np.full((len(rows), max(width, lengths.max())), value, "int32")
     for row, ids in zip(padded, rows, strict=True):
         row[len(row) - len(ids) if side == "left" else 0 :][: len(ids)] = ids
     return padded, lengths

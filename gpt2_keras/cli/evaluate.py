@@ -1,0 +1,199 @@
+"""Measures how well models predict texts, and what they can do untaught.
+
+FILE is UTF-8 text, plain or compressed. Each of its tokens is scored once, in
+sliding windows: perplexity a token and a word, bits per byte, and how often the
+model would have said the token. --last-word takes JSONL of {"text"}, as LAMBADA;
+--multiple-choice JSONL of {"context", "choices", "label"}. The table ends with the
+protocol: figures of another one are other figures.
+
+Example:
+  gpt2-keras evaluate book.txt --model RUN
+  gpt2-keras evaluate wiki.test.tokens --detokenizer wikitext --model RUN --model gpt2
+"""
+
+import argparse
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+from gpt2_keras.cli.arguments import integer
+from gpt2_keras.cli.quiet import load_tensorflow
+from gpt2_keras.cli.table import in_columns
+
+HELP = "measure how well models predict texts"
+TASKS = ("last_word", "multiple_choice")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the command's arguments."""
+    parser.add_argument("files", nargs="*", metavar="FILE", help="text to predict")
+    parser.add_argument(
+        "--model",
+        dest="models",
+        action="append",
+        required=True,
+        metavar="DIR",
+        help="model or run directory; again for another one",
+    )
+    parser.add_argument(
+        "--stride",
+        type=integer(1),
+        metavar="N",
+        help="tokens from one window to the next (default: half the context)",
+    )
+    parser.add_argument(
+        "--batch-size",
+        type=integer(1),
+        metavar="N",
+        help="windows at a time; no result depends on it (default: by the memory they need)",
+    )
+    parser.add_argument(
+        "--detokenizer",
+        choices=("none", "wikitext"),
+        default="none",
+        help="undoes what a data set did to its text (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--last-word", action="append", default=[], metavar="FILE", help="passages, JSONL"
+    )
+    parser.add_argument(
+        "--multiple-choice", action="append", default=[], metavar="FILE", help="questions, JSONL"
+    )
+    parser.add_argument(
+        "--out", type=_table_file, metavar="FILE", help="write it to a .json or .csv file as well"
+    )
+    parser.add_argument("--json", action="store_true", help="print the results as JSON")
+    parser.set_defaults(usage_error=parser.error)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Runs the command.
+
+    Raises:
+        ValueError: If a text is too short or not UTF-8, or an example is damaged.
+        FileNotFoundError: If a file or a model is not there.
+    """
+    named = [*args.files, *args.last_word, *args.multiple_choice]
+    if not named:
+        args.usage_error("name a FILE, --last-word FILE or --multiple-choice FILE")
+    from gpt2_keras.data.text import check_paths
+
+    check_paths(named)  # before the models are loaded, which takes longer
+    load_tensorflow()
+    results = [_evaluate(name, args) for name in args.models]
+    if args.out is not None:
+        _write(args.out, results)
+    print(json.dumps(results, indent=2, ensure_ascii=False) if args.json else _text(results))
+
+
+def _table_file(text: str) -> Path:
+    path = Path(text)
+    if path.suffix not in (".json", ".csv"):
+        raise argparse.ArgumentTypeError(f"expected a name that ends in .json or .csv, got {text}")
+    return path
+
+
+def _evaluate(name: str, args: argparse.Namespace) -> dict[str, Any]:
+    """Returns what was found on one model, as a plain dictionary."""
+    from gpt2_keras import GPT2LM, evaluation
+    from gpt2_keras.cli.progress import count_progress
+
+    model = GPT2LM.from_preset(name)
+    found: dict[str, Any] = {"model": name}
+    if args.files:
+        with count_progress("tokens") as on_progress:
+            report = evaluation.evaluate(
+                model,
+                [Path(file) for file in args.files],
+                stride=args.stride,
+                batch_size=args.batch_size,
+                detokenizer=args.detokenizer,
+                on_progress=on_progress,
+            )
+        found.update(report.to_dict())
+    for task in TASKS:
+        for file in getattr(args, task):
+            with count_progress(task.replace("_", " ")) as on_progress:
+                measure = getattr(evaluation, task)
+                result = measure(model, file, batch_size=args.batch_size, on_progress=on_progress)
+            found.setdefault(task, []).append(result.to_dict())
+    return found
+
+
+def _rows(results: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
+    """Returns a row for each model and file; several texts also as one."""
+    rows = []
+    for found in results:
+        entries = [*found.get(kind, [])]
+        if kind == "texts" and len(entries) > 1:
+            entries.append(found["total"])
+        rows += [{"model": found["model"], **entry} for entry in entries]
+    return rows
+
+
+def _write(path: Path, results: list[dict[str, Any]]) -> None:
+    """Writes the results as JSON, or as CSV with a line for each model and file."""
+    from gpt2_keras.atomic import new_file
+
+    with new_file(path) as place, place.open("w", newline="", encoding="utf-8") as file:
+        if path.suffix == ".json":
+            file.write(json.dumps(results, indent=2, ensure_ascii=False) + "\n")
+            return
+        rows = []
+        for kind in ("texts", *TASKS):
+            for row in _rows(results, kind):
+                rows.append({"kind": kind.removesuffix("s"), **row})
+        columns = list(dict.fromkeys(name for row in rows for name in row))
+        writer: Any = csv.DictWriter(file, columns)
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+# Heading, field, and how its number is written.
+_COLUMNS: dict[str, tuple[tuple[str, str, str], ...]] = {
+    "texts": (
+        ("tokens", "num_tokens", ",d"),
+        ("words", "num_words", ",d"),
+        ("bytes", "num_bytes", ",d"),
+        ("perplexity", "perplexity", ",.3f"),
+        ("±", "perplexity_standard_error", ",.3f"),
+        ("a word", "word_perplexity", ",.2f"),
+        ("with lines", "word_and_line_perplexity", ",.2f"),
+        ("bits/byte", "bits_per_byte", ".4f"),
+        ("top 1", "accuracy", ".1%"),
+        ("top 5", "top_5_accuracy", ".1%"),
+    ),
+    "last_word": (
+        ("passages", "num_examples", ",d"),
+        ("last words right", "accuracy", ".1%"),
+        ("±", "accuracy_standard_error", ".1%"),
+        ("perplexity a last word", "perplexity", ",.2f"),
+    ),
+    "multiple_choice": (
+        ("questions", "num_examples", ",d"),
+        ("right choices", "accuracy", ".1%"),
+        ("±", "accuracy_standard_error", ".1%"),
+        ("by token", "accuracy_by_token", ".1%"),
+        ("by byte", "accuracy_by_byte", ".1%"),
+    ),
+}
+
+
+def _text(results: list[dict[str, Any]]) -> str:
+    """Returns a table for each kind of result, and the protocols."""
+    parts = []
+    for kind, columns in _COLUMNS.items():
+        rows = [
+            [row["model"], row["name"], *(_cell(row[field], form) for _, field, form in columns)]
+            for row in _rows(results, kind)
+        ]
+        if rows:
+            head = ["model", "text", *(heading for heading, _, _ in columns)]
+            parts.append(in_columns([head, *rows], right=range(2, len(head))))
+    protocols = dict.fromkeys(found["protocol"]["text"] for found in results if "protocol" in found)
+    return "\n\n".join([*parts, *protocols])
+
+
+def _cell(value: Any, form: str) -> str:
+    return "-" if value is None else format(value, form)

@@ -1,0 +1,172 @@
+"""How well a model predicts texts of any length."""
+
+import math
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from gpt2_keras.data import read_texts
+from gpt2_keras.evaluation.detokenizers import detokenize
+from gpt2_keras.evaluation.report import Protocol, Report, TextResult
+from gpt2_keras.evaluation.spans import Span, score_spans
+from gpt2_keras.model import GPT2LM
+
+Text = str | os.PathLike[str]
+
+
+def evaluate(
+    model: GPT2LM,
+    texts: Text | Sequence[Text],
+    *,
+    stride: int | None = None,
+    batch_size: int | None = None,
+    detokenizer: str = "none",
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Report:
+    """Measures how well a model predicts texts, by sliding windows.
+
+    The model reads each text in windows of `context_length` tokens, the first of
+    which begins with `<|endoftext|>`. A window begins `stride` tokens after the
+    one before; of its predictions those count that no window before it has made.
+    So every token is scored exactly once, with at least `context_length - stride
+    + 1` tokens before it once the text has that many. Source: "Perplexity of
+    fixed-length models", Hugging Face's transformers documentation.
+
+    Args:
+        model: A model with a tokenizer.
+        texts: A `str` is a text, a `Path` a UTF-8 file, which may be compressed.
+            Each is a document of its own.
+        stride: Tokens from one window to the next, from 1 to `context_length`.
+            Smaller ones take longer and give each token more context. By default
+            half the context.
+        batch_size: Windows in a batch; no result depends on it. By default as
+            many as keep the logits under 256 MB, at most 32.
+        detokenizer: `"none"` or `"wikitext"`, see `detokenize`.
+        on_progress: Called with the number of tokens scored and of all.
+
+    Returns:
+        A `Report`: for each text perplexity a token and a word, bits per byte,
+        and how often the model would have said the token.
+
+    Raises:
+        TypeError: If a text is neither a `str` nor a path.
+        ValueError: If a text has fewer than two tokens or is not UTF-8, or an
+            argument is out of its range.
+        FileNotFoundError: If a file is not there.
+
+    Example:
+        >>> tokenizer = GPT2Tokenizer.train(["abc"], vocab_size=257)
+        >>> model = GPT2LM(GPT2Config(vocab_size=257, context_length=16, num_layers=1,
+        ...                           num_heads=1, hidden_dim=4), tokenizer)
+        >>> report = evaluate(model, "a text of any length", stride=4)
+        >>> report.total.num_tokens, report.total.num_words
+        (20, 5)
+    """
+    tokenizer = model.require_tokenizer()
+    context = model.config.context_length
+    stride = max(1, context // 2) if stride is None else stride
+    if not 1 <= stride <= context:
+        raise ValueError(
+            f"`stride` must be at least 1 and at most context_length={context}. "
+            f"Received: stride={stride}. Use {max(1, context // 2)}, or leave it out."
+        )
+    named = [(name, _text(text)) for name, text in _named(texts)]
+    rows = [tokenizer.encode(detokenize(text, detokenizer)) for _, text in named]
+    spans: list[Span] = []
+    counts = []
+    for (name, _), row in zip(named, rows, strict=True):
+        if len(row) < 2:
+            raise ValueError(
+                "A text to evaluate must have at least two tokens. "
+                f"Received: {name}, with {len(row)}. Use a longer one, or leave it out."
+            )
+        before = len(spans)
+        spans += windows([tokenizer.end_token_id, *row], context, stride)
+        counts.append(len(spans) - before)
+    scores = iter(score_spans(model, spans, batch_size=batch_size, on_progress=on_progress))
+    results = []
+    for (name, text), count in zip(named, counts, strict=True):
+        parts = [next(scores) for _ in range(count)]
+        log_probs = np.concatenate([part.log_probs for part in parts]).astype("float64")
+        ranks = np.concatenate([part.ranks for part in parts])
+        results.append(
+            TextResult(
+                name=name,
+                num_tokens=len(log_probs),
+                num_words=len(text.split()),
+                num_lines=text.count("\n"),
+                num_bytes=len(text.encode("utf-8", "replace")),
+                log_prob=math.fsum(log_probs),
+                standard_error=_standard_error(log_probs, context),
+                num_top_1=int((ranks < 1).sum()),
+                num_top_5=int((ranks < 5).sum()),
+            )
+        )
+    protocol = Protocol(
+        context,
+        stride,
+        detokenizer,
+        tokenizer.decode([tokenizer.end_token_id]),
+        model.dtype_policy.name,
+    )
+    return Report(protocol, tuple(results))
+
+
+def windows(token_ids: Sequence[int], context_length: int, stride: int) -> Iterator[Span]:
+    """Cuts a text into the windows that `evaluate` describes.
+
+    Args:
+        token_ids: The text with what stands before it; at least two tokens.
+        context_length: Most inputs of a window.
+        stride: Distance of their beginnings.
+
+    Returns:
+        The windows. Their targets, put together, are `token_ids[1:]`.
+
+    Example:
+        >>> for span in windows(range(8), context_length=4, stride=2):
+        ...     print(span.inputs.tolist(), span.targets.tolist())
+        [0, 1, 2, 3] [1, 2, 3, 4]
+        [2, 3, 4, 5] [5, 6]
+        [4, 5, 6] [7]
+    """
+    ids = np.asarray(token_ids, "int32")
+    scored = 1
+    for begin in range(0, len(ids) - 1, stride):
+        end = min(begin + context_length, len(ids) - 1)
+        yield Span(ids[begin:end], ids[scored : end + 1])
+        scored = end + 1
+        if scored == len(ids):
+            return
+
+
+def _named(texts: Text | Sequence[Text]) -> Iterator[tuple[str, Text]]:
+    """Yields each text with its name."""
+    listed = [texts] if isinstance(texts, str | os.PathLike) else list(texts)
+    if not listed:
+        raise ValueError("There must be at least one text. Received: texts=[]. Name one.")
+    for number, text in enumerate(listed):
+        if not isinstance(text, str | os.PathLike):
+            raise TypeError(
+                "A text must be a str, or a Path of a file. "
+                f"Received: {type(text).__name__}. Decode bytes first."
+            )
+        yield (f"text {number}" if isinstance(text, str) else str(text)), text
+
+
+def _text(text: Text) -> str:
+    return text if isinstance(text, str) else "".join(read_texts([Path(text)]))
+
+
+def _standard_error(log_probs: np.ndarray, block: int) -> float:
+    """Returns the standard error of the mean, by blocks that may differ from each other."""
+    sums = np.add.reduceat(log_probs, np.arange(0, len(log_probs), block))  # (blocks,)
+    if len(sums) < 2:
+        return math.nan
+    sizes = np.full(len(sums), block)
+    sizes[-1] = len(log_probs) - block * (len(sums) - 1)
+    errors = sums - log_probs.mean() * sizes
+    variance = (errors**2).sum() * len(sums) / (len(sums) - 1)
+    return float(math.sqrt(variance) / len(log_probs))

@@ -1,0 +1,144 @@
+"""Scores of tokens, each given those before it: what every measure here is made of."""
+
+import dataclasses
+import functools
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from gpt2_keras.generation.batch import pad
+from gpt2_keras.generation.traces import COUNTS, IDS, kept_trace, traced
+from gpt2_keras.model import GPT2LM
+
+# Of the logits of a batch, where nobody says how many rows it has: 256 MB in float32.
+LARGEST_LOGITS = 2**26
+LARGEST_BATCH = 32
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Span:
+    """A row of tokens that a model reads, and those it is asked for.
+
+    Args:
+        inputs: Int array `(time,)`, at most `context_length` tokens.
+        targets: Int array `(count,)`, with `1 <= count <= time`: the tokens that
+            follow the last `count` inputs.
+    """
+
+    inputs: np.ndarray
+    targets: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class SpanScore:
+    """What a model thinks of a span's targets.
+
+    Args:
+        log_probs: Float32 array `(count,)`: the log-probability of each, in nats.
+        ranks: Int32 array `(count,)`: how many tokens of the vocabulary the model
+            finds likelier; 0 if the target is what it would have said.
+    """
+
+    log_probs: np.ndarray
+    ranks: np.ndarray
+
+
+def score_spans(
+    model: GPT2LM,
+    spans: Sequence[Span],
+    *,
+    batch_size: int | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> list[SpanScore]:
+    """Scores the targets of many spans.
+
+    Spans of about the same length share a batch; which ones do changes no score
+    by more than rounding.
+
+    Args:
+        model: The model.
+        spans: What to score.
+        batch_size: Spans in a batch. By default as many as keep the logits under
+            256 MB, at most 32.
+        on_progress: Called with the number of tokens scored and of all.
+
+    Returns:
+        The scores, in the order of the spans.
+
+    Raises:
+        ValueError: If `batch_size` is below 1, or a logit is not finite.
+        RuntimeError: If Keras runs on another backend than TensorFlow.
+    """
+    if batch_size is not None and batch_size < 1:
+        raise ValueError(
+            f"`batch_size` must be at least 1. Received: batch_size={batch_size}. "
+            "Leave it out to have it chosen."
+        )
+    context = model.config.context_length
+    # Each count of logits is a trace of its own; powers of two make them few.
+    counts = [min(_power_of_two(len(span.targets)), context) for span in spans]
+    order = sorted(range(len(spans)), key=lambda index: (counts[index], len(spans[index].inputs)))
+    scores: dict[int, SpanScore] = {}
+    done, total = 0, sum(len(span.targets) for span in spans)
+    for count, group in itertools.groupby(order, key=counts.__getitem__):
+        score = _compiled(model, count)
+        rows = batch_size or _rows_for(count, model.config.vocab_size)
+        indices = list(group)
+        for start in range(0, len(indices), rows):
+            batch = indices[start : start + rows]
+            token_ids, num_tokens = pad(
+                [spans[index].inputs for index in batch], 0, side="left", width=count
+            )
+            targets, _ = pad([spans[index].targets for index in batch], 0, side="left", width=count)
+            log_probs, ranks = (part.numpy() for part in score(token_ids, num_tokens, targets))
+            for row, index in enumerate(batch):
+                first = count - len(spans[index].targets)
+                scores[index] = SpanScore(log_probs[row, first:], ranks[row, first:])
+                _check_finite(scores[index].log_probs)
+                done += count - first
+            if on_progress is not None:
+                on_progress(done, total)
+    return [scores[index] for index in range(len(spans))]
+
+
+def _compiled(model: GPT2LM, count: int) -> Any:
+    """Returns the traced function that scores the last `count` positions."""
+    return kept_trace(
+        model,
+        f"score the last {count}",
+        (),
+        lambda: traced(functools.partial(_score, model, count), [IDS, COUNTS, IDS]),
+    )
+
+
+def _score(
+    model: GPT2LM, count: int, token_ids: Any, num_tokens: Any, targets: Any
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Scores targets; (batch, time), (batch,), (batch, count) → two tensors (batch, count)."""
+    time = tf.shape(token_ids)[1]
+    real = tf.expand_dims(tf.range(time), 0) >= tf.expand_dims(time - num_tokens, 1)
+    logits = model(token_ids, padding_mask=real, num_logits=count, training=False)
+    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=targets, logits=logits)
+    own = tf.gather(logits, tf.expand_dims(targets, 2), batch_dims=2)  # (batch, count, 1)
+    ranks = tf.math.count_nonzero(logits > own, axis=2, dtype=tf.int32)  # (batch, count)
+    return -losses, ranks
+
+
+def _power_of_two(number: int) -> int:
+    return 1 << (number - 1).bit_length()
+
+
+def _rows_for(count: int, vocab_size: int) -> int:
+    return max(1, min(LARGEST_BATCH, LARGEST_LOGITS // (count * vocab_size)))
+
+
+def _check_finite(log_probs: np.ndarray) -> None:
+    if not np.isfinite(log_probs).all():
+        wrong = log_probs[~np.isfinite(log_probs)][0]
+        raise ValueError(
+            "A model must give every token a finite log-probability. "
+            f"Received: {wrong}. Its weights are damaged, or too large for its dtype."
+        )
