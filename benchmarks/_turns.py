@@ -1,0 +1,113 @@
+"""Turns of the training benchmarks: what a peer trains, and what of it is compared.
+
+Each turn is a process of its own, for one that trains GPT-2 124M needs up to 6 GB.
+"""
+
+import dataclasses
+import json
+import math
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from _workers import peak_megabytes
+
+PROGRAM = Path(__file__).resolve().parent / "_trainers.py"
+NAMES = {
+    "gpt2_keras": "gpt2_keras",
+    "gpt2_keras_jax": "gpt2_keras, JAX",
+    "keras_hub": "KerasHub",
+    "keras_hub_jit": "KerasHub, jit",
+    "keras_hub_jax": "KerasHub, JAX",
+    "transformers": "transformers (PyTorch)",
+    "torch": "plain PyTorch",
+    "torch_compile": "plain PyTorch, compiled",
+}
+WARM_UP_STEPS = 2  # the first compiles, and on some the second as well
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """What a peer trains, for how many timed steps."""
+
+    num_layers: int
+    num_heads: int
+    hidden_dim: int
+    context_length: int
+    batch_size: int
+    vocab_size: int
+    steps: int = 4
+    dtype: str = "float32"  # bfloat16: of the products; weights stay float32
+
+    def shape(self) -> dict[str, int]:
+        """Returns what `GPT2Config` calls the shape."""
+        names = ("vocab_size", "context_length", "num_layers", "num_heads", "hidden_dim")
+        return {name: getattr(self, name) for name in names}
+
+    @property
+    def tokens_per_step(self) -> int:
+        """Number of tokens in a batch."""
+        return self.batch_size * self.context_length
+
+    def batches(self) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the inputs and targets of all steps, each int32 (steps × batch, time)."""
+        count = (WARM_UP_STEPS + self.steps) * self.batch_size
+        shape = (count, self.context_length + 1)
+        ids = np.random.default_rng(0).integers(0, self.vocab_size, shape, dtype="int32")
+        return np.ascontiguousarray(ids[:, :-1]), np.ascontiguousarray(ids[:, 1:])
+
+
+class Times:
+    """When the first step began, and when steps ended."""
+
+    def __init__(self) -> None:
+        self.begin = time.perf_counter()
+        self.ends: dict[int, float] = {}
+        self.loss = math.nan
+
+    def result(self, job: Job) -> dict[str, Any]:
+        """Returns what is compared; raises ValueError if the loss is not finite."""
+        if not math.isfinite(self.loss):
+            raise ValueError(f"the loss must be finite. Received: loss={self.loss}")
+        first, warm, last = (self.ends[step] for step in needed_steps(job))
+        return {
+            "tokens_per_second": job.steps * job.tokens_per_step / (last - warm),
+            "first_step_seconds": first - self.begin,
+            "peak_megabytes": peak_megabytes(),
+            "loss": self.loss,
+        }
+
+
+def needed_steps(job: Job) -> tuple[int, int, int]:
+    """Returns the steps whose end is timed: the first, the last before the timed ones, the last."""
+    return 0, WARM_UP_STEPS - 1, WARM_UP_STEPS + job.steps - 1
+
+
+def take_turn(peer: str, job: Job, **environment: str) -> dict[str, Any]:
+    """Does a job in a new process.
+
+    Args:
+        peer: A key of `NAMES`.
+        job: What it trains.
+        **environment: Variables of the process.
+
+    Returns:
+        The figures of the peer; or what it wrote last, as `error`.
+    """
+    environment |= {
+        "KERAS_BACKEND": "jax" if peer.endswith("_jax") else "tensorflow",
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "HF_HUB_OFFLINE": "1",
+        "TORCHINDUCTOR_FORCE_DISABLE_CACHES": "1",  # else only the first turn compiles
+    }
+    command = [sys.executable, PROGRAM, peer, json.dumps(dataclasses.asdict(job))]
+    done = subprocess.run(
+        command, env=os.environ | environment, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        return {"error": done.stderr.strip()[-2000:] or f"exit status {done.returncode}"}
+    return json.loads(done.stdout.splitlines()[-1])

@@ -1,0 +1,165 @@
+"""Speed of training on one GPU, side by side: us on JAX against `torch.compile`.
+
+GPT-2 124M, context 1024, products in bfloat16 and weights in float32, no dropout; random
+ids, AdamW and clipping as in `_trainers.py`. The PyTorch peer is plain PyTorch compiled as
+a whole, with flash attention (`scaled_dot_product_attention`) and fused AdamW. Each peer
+trains with the largest batch, a power of two, that fits into the GPU; which that is, is
+found by doubling. Then they take turns, each turn a process of its own; figures are medians.
+
+MFU, model FLOPs utilisation, is what the formula needs by what the GPU could do:
+6 N + 12 L H Q T FLOPs a token, with N the weights without positions, L layers, H heads of
+width Q and T tokens of context. Source: appendix B of "PaLM" (Chowdhery et al., 2022) and
+`estimate_mfu` of karpathy/nanoGPT. The peak is the one NVIDIA states, dense; see PEAKS.
+
+No figures have been published: none was run on a GPU so far.
+
+    benchmarks/gpu.py                     a GPU, half an hour
+    benchmarks/gpu.py --rounds 1 --batch-sizes 64 128
+    benchmarks/gpu.py --tiny              tries the program out, on the CPU too, and keeps nothing
+
+It needs JAX for the GPU (`pip install "jax[cuda13]"`) and PyTorch, and no TensorFlow.
+"""
+
+import argparse
+import dataclasses
+import json
+import shutil
+import statistics
+import sys
+from pathlib import Path
+from typing import Any
+
+from _turns import NAMES, Job, take_turn
+
+from gpt2_keras import GPT2Config
+
+OURS = "gpt2_keras_jax"
+RESULT = Path(__file__).resolve().parent / "results" / "gpu.json"
+GPT2 = Job(
+    12, 12, 768, context_length=1024, batch_size=8, vocab_size=50257, steps=20, dtype="bfloat16"
+)
+TINY = Job(2, 2, 32, context_length=16, batch_size=1, vocab_size=65, steps=2, dtype="bfloat16")
+# FLOP/s of bfloat16 products summed in float32, without sparsity: NVIDIA's data sheets. The
+# first name that is part of the device's is meant.
+PEAKS = {
+    "B200": 2250e12,  # HGX B200, an eighth
+    "H200": 989e12,
+    "H100 PCIe": 756e12,
+    "H100 NVL": 835e12,
+    "H100": 989e12,
+    "A100": 312e12,
+    "L40S": 362e12,
+    "L4": 121e12,
+    "A10": 125e12,
+}
+FULL = ("RESOURCE_EXHAUSTED", "out of memory", "OutOfMemory")
+# JAX takes three quarters of a GPU otherwise; the old name is what older versions read.
+ALL_MEMORY = {"XLA_CLIENT_MEM_FRACTION": "0.95", "XLA_PYTHON_CLIENT_MEM_FRACTION": "0.95"}
+
+
+def flops_per_token(job: Job) -> int:
+    """Returns the FLOPs of a token, forward and backward; see the top of this file."""
+    positions = job.context_length * job.hidden_dim
+    weights = GPT2Config(**job.shape()).num_parameters - positions
+    return 6 * weights + 12 * job.num_layers * job.hidden_dim * job.context_length
+
+
+def peak_flops(device: str) -> float | None:
+    """Returns the FLOP/s of a GPU of that name, None if it is not in the table."""
+    return next((peak for name, peak in PEAKS.items() if name in device), None)
+
+
+def try_batch(peer: str, job: Job) -> dict[str, Any] | None:
+    """Returns a turn's figures, None if the batch does not fit; any other failure ends all."""
+    print(f"{NAMES[peer]}, batch {job.batch_size}", file=sys.stderr, flush=True)
+    answer = take_turn(peer, job, **ALL_MEMORY)
+    if "error" not in answer:
+        print(f"    {answer['tokens_per_second']:.0f} tokens/s", file=sys.stderr, flush=True)
+        return answer
+    if any(sign in answer["error"] for sign in FULL):
+        print("    does not fit", file=sys.stderr, flush=True)
+        return None
+    sys.exit(f"{answer['error']}\nfailed: {peer}, batch {job.batch_size}")
+
+
+def measure(
+    peers: list[str], job: Job, batch_sizes: list[int], rounds: int
+) -> dict[str, dict[str, Any]]:
+    """Finds each peer's largest batch, then lets the peers take turns at theirs."""
+    fitting: dict[str, dict[int, dict[str, Any]]] = {}
+    for peer in peers:
+        fitting[peer] = {}
+        for batch_size in batch_sizes:
+            answer = try_batch(peer, dataclasses.replace(job, batch_size=batch_size))
+            if answer is None:
+                break
+            fitting[peer][batch_size] = answer
+        if not fitting[peer]:
+            sys.exit(f"{peer}: not even a batch of {batch_sizes[0]} fits. Use --batch-sizes")
+    turns = {peer: [answers[max(answers)]] for peer, answers in fitting.items()}
+    for _ in range(rounds - 1):
+        for peer, answers in fitting.items():
+            answer = try_batch(peer, dataclasses.replace(job, batch_size=max(answers)))
+            turns[peer] += [answer] if answer else []
+    table = {}
+    for peer, rows in turns.items():
+        row = {"batch_size": max(fitting[peer])}
+        for figure in ("tokens_per_second", "first_step_seconds", "peak_device_megabytes"):
+            if figure in rows[0]:
+                row[figure] = statistics.median(answer[figure] for answer in rows)
+        row["tokens_per_second_by_batch_size"] = {
+            size: answer["tokens_per_second"] for size, answer in fitting[peer].items()
+        }
+        table[peer] = row | {"device": rows[0].get("device", "CPU")}
+    return table
+
+
+def markdown(result: dict[str, Any]) -> str:
+    """Returns the table of the README."""
+    peers, peak = result["peers"], result["peak_flops"]
+    device = next(iter(peers.values()))["device"]
+    lines = [
+        f"| {device} | batch | tokens/s | MFU | memory, GB | first step, s |",
+        "|---" * 6 + "|",
+    ]
+    ours = peers.get(OURS, {}).get("tokens_per_second")
+    for peer, row in peers.items():
+        speed = row["tokens_per_second"]
+        shown = f"{speed:.0f}" + (f" ({ours / speed:.2f} ×)" if ours else "")
+        mfu = f"{speed * result['flops_per_token'] / peak:.1%}" if peak else "–"
+        memory = row.get("peak_device_megabytes")
+        cells = [str(row["batch_size"]), shown, mfu, f"{memory / 1024:.1f}" if memory else "–"]
+        lines.append(f"| {NAMES[peer]} | {' | '.join(cells)} | {row['first_step_seconds']:.1f} |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--peers", nargs="+", choices=NAMES, default=[OURS, "torch_compile"])
+    sizes = [2**power for power in range(3, 11)]
+    parser.add_argument("--batch-sizes", nargs="+", type=int, default=sizes, help="to try, rising")
+    parser.add_argument("--rounds", type=int, default=3, help="turns of each peer")
+    parser.add_argument("--peak-tflops", type=float, help="of the GPU, if it is not in PEAKS")
+    parser.add_argument("--tiny", action="store_true", help="a tiny model, batches of 1 and 2")
+    args = parser.parse_args()
+    job, batch_sizes = (TINY, [1, 2]) if args.tiny else (GPT2, sorted(args.batch_sizes))
+    if not args.tiny and not shutil.which("nvidia-smi"):
+        print("no GPU here (no nvidia-smi): nothing measured. Try --tiny", file=sys.stderr)
+        return 0
+    peers = measure(args.peers, job, batch_sizes, args.rounds)
+    device = next(iter(peers.values()))["device"]
+    peak = 1e12 * args.peak_tflops if args.peak_tflops else peak_flops(device)
+    if peak is None:
+        print(f"no peak is known for {device}: no MFU. Give --peak-tflops", file=sys.stderr)
+    result = {"flops_per_token": flops_per_token(job), "peak_flops": peak, "peers": peers}
+    if not args.tiny:
+        RESULT.parent.mkdir(exist_ok=True)
+        RESULT.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    print(markdown(result))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
