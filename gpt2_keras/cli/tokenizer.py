@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> None:
             another tokenizer.
     """
     from gpt2_keras.cli.progress import byte_progress
-    from gpt2_keras.data.text import read_texts
+    from gpt2_keras.data import read_texts
     from gpt2_keras.tokenizer.host import GPT2Tokenizer
 
     with byte_progress("reading") as on_progress:
