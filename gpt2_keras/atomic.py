@@ -55,6 +55,34 @@ def new_directory(path: str | Path, *, replace: bool = False) -> Iterator[Path]:
         raise
 
 
+def recover(folder: str | Path) -> None:
+    """Clears up what a killed process left in a folder.
+
+    What was half-written is removed. A directory that was moved aside for its
+    replacement is put back if the replacement is not in its place, and else
+    removed.
+
+    Args:
+        folder: Where `new_directory` and `new_file` had their places. Nothing
+            else may be writing there.
+
+    Example:
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> (folder / ".out.0123abcd.old").mkdir()
+        >>> recover(folder)
+        >>> [file.name for file in folder.iterdir()]
+        ['out']
+    """
+    for leftover in Path(folder).glob(".*.unfinished"):
+        shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+    for leftover in Path(folder).glob(".*.old"):
+        place = leftover.with_name(leftover.name.removeprefix(".").rsplit(".", 2)[0])
+        if place.exists():
+            shutil.rmtree(leftover)
+        else:
+            leftover.rename(place)
+
+
 def refuse_taken(path: str | Path, *, replace: bool = False) -> None:
     """Raises an error if a new directory may not be made at a place.
 

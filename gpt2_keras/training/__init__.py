@@ -13,16 +13,21 @@ from gpt2_keras.training.compilation import jit_by_default
 from gpt2_keras.training.loss import IGNORED_TARGET, make_loss
 from gpt2_keras.training.optimizer import AdamW, make_optimizer
 from gpt2_keras.training.picture import draw_loss_curve, loss_curve_text
+from gpt2_keras.training.progress import Progress
 from gpt2_keras.training.run import resume, train
-from gpt2_keras.training.run_directory import Progress, RunDirectory
+from gpt2_keras.training.run_directory import RunDirectory
 from gpt2_keras.training.schedule import count_steps, make_schedule, set_schedule
 from gpt2_keras.training.settings import TrainingSettings
+from gpt2_keras.training.step import StepOptions, step_of
+from gpt2_keras.training.stopping import Stopped
 
 __all__ = [
     "IGNORED_TARGET",
     "AdamW",
     "Progress",
     "RunDirectory",
+    "StepOptions",
+    "Stopped",
     "TrainingSettings",
     "count_steps",
     "draw_loss_curve",
@@ -33,5 +38,6 @@ __all__ = [
     "make_schedule",
     "resume",
     "set_schedule",
+    "step_of",
     "train",
 ]

@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -57,14 +58,19 @@ class RequireFiniteLoss(keras.callbacks.Callback):
 
     Args:
         first_step: The step that the first batch counts as, from 1 on.
+        advice: Says what to do, for the error.
 
     Raises:
         ValueError: In the batch in question.
     """
 
-    def __init__(self, first_step: int = 1) -> None:
+    def __init__(
+        self,
+        first_step: int = 1,
+        advice: Callable[[], str] = lambda: "Use a smaller learning rate or a longer warm-up.",
+    ) -> None:
         super().__init__()
-        self.step = first_step - 1
+        self.step, self.advice = first_step - 1, advice
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002
         """Looks at the loss."""
@@ -73,8 +79,7 @@ class RequireFiniteLoss(keras.callbacks.Callback):
         if not math.isfinite(loss):
             raise ValueError(
                 "The loss must stay a finite number. "
-                f"Received: loss={loss} in step {self.step}. "
-                "Use a smaller learning rate or a longer warm-up."
+                f"Received: loss={loss} in step {self.step}. {self.advice()}"
             )
 
 

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+from keras import ops
 
-from gpt2_keras.training.schedule import make_schedule
+from gpt2_keras.training.schedule import FINAL_SHARE, make_schedule
 
 # The 125M model of "Language Models are Few-Shot Learners" (Brown et al., 2020), table 2.1;
 # karpathy/nanoGPT train.py, learning_rate.
@@ -47,9 +48,57 @@ class AdamW(keras.optimizers.AdamW):
         self.no_decay = tuple(no_decay)
         self.exclude_from_weight_decay(var_names=list(self.no_decay))
 
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        """Updates one weight, on TensorFlow in a single pass over it and its moments."""
+        if keras.backend.backend() != "tensorflow" or variable.dtype != "float32":
+            super().update_step(gradient, variable, learning_rate)
+            return
+        import tensorflow as tf
+
+        index = self._get_variable_index(variable)
+        step = ops.cast(self.iterations + 1, "float32")
+        # Keras' formula, to the letter; Keras writes a temporary for each of its operators.
+        tf.raw_ops.ResourceApplyAdam(
+            var=variable.handle,
+            m=self._momentums[index].value.handle,
+            v=self._velocities[index].value.handle,
+            beta1_power=ops.power(self.beta_1, step),
+            beta2_power=ops.power(self.beta_2, step),
+            lr=ops.cast(learning_rate, "float32"),
+            beta1=self.beta_1,
+            beta2=self.beta_2,
+            epsilon=self.epsilon,
+            grad=gradient,
+        )
+
+    def _clip_gradients(self, grads: list[Any]) -> list[Any]:
+        if not self.global_clipnorm:
+            return super()._clip_gradients(grads)
+        share = self.global_clipnorm / ops.maximum(global_norm(grads), self.global_clipnorm)
+        return [grad if grad is None else grad * ops.cast(share, grad.dtype) for grad in grads]
+
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments that rebuild the optimizer."""
         return {**super().get_config(), "no_decay": list(self.no_decay)}
+
+
+def global_norm(gradients: Sequence[Any]) -> Any:
+    """Returns the Euclidean norm of all gradients together; None among them counts 0.
+
+    Example:
+        >>> float(global_norm([np.array([3.0], "float32"), None, np.array([4.0], "float32")]))
+        5.0
+    """
+    squares = [_sum_of_squares(gradient) for gradient in gradients if gradient is not None]
+    return ops.sqrt(ops.sum(ops.stack(squares)))
+
+
+def _sum_of_squares(gradient: Any) -> Any:
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        return 2 * tf.nn.l2_loss(tf.cast(tf.convert_to_tensor(gradient), "float32"))
+    return ops.sum(ops.square(ops.cast(gradient, "float32")))
 
 
 def make_optimizer(
@@ -60,6 +109,9 @@ def make_optimizer(
     weight_decay: float = WEIGHT_DECAY,
     beta_2: float = BETA_2,
     clip_norm: float | None = CLIP_NORM,
+    schedule: str = "cosine",
+    final_share: float = FINAL_SHARE,
+    ema: float | None = None,
 ) -> AdamW:
     """Returns the optimizer that GPT-2 is usually trained with.
 
@@ -76,6 +128,10 @@ def make_optimizer(
         beta_2: Memory of the squared gradients. nanoGPT has 0.99 for batches of
             few tokens.
         clip_norm: Largest global norm of the gradients; None for no limit.
+        schedule, final_share: With `total_steps`, `kind` and `final_share` of
+            `make_schedule`.
+        ema: Memory of a moving average of the weights, which the optimizer then
+            keeps beside them; None for no average.
 
     Raises:
         ValueError: If a warm-up is wanted without `total_steps`, or the two do
@@ -87,7 +143,9 @@ def make_optimizer(
     """
     rate: Any = learning_rate
     if total_steps is not None:
-        rate = make_schedule(learning_rate, total_steps, warmup_steps)
+        rate = make_schedule(
+            learning_rate, total_steps, warmup_steps, kind=schedule, final_share=final_share
+        )
     elif warmup_steps:
         raise ValueError(
             "A warm-up needs the number of steps of the whole training. "
@@ -100,6 +158,8 @@ def make_optimizer(
         beta_2=beta_2,
         epsilon=EPSILON,
         global_clipnorm=clip_norm,
+        use_ema=ema is not None,
+        ema_momentum=ema or 0.0,
     )
 
 

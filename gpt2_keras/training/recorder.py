@@ -1,48 +1,126 @@
-"""What happens after each evaluation of a run."""
+"""When a run is saved, and when it stops."""
 
+import contextlib
 import math
+import time
 from typing import Any
 
 import keras
 from keras import ops
 
-from gpt2_keras.training.run_directory import COLUMNS, Progress, RunDirectory
+from gpt2_keras.training.averaging import AverageWeights
+from gpt2_keras.training.checkpoint import restore_metrics
+from gpt2_keras.training.progress import Progress
+from gpt2_keras.training.run_directory import COLUMNS, RunDirectory
 from gpt2_keras.training.settings import TrainingSettings
+from gpt2_keras.training.stopping import Stopped, StopSignals
 
 
 class Recorder(keras.callbacks.Callback):
-    """Saves the run after each evaluation, and stops it when patience ends.
+    """Saves the run, stops it at a signal, and when patience ends.
+
+    The state is saved before each evaluation, and between them as the settings
+    say. What an evaluation finds is added to the state afterwards: if the run
+    is killed in between, it goes on with the evaluation.
 
     Args:
         run: Where to save.
         progress: How far the run has come before.
         settings: Those of the run.
         ends: The step that each epoch ends with.
+        signals: Says whether the run is to stop.
+        metrics: The sums of the metrics, if the run goes on inside an epoch.
+        averages: What swaps averaged weights in, if they are to be saved.
 
     Raises:
-        ValueError: At the end of an epoch, if the validation loss is no number.
+        ValueError: If the validation loss or a weight is no number.
         OSError: If a file cannot be written; see `RunDirectory.save`.
+        Stopped: After a signal, once the state is saved.
     """
 
     def __init__(
-        self, run: RunDirectory, progress: Progress, settings: TrainingSettings, ends: list[int]
+        self,
+        run: RunDirectory,
+        progress: Progress,
+        settings: TrainingSettings,
+        ends: list[int],
+        signals: StopSignals,
+        metrics: list[Any] | None = None,
+        averages: AverageWeights | None = None,
     ) -> None:
         super().__init__()
         self.run, self.progress, self.settings, self.ends = run, progress, settings, ends
+        self.signals, self.metrics, self.averages = signals, metrics, averages
+        self._saved_step, self._saved_at = progress.step, time.monotonic()
+
+    def advice(self) -> str:
+        """Says what to do about a loss that is no number."""
+        skipped = self.progress.step + 1 - self._saved_step
+        return (
+            f"The state after step {self._saved_step} is the last good one; nothing later is "
+            f"saved. Resume from it with other batches (--resume --skip-batches {skipped}, or "
+            "more), or start a new run with a smaller learning rate or a longer warm-up."
+        )
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002
+        """Goes on with the sums of the metrics, which Keras has just reset."""
+        self._epoch, self._first_step = epoch, self.progress.step
+        if self.metrics:
+            restore_metrics(self.model, self.metrics)
+        self.metrics = None
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002
+        """Saves the state if it is time to, and stops after a signal."""
+        before, step = self.progress.step, self._first_step + batch + 1
+        self.progress = Progress(self.progress.history, step, self.progress.skipped)
+        every, minutes = self.settings.checkpoint_every, self.settings.checkpoint_minutes
+        if (
+            self.signals.received
+            or step == self.ends[self._epoch]
+            or (every and step // every > before // every)
+            or (minutes and time.monotonic() - self._saved_at >= 60 * minutes)
+        ):
+            self._save()
+        self._stop_if_asked()
+
+    def on_test_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002
+        """Stops after a signal: the state was saved before the evaluation."""
+        self._stop_if_asked()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Records what an evaluation found."""
-        logs = {**(logs or {}), "step": self.ends[epoch]}
+        step = self.ends[epoch]
+        logs = {**(logs or {}), "step": step}
         logs["learning_rate"] = ops.convert_to_numpy(self.model.optimizer.learning_rate)
         row = {name: float(logs[name]) for name in COLUMNS if name in logs}
-        row["step"] = self.ends[epoch]
+        row["step"] = step
         if not math.isfinite(row["val_loss"]):
             raise ValueError(
                 "The loss must stay a finite number. "
-                f"Received: val_loss={row['val_loss']} in step {row['step']}. "
-                "Use a smaller learning rate or a longer warm-up."
+                f"Received: val_loss={row['val_loss']} in step {step}. {self.advice()}"
             )
-        progress = Progress((*self.progress.history, row))
-        self.run.save(self.model, progress)
+        progress = Progress((*self.progress.history, row), step, self.progress.skipped)
+        if progress.waited == 0:
+            with self.averages.averaged() if self.averages else contextlib.nullcontext():
+                self.run.save_model(self.model, progress)
+        self.run.record(progress)
         self.progress = progress
         self.model.stop_training = progress.is_over(self.settings)
+        if not self.model.stop_training:
+            self._stop_if_asked()
+
+    def _save(self) -> None:
+        """Saves the state, unless a weight is no number: the next loss would not be one."""
+        getattr(self.model, "jax_state_sync", lambda: None)()
+        for weight in self.model.trainable_variables:
+            if not bool(ops.all(ops.isfinite(weight))):
+                raise ValueError(
+                    "Every weight must stay a finite number. "
+                    f"Received: {weight.path} after step {self.progress.step}. {self.advice()}"
+                )
+        self.run.save(self.model, self.progress, self.settings.keep_checkpoints)
+        self._saved_step, self._saved_at = self.progress.step, time.monotonic()
+
+    def _stop_if_asked(self) -> None:
+        if self.signals.received:
+            raise Stopped(self.signals.received, self._saved_step)

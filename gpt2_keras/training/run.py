@@ -10,14 +10,20 @@ import keras
 
 from gpt2_keras.atomic import refuse_taken
 from gpt2_keras.data import TokenShards
-from gpt2_keras.tokenizer import GPT2Tokenizer
+from gpt2_keras.training.assembly import (
+    compile_model,
+    make_datasets,
+    new_model,
+    open_data,
+    resolve,
+)
+from gpt2_keras.training.averaging import AverageWeights
 from gpt2_keras.training.callbacks import RequireFiniteLoss, StepTensorBoard, TokensPerSecond
-from gpt2_keras.training.loss import make_loss
-from gpt2_keras.training.optimizer import default_learning_rate, make_optimizer
+from gpt2_keras.training.progress import Progress
 from gpt2_keras.training.recorder import Recorder
-from gpt2_keras.training.run_directory import Progress, RunDirectory
-from gpt2_keras.training.schedule import default_warmup_steps
+from gpt2_keras.training.run_directory import RunDirectory
 from gpt2_keras.training.settings import TrainingSettings
+from gpt2_keras.training.stopping import StopSignals
 
 if TYPE_CHECKING:
     from gpt2_keras.model import GPT2LM
@@ -32,10 +38,12 @@ def train(
 ) -> "GPT2LM":
     """Trains a model and keeps everything in a run directory.
 
-    At each evaluation the directory gets the state of the training (the last two
-    are kept), the best model so far, `history.csv`, the loss curve and
-    TensorBoard's logs. Whatever ends the training early, Ctrl-C, an error or a
-    lost machine, that is kept, and `resume` goes on from there.
+    The directory gets the state of the training before each evaluation and
+    between them, and with each evaluation the best model so far, `history.csv`,
+    the loss curve and TensorBoard's logs. Whatever ends the training early, an
+    error, `kill -9` or a lost machine, that is kept, and `resume` goes on from
+    there. SIGINT (Ctrl-C) and SIGTERM end it after the current step, which is
+    saved; a second one ends it at once.
 
     Sets the random seeds of Python, NumPy and the backend.
 
@@ -54,33 +62,42 @@ def train(
         ValueError: If the vocabularies of the shards, the tokenizer and `init`
             are not one, there are too few tokens, or the loss becomes NaN.
         OSError: If a file cannot be written.
+        Stopped: After SIGINT or SIGTERM; a `KeyboardInterrupt`.
     """
     run = RunDirectory(Path(out))
     refuse_taken(run.path)
-    shards, tokenizer = _open_data(settings)
+    shards, tokenizer = open_data(settings)
     keras.utils.set_random_seed(settings.seed)
-    model = _new_model(settings, tokenizer)
-    settings = _resolve(settings, model)
-    _make_datasets(settings, shards, model, first_step=0)  # too few tokens are found out now
-    _compile(model, settings)
+    model = new_model(settings, tokenizer)
+    settings = resolve(settings, model)
+    make_datasets(settings, shards, model, first_batch=0)  # too few tokens are found out now
+    compile_model(model, settings)
     run.create(settings)
-    return _run(model, settings, shards, run, Progress(), callbacks, verbose)
+    return _run(model, settings, shards, run, Progress(), [], callbacks, verbose)
 
 
 def resume(
     out: str | Path,
     *,
+    steps: int | None = None,
+    skip_batches: int = 0,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     verbose: int | str = "auto",
 ) -> "GPT2LM":
     """Continues a run from its last checkpoint, as if it had never stopped.
 
-    The weights, the optimizer with its schedule and the position in the data
-    are those of the checkpoint; the settings are those of the run. A run that
-    is over is only loaded.
+    Weights, optimizer, schedule, random state, position in the data and the
+    running sums of the loss are those of the checkpoint; the settings are those
+    of the run. A run that is over is only loaded. A checkpoint whose files are
+    damaged is removed with a warning, and the one before it is used.
 
     Args:
         out: The run directory.
+        steps: A larger number of steps than the run began with; only if its
+            schedule is `"constant"`, as another one depends on the number.
+        skip_batches: Number of batches to leave out of the data, after a loss
+            that became NaN. PaLM (Chowdhery et al., 2022, section 5.1) left out
+            some 200 to 500 after a spike of the loss.
         callbacks, verbose: As for `train`.
 
     Returns:
@@ -88,18 +105,34 @@ def resume(
 
     Raises:
         FileNotFoundError: If `out` is no run directory.
-        ValueError, OSError: As for `train`.
+        ValueError: If no checkpoint is whole, or `steps` does not fit.
+        ValueError, OSError, Stopped: As for `train`.
     """
+    from gpt2_keras.model import GPT2LM
+
     run = RunDirectory(Path(out))
-    settings, progress = run.settings(), run.progress()
-    run.remove_unfinished()
-    shards, tokenizer = _open_data(settings)
+    settings = run.settings()
+    if steps is not None:
+        settings = settings.extended(steps)
+    run.recover()
+    checkpoint = run.last_whole_checkpoint()
+    progress = Progress() if checkpoint is None else checkpoint.progress
+    if progress.is_over(settings):
+        return GPT2LM.from_preset(run.model)
+    shards, tokenizer = open_data(settings)
     keras.utils.set_random_seed(settings.seed)
-    model = run.load()
-    if model is None:
-        model = _new_model(settings, tokenizer)
-        _compile(model, settings)
-    return _run(model, settings, shards, run, progress, callbacks, verbose)
+    if checkpoint is None:
+        model, metrics = new_model(settings, tokenizer), []
+        compile_model(model, settings)
+    else:
+        model = GPT2LM(checkpoint.config, tokenizer=tokenizer, dtype=settings.dtype)
+        compile_model(model, settings)
+        checkpoint.restore(model)
+        metrics = checkpoint.metrics
+    if steps is not None:
+        run.change_settings(settings)
+    progress = dataclasses.replace(progress, skipped=progress.skipped + skip_batches)
+    return _run(model, settings, shards, run, progress, metrics, callbacks, verbose)
 
 
 def _run(
@@ -108,119 +141,61 @@ def _run(
     shards: TokenShards,
     run: RunDirectory,
     progress: Progress,
+    metrics: list[Any],
     callbacks: Sequence[keras.callbacks.Callback],
     verbose: int | str,
 ) -> "GPT2LM":
     """Trains from where `progress` ends, and returns the best model."""
     ends = _ends_of_epochs(settings)
-    recorder = Recorder(run, progress, settings, ends)
-    for first_epoch, last_epoch, steps_per_epoch in _spans(ends, progress.step):
-        if recorder.progress.is_over(settings):
-            break
-        first_step = 0 if first_epoch == 0 else ends[first_epoch - 1]
-        train_data, validation_data = _make_datasets(settings, shards, model, first_step)
-        model.fit(
-            train_data,
-            initial_epoch=first_epoch,
-            epochs=last_epoch,
-            steps_per_epoch=steps_per_epoch,
-            validation_data=validation_data,
-            verbose=verbose,
-            shuffle=False,  # the dataset does
-            callbacks=[
-                RequireFiniteLoss(first_step + 1),
+    averages = AverageWeights() if settings.ema else None
+    with StopSignals(verbose=verbose != 0) as signals:
+        recorder = Recorder(run, progress, settings, ends, signals, metrics, averages)
+        for epochs, steps_per_epoch in _spans(ends, progress):
+            step = recorder.progress.step
+            train_data, validation_data = make_datasets(
+                settings, shards, model, first_batch=step + progress.skipped
+            )
+            every_callback = [
+                RequireFiniteLoss(step + 1, recorder.advice),
                 TokensPerSecond(settings.batch_size * model.config.context_length),
                 StepTensorBoard(str(run.logs), dict(enumerate(ends))),
+                *([averages] if averages else []),
                 *callbacks,
                 recorder,
-            ],
-        )
+            ]
+            if not steps_per_epoch:
+                _evaluate(model, validation_data, epochs.start, every_callback)
+            else:
+                model.fit(
+                    train_data,
+                    initial_epoch=epochs.start,
+                    epochs=epochs.stop,
+                    steps_per_epoch=steps_per_epoch,
+                    validation_data=validation_data,
+                    verbose=verbose,
+                    shuffle=False,  # the dataset does
+                    callbacks=every_callback,
+                )
+            if recorder.progress.is_over(settings):
+                break
     return type(model).from_preset(run.model)
 
 
-def _open_data(settings: TrainingSettings) -> tuple[TokenShards, GPT2Tokenizer]:
-    """Opens the shards and the tokenizer, which must be the one that made them."""
-    tokenizer = GPT2Tokenizer.from_directory(settings.tokenizer)
-    shards = TokenShards.open(settings.data)
-    if shards.fingerprint != tokenizer.fingerprint:
-        raise ValueError(
-            "The tokenizer must be the one that made the token shards. "
-            f"Received: tokenizer={settings.tokenizer} with {tokenizer.vocab_size} tokens, "
-            f"data={settings.data} of another tokenizer, with {shards.vocab_size} tokens. "
-            "Prepare the text again with this tokenizer, or name the other one."
-        )
-    return shards, tokenizer
-
-
-def _new_model(settings: TrainingSettings, tokenizer: GPT2Tokenizer) -> "GPT2LM":
-    """Makes the model of a run that begins."""
-    from gpt2_keras.model import GPT2LM
-
-    if settings.init is None:
-        config = settings.model_config(tokenizer.vocab_size)
-        return GPT2LM(config, tokenizer=tokenizer, dtype=settings.dtype)
-    model = GPT2LM.from_preset(settings.init, dtype=settings.dtype, **settings.config_changes())
-    if model.tokenizer is not None and model.tokenizer.fingerprint != tokenizer.fingerprint:
-        raise ValueError(
-            "The model to start from must have the tokenizer that made the token shards. "
-            f"Received: init={settings.init} with {model.tokenizer.vocab_size} tokens, "
-            f"tokenizer={settings.tokenizer} with {tokenizer.vocab_size} tokens. "
-            f"Prepare the text again with the tokenizer in {settings.init}."
-        )
-    model.tokenizer = tokenizer
-    return model
-
-
-def _resolve(settings: TrainingSettings, model: "GPT2LM") -> TrainingSettings:
-    """Fills in every default that depends on the model or on this place."""
-    fine_tuning = settings.init is not None
-    rate = default_learning_rate(model.config.num_parameters, fine_tuning=fine_tuning)
-    places = {
-        name: str(Path(getattr(settings, name)).resolve())
-        for name in ("data", "tokenizer", "init")
-        # A preset of `init` may be an address and not a path.
-        if Path(getattr(settings, name) or "").exists() and getattr(settings, name)
-    }
-    settings = dataclasses.replace(settings, **places)  # type: ignore[arg-type]
-    return settings.with_defaults(
-        learning_rate=rate, warmup_steps=default_warmup_steps(settings.steps)
-    )
-
-
-def _compile(model: "GPT2LM", settings: TrainingSettings) -> None:
-    """Compiles a model for the whole run."""
-    assert settings.learning_rate is not None  # noqa: S101 -- tells the type checker
-    model.compile(
-        optimizer=make_optimizer(
-            settings.learning_rate,
-            total_steps=settings.steps,
-            warmup_steps=settings.warmup_steps,
-            weight_decay=settings.weight_decay,
-        ),
-        loss=make_loss(),
-        jit_compile="auto" if settings.jit_compile is None else settings.jit_compile,
-    )
-
-
-def _make_datasets(
-    settings: TrainingSettings, shards: TokenShards, model: "GPT2LM", first_step: int
-) -> tuple[Any, Any]:
-    """Returns the batches to train on from `first_step` on, and those to validate on."""
-    # tf.data, loaded here so that models train on JAX without TensorFlow.
-    from gpt2_keras.data import make_dataset
-
-    train_tokens, validation_tokens = shards.split(settings.validation_fraction)
-    sizes: dict[str, Any] = {
-        "context_length": model.config.context_length,
-        "batch_size": settings.batch_size,
-    }
-    train_data = make_dataset(train_tokens, seed=settings.seed, start_step=first_step, **sizes)
-    # A smaller last batch would be compiled for itself; it is left out if there are others.
-    many = len(validation_tokens) > settings.batch_size * model.config.context_length
-    validation_data = make_dataset(
-        validation_tokens, shuffle=False, repeat=False, drop_remainder=many, **sizes
-    )
-    return train_data, validation_data.take(settings.evaluation_batches)
+def _evaluate(
+    model: "GPT2LM",
+    validation_data: Any,
+    epoch: int,
+    callbacks: Sequence[keras.callbacks.Callback],
+) -> None:
+    """Makes up for the evaluation of an epoch whose steps are done."""
+    container = keras.callbacks.CallbackList(list(callbacks), model=model)
+    container.on_train_begin()
+    container.on_epoch_begin(epoch)  # puts the sums of the metrics back
+    logs = {name: float(value) for name, value in model.get_metrics_result().items()}
+    found = model.evaluate(validation_data, callbacks=container, verbose=0, return_dict=True)
+    logs.update({f"val_{name}": value for name, value in found.items()})
+    container.on_epoch_end(epoch, logs)
+    container.on_train_end()
 
 
 def _ends_of_epochs(settings: TrainingSettings) -> list[int]:
@@ -229,13 +204,17 @@ def _ends_of_epochs(settings: TrainingSettings) -> list[int]:
     return [*range(every, settings.steps, every), settings.steps]
 
 
-def _spans(ends: list[int], done: int) -> Iterator[tuple[int, int, int]]:
-    """Yields (first epoch, last epoch, steps an epoch) of what is left: `fit` wants them equal."""
+def _spans(ends: list[int], progress: Progress) -> Iterator[tuple[range, int]]:
+    """Yields the epochs that are left and their steps, grouped: `fit` wants them equal.
+
+    An epoch of 0 steps is one that lacks nothing but its evaluation.
+    """
     starts = [0, *ends[:-1]]
     left = [
-        (end - start, epoch) for epoch, (start, end) in enumerate(zip(starts, ends, strict=True))
+        (end - max(start, progress.step), epoch)
+        for epoch, (start, end) in enumerate(zip(starts, ends, strict=True))
+        if end > progress.step or end == progress.step > progress.evaluated
     ]
-    left = [(steps, epoch) for steps, epoch in left if starts[epoch] >= done]
     for steps, group in itertools.groupby(left, key=lambda item: item[0]):
         epochs = [epoch for _, epoch in group]
-        yield epochs[0], epochs[-1] + 1, steps
+        yield range(epochs[0], epochs[-1] + 1), steps

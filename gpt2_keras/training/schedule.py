@@ -3,7 +3,9 @@
 from typing import Any
 
 import keras
+from keras import ops
 
+SCHEDULES = ("cosine", "linear", "constant")
 # karpathy/nanoGPT train.py, min_lr, after Hoffmann et al. (2022), "Chinchilla".
 FINAL_SHARE = 0.1
 WARMUP_STEPS = 2000  # karpathy/nanoGPT train.py, warmup_iters
@@ -12,25 +14,71 @@ WARMUP_SHARE = 0.05
 KERAS_BATCH_SIZE = 32  # keras.Model.fit, batch_size
 
 
+@keras.saving.register_keras_serializable(package="gpt2_keras")
+class LinearSchedule(keras.optimizers.schedules.LearningRateSchedule):
+    """A linear warm-up, and then a straight line down to a share of the rate.
+
+    Args:
+        learning_rate: The largest rate, reached at the end of the warm-up.
+        total_steps: The step, counted from 0, where the line ends.
+        warmup_steps: Number of steps of the warm-up, fewer than all.
+        final_share: Where the line ends, as a share of `learning_rate`; 1 for a
+            constant rate.
+
+    Example:
+        >>> schedule = LinearSchedule(1.0, total_steps=5, warmup_steps=1, final_share=0.0)
+        >>> [float(schedule(step)) for step in range(7)]
+        [0.5, 1.0, 0.75, 0.5, 0.25, 0.0, 0.0]
+    """
+
+    def __init__(
+        self, learning_rate: float, total_steps: int, warmup_steps: int, final_share: float
+    ) -> None:
+        super().__init__()
+        self.learning_rate, self.total_steps = learning_rate, total_steps
+        self.warmup_steps, self.final_share = warmup_steps, final_share
+
+    def __call__(self, step: Any) -> Any:
+        """Returns the rate of a step, counted from 0."""
+        step = ops.cast(step, "float32")
+        rising = (step + 1) / (self.warmup_steps + 1)
+        way = (step - self.warmup_steps) / (self.total_steps - self.warmup_steps)
+        falling = 1 - (1 - self.final_share) * ops.clip(way, 0, 1)
+        return self.learning_rate * ops.minimum(rising, falling)
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the arguments that rebuild the schedule."""
+        names = ("learning_rate", "total_steps", "warmup_steps", "final_share")
+        return {name: getattr(self, name) for name in names}
+
+
 def make_schedule(
-    learning_rate: float, total_steps: int, warmup_steps: int | None = None
+    learning_rate: float,
+    total_steps: int,
+    warmup_steps: int | None = None,
+    *,
+    kind: str = "cosine",
+    final_share: float = FINAL_SHARE,
 ) -> keras.optimizers.schedules.LearningRateSchedule:
-    """Returns a linear warm-up followed by a cosine down to a tenth.
+    """Returns a linear warm-up followed by a cosine, a line or a constant rate.
 
     In step `s`, counted from 0, the rate is `learning_rate (s + 1) / (warmup + 1)`
-    while `s < warmup`, and then falls from `learning_rate` along half a cosine
-    until it is a tenth of that at `total_steps`. Source: `get_lr` in
-    karpathy/nanoGPT `train.py`.
+    while `s < warmup`, and then falls from `learning_rate`, along half a cosine by
+    default, until it is `final_share` of that at `total_steps`. Source: `get_lr`
+    in karpathy/nanoGPT `train.py`.
 
     Args:
         learning_rate: The largest rate, reached at the end of the warm-up.
         total_steps: Number of steps of the whole training, at least 1.
         warmup_steps: Number of steps of the warm-up; by default 2000, at most a
             twentieth of the whole.
+        kind: `"cosine"`, `"linear"` or `"constant"`.
+        final_share: The rate at the end, as a share of the largest; nothing to
+            `"constant"`.
 
     Raises:
-        ValueError: If the steps are not positive, or the warm-up is not shorter
-            than the whole.
+        ValueError: If the steps are not positive, the warm-up is not shorter
+            than the whole, or `kind` is another word.
 
     Example:
         >>> schedule = make_schedule(1e-3, total_steps=100, warmup_steps=9)
@@ -50,6 +98,14 @@ def make_schedule(
             f"Received: warmup_steps={warmup_steps}, total_steps={total_steps}. "
             f"Use, for example, warmup_steps={default_warmup_steps(total_steps)}."
         )
+    if kind not in SCHEDULES:
+        raise ValueError(
+            f"`kind` must be one of {', '.join(SCHEDULES)}. "
+            f"Received: kind={kind!r}. Use cosine if in doubt."
+        )
+    if kind != "cosine":
+        share = 1.0 if kind == "constant" else final_share
+        return LinearSchedule(learning_rate, total_steps, warmup_steps, share)
     warmup = {}
     if warmup_steps:
         warmup = {"warmup_target": learning_rate, "warmup_steps": warmup_steps}
@@ -57,7 +113,7 @@ def make_schedule(
         # Without a warm-up the cosine begins at the initial rate, so at its top.
         learning_rate / (warmup_steps + 1),
         decay_steps=total_steps - warmup_steps,
-        alpha=FINAL_SHARE,
+        alpha=final_share,
         **warmup,
     )
 

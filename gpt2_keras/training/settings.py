@@ -5,7 +5,9 @@ import json
 from typing import Any, Self
 
 from gpt2_keras.config import GPT2Config
-from gpt2_keras.training.optimizer import WEIGHT_DECAY
+from gpt2_keras.training.optimizer import BETA_2, CLIP_NORM, WEIGHT_DECAY
+from gpt2_keras.training.rules import count, number, text
+from gpt2_keras.training.schedule import FINAL_SHARE, SCHEDULES
 
 DTYPES = ("float32", "mixed_bfloat16", "mixed_float16")
 SHAPE_FIELDS = ("num_layers", "num_heads", "hidden_dim")
@@ -34,14 +36,25 @@ class TrainingSettings:
             models below 50M parameters, 6e-4 for others.
         weight_decay: Share of the weights that decays, times the learning rate.
         warmup_steps: By default a twentieth of the steps, at most 2000.
+        schedule: How the rate runs after the warm-up: `"cosine"` or `"linear"`,
+            down to a share, or `"constant"`.
+        final_learning_rate_share: That share, reached at the last step.
+        beta_2: Memory of AdamW for the squared gradients.
+        clip_norm: Largest global norm of the gradients; 0 for no limit.
+        ema: Memory of a moving average of the weights, such as 0.999, that is
+            evaluated and kept instead of the weights; None for no average.
         seed: Of the weights, the dropout and the order of the windows.
-        evaluate_every: Number of steps between evaluations, at each of which
-            the run is saved. By default a tenth of the steps.
+        evaluate_every: Number of steps between evaluations, before each of
+            which the run is saved. By default a tenth of the steps.
         evaluation_batches: Largest number of batches of an evaluation. By default
             a quarter of the steps between two, at least 5 and at most 100.
         validation_fraction: Share of the tokens, the last ones, to validate on.
         patience: After how many evaluations without a better loss to stop; 0
             for never.
+        checkpoint_every: Number of steps after which the run is saved as well.
+        checkpoint_minutes: Minutes after which the run is saved as well; 0 for
+            never.
+        keep_checkpoints: Number of saved states to keep, the last ones.
         dtype: `"float32"`, `"mixed_bfloat16"` or `"mixed_float16"`.
         jit_compile: Whether XLA compiles the steps. By default as `jit_by_default`.
 
@@ -68,11 +81,19 @@ class TrainingSettings:
     learning_rate: float | None = None
     weight_decay: float = WEIGHT_DECAY
     warmup_steps: int | None = None
+    schedule: str = "cosine"
+    final_learning_rate_share: float = FINAL_SHARE
+    beta_2: float = BETA_2
+    clip_norm: float = CLIP_NORM
+    ema: float | None = None
     seed: int = 0
     evaluate_every: int | None = None
     evaluation_batches: int | None = None
     validation_fraction: float = 0.1
     patience: int = 5
+    checkpoint_every: int | None = None
+    checkpoint_minutes: float = 10
+    keep_checkpoints: int = 2
     dtype: str = "float32"
     jit_compile: bool | None = None
 
@@ -85,6 +106,11 @@ class TrainingSettings:
             raise ValueError(
                 f"`dtype` must be one of {', '.join(DTYPES)}. Received: dtype={self.dtype!r}."
                 " Use mixed_bfloat16 on hardware that has it."
+            )
+        if self.schedule not in SCHEDULES:
+            raise ValueError(
+                f"`schedule` must be one of {', '.join(SCHEDULES)}. "
+                f"Received: schedule={self.schedule!r}. Use cosine if in doubt."
             )
         origin = "init" if self.init is not None else "size"
         decided = SHAPE_FIELDS if origin == "size" else ("size", *SHAPE_FIELDS, "context_length")
@@ -126,6 +152,26 @@ class TrainingSettings:
         missing = {name: value for name, value in defaults.items() if getattr(self, name) is None}
         return dataclasses.replace(self, **missing)
 
+    def extended(self, steps: int) -> Self:
+        """Returns the settings of a run that goes on for more steps.
+
+        Raises:
+            ValueError: If `steps` is smaller, or the schedule depends on it.
+        """
+        if steps < self.steps:
+            raise ValueError(
+                "A run can be extended, not shortened. "
+                f"Received: steps={steps}, after steps={self.steps}. Use {self.steps} or more."
+            )
+        if steps > self.steps and self.schedule != "constant":
+            raise ValueError(
+                "Only a run with the constant schedule can be extended: the rate of the steps "
+                "that are done depends on how many there are. "
+                f"Received: steps={steps}, after steps={self.steps} with "
+                f"schedule={self.schedule!r}. Start a new run from its model instead (--init)."
+            )
+        return dataclasses.replace(self, steps=steps)
+
     def to_json(self) -> str:
         """Returns the settings as JSON text."""
         return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
@@ -149,63 +195,29 @@ class TrainingSettings:
         return cls(**fields)
 
 
-def _text(name: str, value: object) -> None:
-    """Refuses what is not a string."""
-    if not isinstance(value, str):
-        raise TypeError(f"`{name}` must be a string. Received: {name}={value!r}. Use str(path).")
-
-
-def _count(minimum: int) -> Any:
-    """Returns a rule: an integer of at least `minimum`."""
-
-    def check(name: str, value: object) -> None:
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise TypeError(
-                f"`{name}` must be an integer. Received: {name}={value!r}. Use {minimum} or more."
-            )
-        if value < minimum:
-            raise ValueError(
-                f"`{name}` must be at least {minimum}. Received: {name}={value}. "
-                f"Use {minimum} or more."
-            )
-
-    return check
-
-
-def _number(minimum: float, below: float, *, above: bool = False) -> Any:
-    """Returns a rule: a number of a range that ends before `below`."""
-    rule = f"{'above' if above else 'at least'} {minimum:g} and below {below:g}"
-
-    def check(name: str, value: object) -> None:
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise TypeError(
-                f"`{name}` must be a number. Received: {name}={value!r}. Use one {rule}."
-            )
-        if not minimum <= value < below or (above and value == minimum):
-            raise ValueError(
-                f"`{name}` must be {rule}. Received: {name}={value}. Use, for example, "
-                f"{min(0.1, below / 2):g}."
-            )
-
-    return check
-
-
 # Rules of the shape itself are those of `GPT2Config`.
 _RULES = {
-    "data": _text,
-    "tokenizer": _text,
-    "init": _text,
-    "size": _text,
-    "steps": _count(1),
-    "batch_size": _count(1),
-    "learning_rate": _number(0, float("inf"), above=True),
-    "weight_decay": _number(0, float("inf")),
-    "warmup_steps": _count(0),
-    "seed": _count(0),
-    "evaluate_every": _count(1),
-    "evaluation_batches": _count(1),
-    "validation_fraction": _number(0, 1, above=True),
-    "patience": _count(0),
+    "data": text,
+    "tokenizer": text,
+    "init": text,
+    "size": text,
+    "steps": count(1),
+    "batch_size": count(1),
+    "learning_rate": number(0, float("inf"), above=True),
+    "weight_decay": number(0, float("inf")),
+    "warmup_steps": count(0),
+    "final_learning_rate_share": number(0, 1),
+    "beta_2": number(0, 1),
+    "clip_norm": number(0, float("inf")),
+    "ema": number(0, 1, above=True),
+    "seed": count(0),
+    "evaluate_every": count(1),
+    "evaluation_batches": count(1),
+    "validation_fraction": number(0, 1, above=True),
+    "patience": count(0),
+    "checkpoint_every": count(1),
+    "checkpoint_minutes": number(0, float("inf")),
+    "keep_checkpoints": count(1),
 }
 _ALWAYS_GIVEN = {
     field.name

@@ -4,7 +4,7 @@ import pytest
 
 from gpt2_keras import GPT2Tokenizer
 from gpt2_keras.data import prepare
-from gpt2_keras.training import TrainingSettings
+from gpt2_keras.training import TrainingSettings, train
 from tests.models import CORPUS
 
 
@@ -42,3 +42,11 @@ def make_settings(prepared):
         return TrainingSettings(**{**fields, **changes})
 
     return make
+
+
+@pytest.fixture(scope="session")
+def whole(make_settings, tmp_path_factory):
+    """A run that nothing disturbed."""
+    out = tmp_path_factory.mktemp("runs") / "whole"
+    train(make_settings(), out, verbose=0)
+    return out

@@ -10,48 +10,7 @@ import pytest
 from gpt2_keras import GPT2LM, GPT2Tokenizer
 from gpt2_keras.data import TokenShards, make_dataset
 from gpt2_keras.training import RunDirectory, resume, train
-
-
-class InterruptAt(keras.callbacks.Callback):
-    """Presses Ctrl-C, or raises something else, after some batches."""
-
-    def __init__(self, batches, error=KeyboardInterrupt):
-        super().__init__()
-        self.left, self.error = batches, error
-
-    def on_train_batch_end(self, batch, logs=None):
-        self.left -= 1
-        if not self.left:
-            raise self.error
-
-
-def weights(model):
-    return [keras.ops.convert_to_numpy(weight) for weight in model.weights]
-
-
-def last_state(out):
-    model = keras.saving.load_model(RunDirectory(out).last_checkpoint() / "model.keras")
-    return weights(model) + [
-        keras.ops.convert_to_numpy(variable) for variable in model.optimizer.variables
-    ]
-
-
-@pytest.fixture(scope="module")
-def whole(make_settings, tmp_path_factory):
-    """A run that nothing disturbed."""
-    out = tmp_path_factory.mktemp("runs") / "whole"
-    train(make_settings(), out, verbose=0)
-    return out
-
-
-def assert_same_end(one, other):
-    """Weights, optimizer and history are those of the other run."""
-    for ours, theirs in zip(last_state(one), last_state(other), strict=True):
-        np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-6)
-    histories = [RunDirectory(out).progress().history for out in (one, other)]
-    for ours, theirs in zip(*histories, strict=True):
-        for name in ("step", "loss", "val_loss", "learning_rate"):
-            assert ours[name] == pytest.approx(theirs[name], abs=1e-6)
+from tests.training.runs import weights
 
 
 def test_a_run_leaves_everything_in_its_directory(whole, prepared):
@@ -89,29 +48,6 @@ def test_the_model_kept_is_the_best_and_not_the_last(make_settings, tmp_path):
     assert loss == pytest.approx(progress.best["val_loss"], rel=1e-2)  # bfloat16 in training
 
 
-def test_ctrl_c_keeps_the_best_model_and_resuming_equals_never_stopping(
-    make_settings, whole, tmp_path
-):
-    out = tmp_path / "run"
-    with pytest.raises(KeyboardInterrupt):
-        train(make_settings(), out, verbose=0, callbacks=[InterruptAt(6)])
-    assert GPT2LM.from_preset(out).config.hidden_dim == 16
-    assert (out / "history.csv").read_text().count("\n") == 2
-    assert RunDirectory(out).progress().step == 4
-    resume(out, verbose=0)
-    assert_same_end(out, whole)
-
-
-def test_ctrl_c_before_the_first_evaluation_is_resumed_from_the_start(
-    make_settings, whole, tmp_path
-):
-    with pytest.raises(KeyboardInterrupt):
-        train(make_settings(), tmp_path / "run", verbose=0, callbacks=[InterruptAt(2)])
-    assert RunDirectory(tmp_path / "run").progress().step == 0
-    resume(tmp_path / "run", verbose=0)
-    assert_same_end(tmp_path / "run", whole)
-
-
 def test_a_run_that_is_over_is_only_loaded(whole):
     before = {path: path.stat().st_mtime_ns for path in whole.rglob("*")}
     model = resume(whole, verbose=0)
@@ -125,18 +61,6 @@ def test_patience_ends_a_run_that_gets_no_better(make_settings, tmp_path):
     train(settings, tmp_path / "run", verbose=0)
     progress = RunDirectory(tmp_path / "run").progress()
     assert (progress.step, progress.best["step"]) == (3, 1)
-
-
-def test_a_nan_loss_keeps_the_best_model(make_settings, tmp_path):
-    class Poison(keras.callbacks.Callback):
-        def on_epoch_begin(self, epoch, logs=None):
-            if epoch == 1:
-                self.model.weights[0].assign(self.model.weights[0] * np.nan)
-
-    with pytest.raises(ValueError, match=r"finite number\. Received: loss=nan in step 5\."):
-        train(make_settings(), tmp_path / "run", verbose=0, callbacks=[Poison()])
-    assert np.isfinite(weights(GPT2LM.from_preset(tmp_path / "run"))[0]).all()
-    assert RunDirectory(tmp_path / "run").progress().step == 4
 
 
 def test_training_goes_on_from_another_model(make_settings, whole, tmp_path):

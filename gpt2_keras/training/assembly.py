@@ -1,0 +1,105 @@
+"""What a run is made of: its data, its model, its optimizer."""
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gpt2_keras.data import TokenShards
+from gpt2_keras.tokenizer import GPT2Tokenizer
+from gpt2_keras.training.loss import make_loss
+from gpt2_keras.training.optimizer import default_learning_rate, make_optimizer
+from gpt2_keras.training.schedule import default_warmup_steps
+from gpt2_keras.training.settings import TrainingSettings
+
+if TYPE_CHECKING:
+    from gpt2_keras.model import GPT2LM
+
+
+def open_data(settings: TrainingSettings) -> tuple[TokenShards, GPT2Tokenizer]:
+    """Opens the shards and the tokenizer, which must be the one that made them."""
+    tokenizer = GPT2Tokenizer.from_directory(settings.tokenizer)
+    shards = TokenShards.open(settings.data)
+    if shards.fingerprint != tokenizer.fingerprint:
+        raise ValueError(
+            "The tokenizer must be the one that made the token shards. "
+            f"Received: tokenizer={settings.tokenizer} with {tokenizer.vocab_size} tokens, "
+            f"data={settings.data} of another tokenizer, with {shards.vocab_size} tokens. "
+            "Prepare the text again with this tokenizer, or name the other one."
+        )
+    return shards, tokenizer
+
+
+def new_model(settings: TrainingSettings, tokenizer: GPT2Tokenizer) -> "GPT2LM":
+    """Makes the model of a run that begins."""
+    from gpt2_keras.model import GPT2LM
+
+    if settings.init is None:
+        config = settings.model_config(tokenizer.vocab_size)
+        return GPT2LM(config, tokenizer=tokenizer, dtype=settings.dtype)
+    model = GPT2LM.from_preset(settings.init, dtype=settings.dtype, **settings.config_changes())
+    if model.tokenizer is not None and model.tokenizer.fingerprint != tokenizer.fingerprint:
+        raise ValueError(
+            "The model to start from must have the tokenizer that made the token shards. "
+            f"Received: init={settings.init} with {model.tokenizer.vocab_size} tokens, "
+            f"tokenizer={settings.tokenizer} with {tokenizer.vocab_size} tokens. "
+            f"Prepare the text again with the tokenizer in {settings.init}."
+        )
+    model.tokenizer = tokenizer
+    return model
+
+
+def resolve(settings: TrainingSettings, model: "GPT2LM") -> TrainingSettings:
+    """Fills in every default that depends on the model or on this place."""
+    fine_tuning = settings.init is not None
+    rate = default_learning_rate(model.config.num_parameters, fine_tuning=fine_tuning)
+    places = {
+        name: str(Path(getattr(settings, name)).resolve())
+        for name in ("data", "tokenizer", "init")
+        # A preset of `init` may be an address and not a path.
+        if Path(getattr(settings, name) or "").exists() and getattr(settings, name)
+    }
+    settings = dataclasses.replace(settings, **places)  # type: ignore[arg-type]
+    return settings.with_defaults(
+        learning_rate=rate, warmup_steps=default_warmup_steps(settings.steps)
+    )
+
+
+def compile_model(model: "GPT2LM", settings: TrainingSettings) -> None:
+    """Compiles a model for the whole run."""
+    assert settings.learning_rate is not None  # noqa: S101 -- tells the type checker
+    model.compile(
+        optimizer=make_optimizer(
+            settings.learning_rate,
+            total_steps=settings.steps,
+            warmup_steps=settings.warmup_steps,
+            weight_decay=settings.weight_decay,
+            beta_2=settings.beta_2,
+            clip_norm=settings.clip_norm or None,
+            schedule=settings.schedule,
+            final_share=settings.final_learning_rate_share,
+            ema=settings.ema,
+        ),
+        loss=make_loss(),
+        jit_compile="auto" if settings.jit_compile is None else settings.jit_compile,
+    )
+
+
+def make_datasets(
+    settings: TrainingSettings, shards: TokenShards, model: "GPT2LM", first_batch: int
+) -> tuple[Any, Any]:
+    """Returns the batches to train on from `first_batch` on, and those to validate on."""
+    # tf.data, loaded here so that models train on JAX without TensorFlow.
+    from gpt2_keras.data import make_dataset
+
+    train_tokens, validation_tokens = shards.split(settings.validation_fraction)
+    sizes: dict[str, Any] = {
+        "context_length": model.config.context_length,
+        "batch_size": settings.batch_size,
+    }
+    train_data = make_dataset(train_tokens, seed=settings.seed, start_step=first_batch, **sizes)
+    # A smaller last batch would be compiled for itself; it is left out if there are others.
+    many = len(validation_tokens) > settings.batch_size * model.config.context_length
+    validation_data = make_dataset(
+        validation_tokens, shuffle=False, repeat=False, drop_remainder=many, **sizes
+    )
+    return train_data, validation_data.take(settings.evaluation_batches)

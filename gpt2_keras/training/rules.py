@@ -1,0 +1,44 @@
+"""What a setting may be."""
+
+from typing import Any
+
+
+def text(name: str, value: object) -> None:
+    """Refuses what is not a string."""
+    if not isinstance(value, str):
+        raise TypeError(f"`{name}` must be a string. Received: {name}={value!r}. Use str(path).")
+
+
+def count(minimum: int) -> Any:
+    """Returns a rule: an integer of at least `minimum`."""
+
+    def check(name: str, value: object) -> None:
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise TypeError(
+                f"`{name}` must be an integer. Received: {name}={value!r}. Use {minimum} or more."
+            )
+        if value < minimum:
+            raise ValueError(
+                f"`{name}` must be at least {minimum}. Received: {name}={value}. "
+                f"Use {minimum} or more."
+            )
+
+    return check
+
+
+def number(minimum: float, below: float, *, above: bool = False) -> Any:
+    """Returns a rule: a number of a range that ends before `below`."""
+    rule = f"{'above' if above else 'at least'} {minimum:g} and below {below:g}"
+
+    def check(name: str, value: object) -> None:
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise TypeError(
+                f"`{name}` must be a number. Received: {name}={value!r}. Use one {rule}."
+            )
+        if not minimum <= value < below or (above and value == minimum):
+            raise ValueError(
+                f"`{name}` must be {rule}. Received: {name}={value}. Use, for example, "
+                f"{min(0.1, below / 2):g}."
+            )
+
+    return check
