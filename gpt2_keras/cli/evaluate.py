@@ -191,8 +191,10 @@ def _text(results: list[dict[str, Any]]) -> str:
         if rows:
             head = ["model", "text", *(heading for heading, _, _ in columns)]
             parts.append(in_columns([head, *rows], right=range(2, len(head))))
-    protocols = dict.fromkeys(found["protocol"]["text"] for found in results if "protocol" in found)
-    return "\n\n".join([*parts, *protocols])
+    protocols = [found["protocol"]["text"] for found in results if "protocol" in found]
+    if protocols:
+        parts.append("\n".join(dict.fromkeys(protocols)))
+    return "\n\n".join(parts)
 
 
 def _cell(value: Any, form: str) -> str:

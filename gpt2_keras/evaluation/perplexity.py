@@ -3,11 +3,11 @@
 import math
 import os
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 
 import numpy as np
 
-from gpt2_keras.data import read_texts
+from gpt2_keras.data.documents import empty_corpus, read_documents
+from gpt2_keras.data.text import check_paths
 from gpt2_keras.evaluation.detokenizers import detokenize
 from gpt2_keras.evaluation.report import Protocol, Report, TextResult
 from gpt2_keras.evaluation.spans import Span, score_spans
@@ -37,7 +37,8 @@ def evaluate(
     Args:
         model: A model with a tokenizer.
         texts: A `str` is a text, a `Path` a UTF-8 file, which may be compressed.
-            Each is a document of its own.
+            Each is a document of its own, and so is each row of a JSONL, CSV or
+            Parquet file.
         stride: Tokens from one window to the next, from 1 to `context_length`.
             Smaller ones take longer and give each token more context. By default
             half the context.
@@ -72,34 +73,33 @@ def evaluate(
             f"`stride` must be at least 1 and at most context_length={context}. "
             f"Received: stride={stride}. Use {max(1, context // 2)}, or leave it out."
         )
-    named = [(name, _text(text)) for name, text in _named(texts)]
-    rows = [tokenizer.encode(detokenize(text, detokenizer)) for _, text in named]
+    named = [(name, _documents(text)) for name, text in _named(texts)]
     spans: list[Span] = []
-    counts = []
-    for (name, _), row in zip(named, rows, strict=True):
-        if len(row) < 2:
+    ends = []
+    for name, documents in named:
+        rows = tokenizer.encode([detokenize(document, detokenizer) for document in documents])
+        if sum(map(len, rows)) < 2:
             raise ValueError(
                 "A text to evaluate must have at least two tokens. "
-                f"Received: {name}, with {len(row)}. Use a longer one, or leave it out."
+                f"Received: {name}, with {sum(map(len, rows))}. Use a longer one, or leave it out."
             )
-        before = len(spans)
-        spans += windows([tokenizer.end_token_id, *row], context, stride)
-        counts.append(len(spans) - before)
-    scores = iter(score_spans(model, spans, batch_size=batch_size, on_progress=on_progress))
+        for row in rows:
+            spans += windows([tokenizer.end_token_id, *row], context, stride)
+        ends.append(len(spans))
+    scores = score_spans(model, spans, batch_size=batch_size, on_progress=on_progress)
     results = []
-    for (name, text), count in zip(named, counts, strict=True):
-        parts = [next(scores) for _ in range(count)]
-        log_probs = np.concatenate([part.log_probs for part in parts]).astype("float64")
-        ranks = np.concatenate([part.ranks for part in parts])
+    for (name, documents), start, end in zip(named, [0, *ends], ends, strict=False):
+        log_probs = np.concatenate([part.log_probs for part in scores[start:end]])
+        ranks = np.concatenate([part.ranks for part in scores[start:end]])
         results.append(
             TextResult(
                 name=name,
                 num_tokens=len(log_probs),
-                num_words=len(text.split()),
-                num_lines=text.count("\n"),
-                num_bytes=len(text.encode("utf-8", "replace")),
+                num_words=sum(len(document.split()) for document in documents),
+                num_lines=sum(document.count("\n") for document in documents),
+                num_bytes=sum(len(document.encode("utf-8", "replace")) for document in documents),
                 log_prob=math.fsum(log_probs),
-                standard_error=_standard_error(log_probs, context),
+                standard_error=_standard_error(log_probs.astype("float64"), context),
                 num_top_1=int((ranks < 1).sum()),
                 num_top_5=int((ranks < 5).sum()),
             )
@@ -156,8 +156,15 @@ def _named(texts: Text | Sequence[Text]) -> Iterator[tuple[str, Text]]:
         yield (f"text {number}" if isinstance(text, str) else str(text)), text
 
 
-def _text(text: Text) -> str:
-    return text if isinstance(text, str) else "".join(read_texts([Path(text)]))
+def _documents(text: Text) -> list[str]:
+    """Returns the documents of a text: one, or the rows of a JSONL, CSV or Parquet file."""
+    if isinstance(text, str):
+        return [text]
+    files = check_paths([text])
+    documents = ["".join(document.pieces) for document in read_documents(files)]
+    if not any(documents):
+        raise empty_corpus(files)
+    return documents
 
 
 def _standard_error(log_probs: np.ndarray, block: int) -> float:

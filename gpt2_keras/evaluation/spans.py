@@ -77,9 +77,7 @@ def score_spans(
             f"`batch_size` must be at least 1. Received: batch_size={batch_size}. "
             "Leave it out to have it chosen."
         )
-    context = model.config.context_length
-    # Each count of logits is a trace of its own; powers of two make them few.
-    counts = [min(_power_of_two(len(span.targets)), context) for span in spans]
+    counts = _logit_counts([len(span.targets) for span in spans], model.config.context_length)
     order = sorted(range(len(spans)), key=lambda index: (counts[index], len(spans[index].inputs)))
     scores: dict[int, SpanScore] = {}
     done, total = 0, sum(len(span.targets) for span in spans)
@@ -127,8 +125,18 @@ def _score(
     return -losses, ranks
 
 
-def _power_of_two(number: int) -> int:
-    return 1 << (number - 1).bit_length()
+def _logit_counts(num_targets: Sequence[int], most: int) -> list[int]:
+    """Returns for how many positions each span gets logits: few different numbers.
+
+    Each number is a trace of its own, which costs seconds for a large model. They are powers
+    of two, and those of only a few spans become the next larger one.
+    """
+    counts = [min(1 << (number - 1).bit_length(), most) for number in num_targets]
+    sizes = sorted(set(counts))
+    for size, larger in itertools.pairwise(sizes):
+        if counts.count(size) < LARGEST_BATCH:
+            counts = [larger if count == size else count for count in counts]
+    return counts
 
 
 def _rows_for(count: int, vocab_size: int) -> int:
