@@ -1,23 +1,30 @@
 """Turns text files into token shards, which training reads from disk.
 
-The files are UTF-8 text; those that end in .gz, .bz2 or .xz are decompressed.
-Each is one document. The tokenizer directory holds vocab.json and merges.txt,
-or encoder.json and vocab.bpe, or tokenizer.json.
+A text file (UTF-8) is one document. Of .jsonl, .csv and .parquet files each row
+is one: its field `text`, or the first column of a CSV file. Those that end in
+.gz, .bz2 or .xz are decompressed. The tokenizer directory holds vocab.json and
+merges.txt, or encoder.json and vocab.bpe, or tokenizer.json.
 
-Example: gpt2-keras prepare corpus/*.txt --tokenizer tokenizer --out tokens
+Examples:
+  gpt2-keras prepare corpus/*.txt --tokenizer tokenizer --out tokens
+  gpt2-keras prepare pages.jsonl.gz --tokenizer tokenizer --out tokens \\
+      --deduplicate exact --min-characters 200 --validation-fraction 0.01
+  gpt2-keras prepare pages/*.parquet --tokenizer tokenizer --out tokens \\
+      --runner beam --beam-options="--direct_num_workers=8"
 """
 
 import argparse
 import json
+import shlex
 
-from gpt2_keras.cli.arguments import integer
+from gpt2_keras.cli.arguments import integer, number
 
 HELP = "turn text files into token shards"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the words of the command."""
-    parser.add_argument("files", nargs="+", metavar="FILE", help="text, a document each")
+    parser.add_argument("files", nargs="+", metavar="FILE", help="text, or rows of it")
     parser.add_argument("--tokenizer", required=True, metavar="DIR", help="directory of its files")
     parser.add_argument("--out", required=True, metavar="DIR", help="directory to make")
     parser.add_argument(
@@ -33,42 +40,137 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="put no <|endoftext|> at the end of each document",
     )
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    _add_input_arguments(parser.add_argument_group("input"))
+    _add_selection_arguments(parser.add_argument_group("documents"))
+    runner = parser.add_argument_group("runner")
+    runner.add_argument(
+        "--runner",
+        choices=("local", "beam"),
+        default="local",
+        help="this process, or an Apache Beam pipeline: the same files (default: %(default)s)",
+    )
+    runner.add_argument(
+        "--beam-options",
+        default="",
+        metavar="WORDS",
+        help='for Beam, such as --beam-options="--runner=FlinkRunner --flink_master=…"',
+    )
+    parser.set_defaults(usage_error=parser.error)
+
+
+def _add_input_arguments(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--input-format",
+        choices=("text", "jsonl", "csv", "parquet"),  # INPUT_FORMATS
+        help="of every file (default: by the ending of its name)",
+    )
+    group.add_argument("--text-field", metavar="NAME", help="the field of a row that has its text")
+
+
+def _add_selection_arguments(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--clean",
+        action="store_true",
+        help="make line ends one, leave out control characters",
+    )
+    group.add_argument("--nfc", action="store_true", help="compose characters (Unicode's NFC)")
+    group.add_argument(
+        "--min-characters", type=integer(0), default=0, metavar="N", help="leave out shorter ones"
+    )
+    group.add_argument(
+        "--deduplicate",
+        choices=("exact", "near"),  # DEDUPLICATION
+        help="leave out those that came before: the same text, or nearly so",
+    )
+    group.add_argument(
+        "--validation-fraction",
+        type=number(0, 1, above=True, below=True),
+        metavar="SHARE",
+        help="of the documents, by the hash of each (default: training takes the last tokens)",
+    )
+    group.add_argument(
+        "--bpe-dropout",
+        type=number(0, 1),
+        default=0.0,
+        metavar="P",
+        help="leave out merges with this probability",
+    )
+    group.add_argument(
+        "--seed", type=integer(0), default=0, metavar="N", help="of the dropout (default: 0)"
+    )
 
 
 def run(args: argparse.Namespace) -> None:
     """Writes the token shards.
 
     Raises:
-        ValueError: If a file is not UTF-8 text, all are empty, or the tokenizer
-            is damaged.
+        ValueError: If a file is not UTF-8 text or not of its format, no document
+            is left, or the tokenizer is damaged.
         OSError: If a file cannot be read, or `--out` is there and not empty.
+        ImportError: If Beam or pyarrow is needed and not there.
     """
-    from gpt2_keras.cli.progress import byte_progress
-    from gpt2_keras.data.preparation import prepare
+    if args.beam_options and args.runner != "beam":
+        args.usage_error("argument --beam-options: needs --runner beam")
+    from gpt2_keras.data.options import PreparationOptions
     from gpt2_keras.tokenizer.host import GPT2Tokenizer
 
+    options = PreparationOptions(
+        shard_tokens=args.shard_tokens,
+        end_of_text=not args.no_end_of_text,
+        input_format=args.input_format,
+        text_field=args.text_field,
+        clean=args.clean,
+        nfc=args.nfc,
+        min_characters=args.min_characters,
+        deduplicate=args.deduplicate,
+        validation_fraction=args.validation_fraction,
+        bpe_dropout=args.bpe_dropout,
+        seed=args.seed,
+    )
     tokenizer = GPT2Tokenizer.from_directory(args.tokenizer)
-    with byte_progress("preparing") as on_progress:
-        tokens = prepare(
-            args.files,
-            tokenizer,
-            args.out,
-            shard_tokens=args.shard_tokens,
-            end_of_text=not args.no_end_of_text,
-            on_progress=on_progress,
-        )
-    shards = tokens.index["shards"]
+    index = _prepare(args, tokenizer, options)
     if args.json:
         made = {
             "data": args.out,
-            "num_tokens": len(tokens),
-            "num_shards": len(shards),
+            "num_tokens": index["num_tokens"],
+            "num_shards": len(index["shards"]),
             "num_files": len(args.files),
-            "dtype": tokens.index["dtype"],
-            "vocab_size": tokens.vocab_size,
-            "tokenizer": tokens.fingerprint,
+            "documents": index["documents"],
+            "split": index.get("split"),
+            "dtype": index["dtype"],
+            "vocab_size": index["vocab_size"],
+            "tokenizer": index["tokenizer"],
         }
         print(json.dumps(made))
         return
-    print(f"{len(tokens):,} tokens in {len(shards)} shard(s) are in {args.out}")
+    _print_result(args, index)
+
+
+def _prepare(args: argparse.Namespace, tokenizer, options):  # type: ignore[no-untyped-def]
+    """Writes the shards by the chosen runner; returns their index."""
+    if args.runner == "beam":
+        from gpt2_keras.data.beam import prepare_with_beam
+
+        words = shlex.split(args.beam_options)
+        return prepare_with_beam(args.files, tokenizer, args.out, options, beam_options=words)
+    from gpt2_keras.cli.progress import byte_progress
+    from gpt2_keras.data.preparation import prepare
+
+    with byte_progress("preparing") as on_progress:
+        return prepare(args.files, tokenizer, args.out, options, on_progress=on_progress).index
+
+
+def _print_result(args: argparse.Namespace, index) -> None:  # type: ignore[no-untyped-def]
+    """Prints what was made and what to do next."""
+    print(f"{index['num_tokens']:,} tokens in {len(index['shards'])} shard(s) are in {args.out}")
+    documents = index["documents"]
+    left_out = [f"{documents[why]:,} {why}" for why in ("duplicates", "short") if documents[why]]
+    if left_out:
+        print(f"left out: {', '.join(left_out)}")
+    if "split" in index:
+        training = index["split"]["num_training_tokens"]
+        print(
+            f"to train on: {documents['training']:,} documents, {training:,} tokens; to validate "
+            f"on: {documents['validation']:,} documents, {index['num_tokens'] - training:,} tokens"
+        )
     print(f"Next: gpt2-keras train --data {args.out} --tokenizer {args.tokenizer} --out run")

@@ -1,9 +1,9 @@
 """Text files → token shards on disk → batches for training.
 
-read_texts      text files, many, large or compressed, in pieces
-prepare         text files to token shards
-TokenShards     token shards, memory-mapped
-make_dataset    tokens to `tf.data` batches of inputs and targets
+read_texts          texts of files, many, large or compressed, in pieces
+prepare             files to token shards; PreparationOptions say how
+TokenShards         token shards, memory-mapped
+make_dataset        tokens to `tf.data` batches of inputs and targets
 
 They are loaded on first use; only the last needs TensorFlow.
 """
@@ -12,20 +12,22 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from gpt2_keras.data.documents import read_texts
+    from gpt2_keras.data.options import PreparationOptions
     from gpt2_keras.data.preparation import prepare
     from gpt2_keras.data.shards import TokenShards
-    from gpt2_keras.data.text import read_texts
     from gpt2_keras.data.windows import make_dataset
 
 # No module here is called as one of these names: once imported, it would hide the name.
 _HOMES = {
+    "PreparationOptions": "gpt2_keras.data.options",
     "TokenShards": "gpt2_keras.data.shards",
     "make_dataset": "gpt2_keras.data.windows",
     "prepare": "gpt2_keras.data.preparation",
-    "read_texts": "gpt2_keras.data.text",
+    "read_texts": "gpt2_keras.data.documents",
 }
 
-__all__ = ["TokenShards", "make_dataset", "prepare", "read_texts"]
+__all__ = ["PreparationOptions", "TokenShards", "make_dataset", "prepare", "read_texts"]
 
 
 def __getattr__(name: str) -> Any:

@@ -7,16 +7,12 @@ import numpy as np
 import tensorflow as tf
 
 from gpt2_keras.data.shards import TokenSource
+from gpt2_keras.data.shuffling import LARGEST_SEED, epoch_keys, mix, permute
 
 # One call into Python gathers the batches of about this many tokens: calls cost
 # some 100 µs each, as much as a small batch.
 _TOKENS_PER_CALL = 32 * 1024
-# Multiples of 2⁶⁴ / golden ratio, the step of SplitMix64. With so few bits in
-# the halves of a small corpus, six rounds and not four.
-_ROUND_KEYS = [np.uint64(0x9E3779B97F4A7C15 * n % 2**64) for n in range(1, 7)]
 _ENDLESS = 2**62 // 2**31  # steps; times any batch size it is an int64
-# What every random generator around takes as a seed.
-LARGEST_SEED = 2**31 - 1
 
 
 def make_dataset(
@@ -140,43 +136,9 @@ class _Windows:
         epochs, numbers = np.divmod(count, self.num_windows)
         if self.seed is None:
             return numbers * self.context_length
-        keys = _mix(_mix(np.full_like(epochs, self.seed).view(np.uint64)) + epochs.view(np.uint64))
-        offsets = (_mix(keys) % np.uint64(self.num_offsets)).view(np.int64)
-        return _permute(numbers, keys, self.num_windows) * self.context_length + offsets
-
-
-def _permute(numbers: np.ndarray, keys: np.ndarray, count: int) -> np.ndarray:
-    """Returns the place of each number in a random permutation of 0 … count - 1.
-
-    The permutation is computed from the key and not stored: a Feistel network
-    over the next power of 4, applied again to what falls outside. int64 and
-    uint64 `(n,)` → int64 `(n,)`.
-
-    Source: Black and Rogaway, "Ciphers with Arbitrary Finite Domains" (2002),
-    section 3. `tf.random.experimental.index_shuffle` does the same, but over at
-    least 2¹⁶ numbers, which for a small corpus takes it thousands of rounds.
-    """
-    half = np.uint64(((count - 1).bit_length() + 1) // 2)
-    mask = np.uint64(2 ** int(half) - 1)
-    places, todo = numbers.astype(np.uint64), np.arange(len(numbers))
-    while len(todo):
-        left, right = places[todo] >> half, places[todo] & mask
-        for key in _ROUND_KEYS:
-            left, right = right, left ^ (_mix(right + keys[todo] + key) & mask)
-        places[todo] = left << half | right
-        todo = todo[places[todo] >= count]
-    return places.view(np.int64)
-
-
-def _mix(numbers: np.ndarray) -> np.ndarray:
-    """Returns uint64 `(n,)` that look random.
-
-    Source: Steele, Lea and Flood, "Fast Splittable Pseudorandom Number
-    Generators" (2014), `mix64` with the constants of `SplitMix64` (variant 13).
-    """
-    numbers = (numbers ^ (numbers >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    numbers = (numbers ^ (numbers >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return numbers ^ (numbers >> np.uint64(31))
+        keys = epoch_keys(self.seed, epochs)
+        offsets = (mix(keys) % np.uint64(self.num_offsets)).view(np.int64)
+        return permute(numbers, keys, self.num_windows) * self.context_length + offsets
 
 
 def _count_windows(num_tokens: int, context_length: int, shuffle: bool) -> tuple[int, int]:

@@ -10,7 +10,7 @@ from rich import console as rich_console
 from gpt2_keras.cli import prepare as command
 from gpt2_keras.cli.progress import byte_progress
 from gpt2_keras.data import TokenShards
-from gpt2_keras.data.preparation import DEFAULT_SHARD_TOKENS
+from gpt2_keras.data.options import DEFAULT_SHARD_TOKENS
 from gpt2_keras.tokenizer import GPT2Tokenizer
 
 TEXT = "low lower lowest slow slower newest\n" * 3

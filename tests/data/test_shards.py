@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gpt2_keras.data import TokenShards, prepare
+from gpt2_keras.data import PreparationOptions, TokenShards, prepare
 from gpt2_keras.data import text as text_module
 from gpt2_keras.data.shards import TokenView, split_tokens
 from gpt2_keras.tokenizer import GPT2Tokenizer
@@ -43,7 +43,7 @@ def expected(tokenizer):
 def test_shards_hold_the_ids_of_the_texts(files, tokenizer, expected, tmp_path):
     for shard_tokens in (1, 7, 100, len(expected), 10**9):
         out = tmp_path / f"shards-{shard_tokens}"
-        tokens = prepare(files, tokenizer, out, shard_tokens=shard_tokens)
+        tokens = prepare(files, tokenizer, out, PreparationOptions(shard_tokens=shard_tokens))
         assert tokens[:].tolist() == expected
         assert len(tokens) == len(expected)
         assert len(list(out.glob("tokens-*.bin"))) == -(-len(expected) // shard_tokens)
@@ -58,20 +58,22 @@ def test_ids_are_those_of_the_whole_files_whatever_the_block(
 
 
 def test_documents_may_go_without_an_end(files, tokenizer, tmp_path):
-    tokens = prepare(files, tokenizer, tmp_path / "out", end_of_text=False)
+    tokens = prepare(files, tokenizer, tmp_path / "out", PreparationOptions(end_of_text=False))
     assert tokens[:].tolist() == tokenizer.encode(TEXT) + tokenizer.encode("The end.")
     assert tokens.index["end_of_text"] is False
 
 
 def test_end_of_text_in_a_file_is_plain_text(tokenizer, tmp_path):
     (tmp_path / "a").write_text(END_OF_TEXT)
-    tokens = prepare([tmp_path / "a"], tokenizer, tmp_path / "out", end_of_text=False)
+    tokens = prepare(
+        [tmp_path / "a"], tokenizer, tmp_path / "out", PreparationOptions(end_of_text=False)
+    )
     assert tokenizer.end_token_id not in tokens[:]
 
 
 def test_the_format_is_as_documented(files, tokenizer, expected, tmp_path):
     out = tmp_path / "deep" / "out"
-    prepare(files, tokenizer, out, shard_tokens=200)
+    prepare(files, tokenizer, out, PreparationOptions(shard_tokens=200))
     index = json.loads((out / "index.json").read_text())
     assert {key: index[key] for key in ("format", "version", "dtype", "vocab_size")} == {
         "format": "gpt2_keras.token_shards",
@@ -204,7 +206,7 @@ def test_a_full_disk_is_named_and_leaves_nothing(files, tokenizer, tmp_path):
 @pytest.mark.parametrize("bad", [0, -5])
 def test_shards_without_room_are_refused(files, tokenizer, tmp_path, bad):
     with pytest.raises(ValueError, match=rf"at least 1\. Received: shard_tokens={bad}\."):
-        prepare(files, tokenizer, tmp_path / "out", shard_tokens=bad)
+        prepare(files, tokenizer, tmp_path / "out", PreparationOptions(shard_tokens=bad))
 
 
 def test_a_bad_corpus_is_refused_and_leaves_nothing(files, tokenizer, tmp_path):
@@ -217,7 +219,7 @@ def test_a_bad_corpus_is_refused_and_leaves_nothing(files, tokenizer, tmp_path):
 
 
 def test_a_shard_cut_short_is_refused(files, tokenizer, expected, tmp_path):
-    prepare(files, tokenizer, tmp_path / "out", shard_tokens=100)
+    prepare(files, tokenizer, tmp_path / "out", PreparationOptions(shard_tokens=100))
     shard = tmp_path / "out" / "tokens-00001.bin"
     shard.write_bytes(shard.read_bytes()[:-3])
     with pytest.raises(ValueError, match=r"tokens-00001\.bin of 197 bytes, expected 200\."):

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from gpt2_keras.data import TokenShards, make_dataset
 from gpt2_keras.data import windows as windows_module
+from gpt2_keras.data.shuffling import mix, permute
 
 
 def batches(tokens, count=None, **options):
@@ -38,15 +39,15 @@ def test_targets_are_the_tokens_that_follow():
 @given(count=st.integers(1, 300), key=st.integers(0, 2**64 - 1))
 def test_places_are_a_permutation(count, key):
     keys = np.full(count, key, np.uint64)
-    places = windows_module._permute(np.arange(count), keys, count)
+    places = permute(np.arange(count), keys, count)
     assert sorted(places.tolist()) == list(range(count))
 
 
 def test_every_order_of_a_few_windows_occurs_about_as_often():
     count, trials = 4, 6000
-    keys = np.repeat(windows_module._mix(np.arange(trials, dtype=np.uint64)), count)
+    keys = np.repeat(mix(np.arange(trials, dtype=np.uint64)), count)
     numbers = np.tile(np.arange(count), trials)
-    places = windows_module._permute(numbers, keys, count).reshape(trials, count)
+    places = permute(numbers, keys, count).reshape(trials, count)
     orders, seen = np.unique(places, axis=0, return_counts=True)
     assert len(orders) == 24
     assert 150 < seen.min() <= seen.max() < 350  # 250 each, standard deviation 16
