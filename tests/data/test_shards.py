@@ -65,9 +65,8 @@ def test_documents_may_go_without_an_end(files, tokenizer, tmp_path):
 
 def test_end_of_text_in_a_file_is_plain_text(tokenizer, tmp_path):
     (tmp_path / "a").write_text(END_OF_TEXT)
-    tokens = prepare(
-        [tmp_path / "a"], tokenizer, tmp_path / "out", PreparationOptions(end_of_text=False)
-    )
+    options = PreparationOptions(end_of_text=False)
+    tokens = prepare([tmp_path / "a"], tokenizer, tmp_path / "out", options)
     assert tokenizer.end_token_id not in tokens[:]
 
 
