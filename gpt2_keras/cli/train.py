@@ -1,8 +1,10 @@
 """Trains a model on token shards and keeps it in a run directory.
 
 The best model, by validation loss, is RUN/model; RUN/history.csv and RUN/loss.png
-have the losses, RUN/logs is for TensorBoard. Ctrl-C keeps what is there, and
-`gpt2-keras train --out RUN --resume` goes on from the last evaluation.
+have the losses, RUN/logs is for TensorBoard, RUN/checkpoints the state of the
+training. Ctrl-C and SIGTERM end the run after the current step, save it and exit
+with 130 or 143; `gpt2-keras train --out RUN --resume` goes on, after those and
+after any crash, as if nothing had happened.
 
 Example:
   gpt2-keras prepare book.txt --tokenizer tokenizer --out shards
@@ -13,6 +15,8 @@ import argparse
 import contextlib
 import json
 import sys
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +25,7 @@ from gpt2_keras.config import SIZES
 
 HELP = "train a model on token shards"
 # Flags that are settings of the run: RUN/settings.json has them, so --resume refuses them.
-_OWN = {"out", "resume", "json", "command", "usage_error"}
+_OWN = {"out", "resume", "skip_batches", "json", "command", "usage_error"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,6 +36,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     files.add_argument("--out", metavar="RUN", required=True, help="the run directory, a new one")
     files.add_argument("--init", metavar="DIR", help="a model to start from")
     files.add_argument("--resume", action="store_true", help="go on with RUN; its settings hold")
+    files.add_argument(
+        "--skip-batches", type=integer(1), metavar="N", help="with --resume, after a NaN loss"
+    )
     shape = parser.add_argument_group("model")
     shape.add_argument("--size", choices=list(SIZES), help="a published shape")
     shape.add_argument("--num-layers", type=integer(1), metavar="N", help="default 4")
@@ -46,6 +53,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="default 0.1",
     )
     _add_training_arguments(parser.add_argument_group("training"))
+    _add_saving_arguments(parser.add_argument_group("saving"))
+    _add_seeing_arguments(parser.add_argument_group("seeing"))
     parser.add_argument("--json", action="store_true", help="print the results as JSON")
     parser.set_defaults(usage_error=parser.error)
 
@@ -62,6 +71,25 @@ def _add_training_arguments(group: Any) -> None:
     group.add_argument("--weight-decay", type=number(0), metavar="RATE", help="default 0.1")
     group.add_argument(
         "--warmup-steps", type=integer(0), metavar="N", help="default a twentieth of the steps"
+    )
+    group.add_argument("--schedule", choices=("cosine", "linear", "constant"))
+    group.add_argument(
+        "--final-learning-rate-share",
+        type=number(0, 1, below=True),
+        metavar="SHARE",
+        help="of the largest rate, at the last step; default 0.1",
+    )
+    group.add_argument(
+        "--beta-2", type=number(0, 1, below=True), metavar="SHARE", help="of AdamW; default 0.95"
+    )
+    group.add_argument(
+        "--clip-norm",
+        type=number(0),
+        metavar="NORM",
+        help="of the gradients; 0 for none; default 1",
+    )
+    group.add_argument(
+        "--ema", type=share, metavar="SHARE", help="keep averaged weights, such as 0.999"
     )
     group.add_argument("--seed", type=integer(0), metavar="N", help="default 0")
     group.add_argument(
@@ -82,6 +110,34 @@ def _add_training_arguments(group: Any) -> None:
     group.add_argument("--dtype", choices=("float32", "mixed_bfloat16", "mixed_float16"))
 
 
+def _add_saving_arguments(group: Any) -> None:
+    """Adds the flags of when the run is saved, beside every evaluation."""
+    group.add_argument("--checkpoint-every", type=integer(1), metavar="N", help="steps")
+    group.add_argument(
+        "--checkpoint-minutes", type=number(0), metavar="N", help="0 for never; default 10"
+    )
+    group.add_argument(
+        "--keep-checkpoints", type=integer(1), metavar="N", help="the last N; default 2"
+    )
+
+
+def _add_seeing_arguments(group: Any) -> None:
+    """Adds the flags of what a run shows."""
+    group.add_argument(
+        "--sample-prompt",
+        dest="sample_prompts",
+        action="append",
+        metavar="TEXT",
+        help="text to continue after each evaluation, into RUN/samples.txt; again for another one",
+    )
+    group.add_argument(
+        "--peak-flops",
+        type=number(0, above=True),
+        metavar="N",
+        help="FLOP/s of the hardware, such as 989e12, for mfu; by default known or measured",
+    )
+
+
 def run(args: argparse.Namespace) -> None:
     """Trains, and prints what came of it."""
     given = {
@@ -90,8 +146,11 @@ def run(args: argparse.Namespace) -> None:
     missing = [f"--{name}" for name in ("data", "tokenizer") if name not in given]
     if missing and not args.resume:
         args.usage_error(f"the following arguments are required: {', '.join(missing)}")
-    if given and args.resume:
-        flags = ", ".join("--" + name.replace("_rate", "").replace("_", "-") for name in given)
+    if args.skip_batches and not args.resume:
+        args.usage_error("--skip-batches needs --resume")
+    refused = [name.replace("dropout_rate", "dropout") for name in given if name != "steps"]
+    if refused and args.resume:
+        flags = ", ".join("--" + name.replace("_", "-") for name in refused)
         args.usage_error(
             f"--resume takes every setting from {args.out}/settings.json; remove {flags}, "
             f"or start a new run with --init {args.out}"
@@ -101,32 +160,47 @@ def run(args: argparse.Namespace) -> None:
     verbose = 1 if sys.stderr.isatty() else 2
     directory = RunDirectory(Path(args.out))
     try:
-        with contextlib.redirect_stdout(sys.stderr):  # where progress belongs
+        with contextlib.redirect_stdout(sys.stderr), _plain_warnings():  # where progress belongs
             if args.resume:
-                resume(args.out, verbose=verbose)
+                skip = args.skip_batches or 0
+                resume(args.out, steps=args.steps, skip_batches=skip, verbose=verbose)
             else:
                 train(TrainingSettings(**given), args.out, verbose=verbose)
-    except KeyboardInterrupt:
-        _print_kept(directory)
+    except KeyboardInterrupt as stop:
+        _print_kept(directory, str(stop) or "stopped at once")
         raise
     except (ValueError, OSError):
         if directory.model.is_dir():
-            _print_kept(directory)
+            _print_kept(directory, "stopped by an error")
         raise
     _print_results(directory, as_json=args.json)
 
 
-def _print_kept(directory: Any) -> None:
-    """Says what is left of a run that was stopped."""
-    progress = directory.progress()
-    if not progress.history:
-        print("stopped before the first evaluation: no model yet", file=sys.stderr)
+@contextlib.contextmanager
+def _plain_warnings() -> Iterator[None]:
+    """Prints warnings without the line of code that they come from."""
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_: print(
+            f"gpt2-keras train: warning: {message}", file=sys.stderr
+        )
+        yield
+
+
+def _print_kept(directory: Any, what: str) -> None:
+    """Says what is left of a run that was stopped, and how to go on."""
+    if not directory.settings_file.is_file():
         return
-    best = progress.best
+    progress = directory.progress()
+    if progress.history:
+        best = progress.best
+        print(
+            f"kept: {directory.model}, the best model, of step {best['step']:.0f} "
+            f"with validation loss {best['val_loss']:.3f}",
+            file=sys.stderr,
+        )
     print(
-        f"kept: {directory.model}, the best model, of step {best['step']:.0f} "
-        f"with validation loss {best['val_loss']:.3f}\n"
-        f"go on from step {progress.step}: gpt2-keras train --out {directory.path} --resume",
+        f"{what}; go on from step {progress.step}: "
+        f"gpt2-keras train --out {directory.path} --resume",
         file=sys.stderr,
     )
 

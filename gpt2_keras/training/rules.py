@@ -9,6 +9,15 @@ def text(name: str, value: object) -> None:
         raise TypeError(f"`{name}` must be a string. Received: {name}={value!r}. Use str(path).")
 
 
+def texts(name: str, value: object) -> None:
+    """Refuses what is not a tuple of strings."""
+    if not isinstance(value, tuple) or not all(isinstance(item, str) for item in value):
+        raise TypeError(
+            f"`{name}` must be several strings. Received: {name}={value!r}. "
+            'Use, for example, ("Once upon a time",).'
+        )
+
+
 def count(minimum: int) -> Any:
     """Returns a rule: an integer of at least `minimum`."""
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import keras
+import numpy as np
 
 from gpt2_keras.atomic import refuse_taken
 from gpt2_keras.data import TokenShards
@@ -18,10 +19,12 @@ from gpt2_keras.training.assembly import (
     resolve,
 )
 from gpt2_keras.training.averaging import AverageWeights
-from gpt2_keras.training.callbacks import RequireFiniteLoss, StepTensorBoard, TokensPerSecond
+from gpt2_keras.training.callbacks import RequireFiniteLoss
+from gpt2_keras.training.display import Display
 from gpt2_keras.training.progress import Progress
 from gpt2_keras.training.recorder import Recorder
 from gpt2_keras.training.run_directory import RunDirectory
+from gpt2_keras.training.samples import check_can_sample
 from gpt2_keras.training.settings import TrainingSettings
 from gpt2_keras.training.stopping import StopSignals
 
@@ -66,6 +69,7 @@ def train(
     """
     run = RunDirectory(Path(out))
     refuse_taken(run.path)
+    check_can_sample(settings.sample_prompts)
     shards, tokenizer = open_data(settings)
     keras.utils.set_random_seed(settings.seed)
     model = new_model(settings, tokenizer)
@@ -73,7 +77,7 @@ def train(
     make_datasets(settings, shards, model, first_batch=0)  # too few tokens are found out now
     compile_model(model, settings)
     run.create(settings)
-    return _run(model, settings, shards, run, Progress(), [], callbacks, verbose)
+    return _run(model, settings, shards, run, Progress(), callbacks, verbose)
 
 
 def resume(
@@ -122,17 +126,16 @@ def resume(
     shards, tokenizer = open_data(settings)
     keras.utils.set_random_seed(settings.seed)
     if checkpoint is None:
-        model, metrics = new_model(settings, tokenizer), []
+        model = new_model(settings, tokenizer)
         compile_model(model, settings)
     else:
         model = GPT2LM(checkpoint.config, tokenizer=tokenizer, dtype=settings.dtype)
         compile_model(model, settings)
         checkpoint.restore(model)
-        metrics = checkpoint.metrics
     if steps is not None:
         run.change_settings(settings)
     progress = dataclasses.replace(progress, skipped=progress.skipped + skip_batches)
-    return _run(model, settings, shards, run, progress, metrics, callbacks, verbose)
+    return _run(model, settings, shards, run, progress, callbacks, verbose)
 
 
 def _run(
@@ -141,15 +144,18 @@ def _run(
     shards: TokenShards,
     run: RunDirectory,
     progress: Progress,
-    metrics: list[Any],
     callbacks: Sequence[keras.callbacks.Callback],
     verbose: int | str,
 ) -> "GPT2LM":
     """Trains from where `progress` ends, and returns the best model."""
     ends = _ends_of_epochs(settings)
     averages = AverageWeights() if settings.ema else None
+    sums = None
+    if progress.step > progress.evaluated:
+        sums = [np.array(variable) for variable in model.metrics_variables]
+    display = Display(model, settings, run, averages, verbose=verbose != 0)
     with StopSignals(verbose=verbose != 0) as signals:
-        recorder = Recorder(run, progress, settings, ends, signals, metrics, averages)
+        recorder = Recorder(run, progress, settings, ends, signals, sums, averages)
         for epochs, steps_per_epoch in _spans(ends, progress):
             step = recorder.progress.step
             train_data, validation_data = make_datasets(
@@ -157,8 +163,7 @@ def _run(
             )
             every_callback = [
                 RequireFiniteLoss(step + 1, recorder.advice),
-                TokensPerSecond(settings.batch_size * model.config.context_length),
-                StepTensorBoard(str(run.logs), dict(enumerate(ends))),
+                *display.callbacks(dict(enumerate(ends)), step),
                 *([averages] if averages else []),
                 *callbacks,
                 recorder,

@@ -26,7 +26,9 @@ COLUMNS = (
     "val_loss",
     "val_perplexity",
     "learning_rate",
+    "gradient_norm",
     "tokens_per_second",
+    "mfu",
 )
 
 
@@ -66,6 +68,11 @@ class RunDirectory:
     def logs(self) -> Path:
         """TensorBoard's event files."""
         return self.path / "logs"
+
+    @property
+    def samples(self) -> Path:
+        """What the model says after each evaluation."""
+        return self.path / "samples.txt"
 
     @property
     def picture(self) -> Path:

@@ -6,7 +6,7 @@ from typing import Any, Self
 
 from gpt2_keras.config import GPT2Config
 from gpt2_keras.training.optimizer import BETA_2, CLIP_NORM, WEIGHT_DECAY
-from gpt2_keras.training.rules import count, number, text
+from gpt2_keras.training.rules import count, number, text, texts
 from gpt2_keras.training.schedule import FINAL_SHARE, SCHEDULES
 
 DTYPES = ("float32", "mixed_bfloat16", "mixed_float16")
@@ -55,6 +55,10 @@ class TrainingSettings:
         checkpoint_minutes: Minutes after which the run is saved as well; 0 for
             never.
         keep_checkpoints: Number of saved states to keep, the last ones.
+        sample_prompts: Texts to continue after each evaluation, to see what the
+            model has learned. They change nothing of what it learns.
+        peak_flops: FLOP/s of the hardware, for the utilisation (`mfu`) in the logs;
+            by default as `find_peak` knows or measures it.
         dtype: `"float32"`, `"mixed_bfloat16"` or `"mixed_float16"`.
         jit_compile: Whether XLA compiles the steps. By default as `jit_by_default`.
 
@@ -94,10 +98,14 @@ class TrainingSettings:
     checkpoint_every: int | None = None
     checkpoint_minutes: float = 10
     keep_checkpoints: int = 2
+    sample_prompts: tuple[str, ...] = ()
+    peak_flops: float | None = None
     dtype: str = "float32"
     jit_compile: bool | None = None
 
     def __post_init__(self) -> None:
+        if isinstance(self.sample_prompts, list):  # as JSON has it
+            object.__setattr__(self, "sample_prompts", tuple(self.sample_prompts))
         for name, rule in _RULES.items():
             value = getattr(self, name)
             if value is not None or name in _ALWAYS_GIVEN:
@@ -218,6 +226,8 @@ _RULES = {
     "checkpoint_every": count(1),
     "checkpoint_minutes": number(0, float("inf")),
     "keep_checkpoints": count(1),
+    "sample_prompts": texts,
+    "peak_flops": number(0, float("inf"), above=True),
 }
 _ALWAYS_GIVEN = {
     field.name

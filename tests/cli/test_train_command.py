@@ -1,6 +1,8 @@
 """`gpt2-keras train` from the outside."""
 
 import json
+import os
+import signal
 
 import keras
 import pytest
@@ -8,8 +10,9 @@ import pytest
 from gpt2_keras import GPT2LM, GPT2Tokenizer
 from gpt2_keras.cli.main import main
 from gpt2_keras.data import prepare
-from gpt2_keras.training import run as run_module
+from gpt2_keras.training import display
 from tests.models import CORPUS
+from tests.training.runs import At
 
 FLAGS_AS_TYPED = """
     --num-layers 1 --num-heads 2 --hidden-dim 16 --context-length 8 --dropout 0 --steps 6
@@ -50,31 +53,50 @@ def test_json_is_for_programs(files, tmp_path, capsys):
     assert results["model"] == str(out / "model")
 
 
-def test_ctrl_c_says_what_is_kept_and_resume_goes_on(files, tmp_path, capsys, monkeypatch):
-    class Interrupt(keras.callbacks.Callback):
-        def on_epoch_begin(self, epoch, logs=None):
-            if epoch == 1:
-                raise KeyboardInterrupt
-
-    speed = run_module.TokensPerSecond
-    monkeypatch.setattr(run_module, "TokensPerSecond", lambda tokens: [speed(tokens), Interrupt()])
+def test_a_signal_saves_and_says_how_to_go_on(files, tmp_path, capsys, monkeypatch):
+    flags = [*TINY_FLAGS, "--checkpoint-every", "1", "--keep-checkpoints", "3", "--ema", "0.5"]
+    interrupt_at(monkeypatch, 5, signal.SIGTERM)
     out = str(tmp_path / "run")
-    assert main(["train", *files, "--out", out, *TINY_FLAGS]) == 130
+    assert main(["train", *files, "--out", out, *flags]) == 143
     error = capsys.readouterr().err
     assert f"kept: {out}/model, the best model, of step 3" in error
-    assert f"go on from step 3: gpt2-keras train --out {out} --resume" in error
+    assert (
+        "stopped by SIGTERM after step 5, which is saved; go on from step 5: "
+        f"gpt2-keras train --out {out} --resume\n"
+    ) in error
+    kept = sorted(path.name for path in (tmp_path / "run" / "checkpoints").iterdir())
+    assert kept == ["step-00000003", "step-00000004", "step-00000005"]
+    weights = tmp_path / "run" / "checkpoints" / kept[-1] / "state.npz"
+    weights.write_bytes(weights.read_bytes()[:1000])
     monkeypatch.undo()
     assert main(["train", "--out", out, "--resume", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["steps"] == 6
+    printed = capsys.readouterr()
+    assert json.loads(printed.out)["steps"] == 6
+    warning = next(line for line in printed.err.splitlines() if "warning" in line)
+    assert warning.startswith("gpt2-keras train: warning: step-00000005: state.npz is damaged: ")
 
 
-def test_ctrl_c_before_the_first_evaluation_says_so(files, tmp_path, capsys, monkeypatch):
-    def interrupt(*_args, **_kwargs):
-        raise KeyboardInterrupt
+def test_ctrl_c_twice_stops_at_once(files, tmp_path, capsys, monkeypatch):
+    class Twice(keras.callbacks.Callback):
+        def on_train_batch_begin(self, batch, logs=None):
+            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGINT)
 
-    monkeypatch.setattr(GPT2LM, "fit", interrupt)
-    assert main(["train", *files, "--out", str(tmp_path / "run"), *TINY_FLAGS]) == 130
-    assert "stopped before the first evaluation: no model yet" in capsys.readouterr().err
+    add_callback(monkeypatch, Twice())
+    out = str(tmp_path / "run")
+    assert main(["train", *files, "--out", out, *TINY_FLAGS]) == 130
+    assert (
+        f"stopped at once; go on from step 0: gpt2-keras train --out {out} --resume\n"
+    ) in capsys.readouterr().err
+
+
+def interrupt_at(monkeypatch, batches, number):
+    add_callback(monkeypatch, At(batches, number))
+
+
+def add_callback(monkeypatch, callback):
+    speed = display.TokensPerSecond
+    monkeypatch.setattr(display, "TokensPerSecond", lambda *figures: [speed(*figures), callback])
 
 
 def test_a_run_that_is_there_is_not_touched(files, tmp_path, capsys):
@@ -94,9 +116,12 @@ def test_a_run_that_is_there_is_not_touched(files, tmp_path, capsys):
         (["--dtype", "half"], "argument --dtype: invalid choice: 'half'"),
         ([], "the following arguments are required: --data, --tokenizer"),
         (
-            ["--resume", "--seed", "3"],
-            "--resume takes every setting from run/settings.json; remove",
+            ["--resume", "--seed", "3", "--dropout", "0.1", "--learning-rate", "1", "--steps", "9"],
+            "run/settings.json; remove --dropout, --learning-rate, --seed, or start a new run",
         ),
+        (["--data", "a", "--tokenizer", "b", "--skip-batches", "2"], "needs --resume"),
+        (["--keep-checkpoints", "0"], "argument --keep-checkpoints: expected an integer of at"),
+        (["--schedule", "step"], "argument --schedule: invalid choice: 'step'"),
     ],
 )
 def test_wrong_usage_exits_with_2(flags, message, capsys):
