@@ -99,7 +99,10 @@ def _add_training_arguments(group: Any) -> None:
         "--evaluation-batches", type=count, metavar="N", help="default a quarter of the steps"
     )
     group.add_argument(
-        "--validation-fraction", type=share, metavar="SHARE", help="the last tokens; default 0.1"
+        "--validation-fraction",
+        type=share,
+        metavar="SHARE",
+        help="the last tokens; default the split of `prepare`, or 0.1",
     )
     group.add_argument(
         "--patience",

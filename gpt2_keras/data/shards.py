@@ -7,9 +7,13 @@ A directory of
                           has more than 65,536 tokens), no header
     index.json            what they are: format, version, dtype, vocab_size,
                           num_tokens, shards (file, num_tokens, sha256),
-                          tokenizer (its fingerprint), end_of_text, sources
+                          tokenizer (its fingerprint), end_of_text, documents
+                          (how many), options, sources; split, if there is one
+                          (validation_fraction, num_training_tokens)
 
-A document ends with the id of `<|endoftext|>`.
+Documents come in the order of the files, and end with the id of `<|endoftext|>`.
+If the corpus was split, those to validate on come last, in files of their own
+(validation-00000.bin, …).
 """
 
 import bisect
@@ -26,6 +30,7 @@ import numpy as np
 FORMAT = "gpt2_keras.token_shards"
 FORMAT_VERSION = 1
 INDEX_NAME = "index.json"
+DEFAULT_VALIDATION_FRACTION = 0.1
 DTYPES: dict[str, np.dtype] = {"uint16": np.dtype("<u2"), "uint32": np.dtype("<u4")}
 
 
@@ -142,13 +147,33 @@ class TokenShards:
         """What `index.json` says."""
         return dict(self._index)
 
-    def split(self, validation_fraction: float) -> tuple[TokenSource, TokenSource]:
-        """Splits into a part to train on and a part to validate on: see `split_tokens`.
+    def split(
+        self, validation_fraction: float | None = None
+    ) -> tuple[TokenSource, TokenSource]:
+        """Splits into a part to train on and a part to validate on.
+
+        If the corpus was prepared with a `validation_fraction`, these are the
+        documents that were chosen then. Otherwise see `split_tokens`.
+
+        Args:
+            validation_fraction: Share of the last part; by default 0.1. Only for
+                a corpus that was prepared without one.
 
         Raises:
-            ValueError: If the fraction is out of range or leaves a part empty.
+            ValueError: If the fraction is out of range or leaves a part empty, or
+                the corpus was split already.
         """
-        return split_tokens(self, validation_fraction)
+        split = self._index.get("split")
+        if split is None:
+            return split_tokens(self, validation_fraction or DEFAULT_VALIDATION_FRACTION)
+        if validation_fraction is not None:
+            raise ValueError(
+                "A corpus is split once: when it is prepared, by documents, or when it is used. "
+                f"Received: validation_fraction={validation_fraction}, for {self.directory}, "
+                f"prepared with validation_fraction={split['validation_fraction']}. Leave it out."
+            )
+        middle = split["num_training_tokens"]
+        return TokenView(self, 0, middle), TokenView(self, middle, len(self))
 
     def verify(self) -> None:
         """Reads every shard and compares its SHA-256 with the index.
@@ -213,6 +238,8 @@ def _read_index(folder: Path) -> dict[str, Any]:
         kind = (index["format"], index["version"])
         total = sum(operator.index(shard["num_tokens"]) for shard in index["shards"])
         is_whole = index["dtype"] in DTYPES and total == index["num_tokens"] > 0
+        middle = index["split"]["num_training_tokens"] if "split" in index else total
+        is_whole = is_whole and 0 < middle <= total
         is_whole = is_whole and {"vocab_size", "tokenizer"} <= set(index)
         is_whole = is_whole and all({"file", "sha256"} <= set(s) for s in index["shards"])
     except (ValueError, KeyError, TypeError) as error:

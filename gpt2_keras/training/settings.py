@@ -48,7 +48,8 @@ class TrainingSettings:
             which the run is saved. By default a tenth of the steps.
         evaluation_batches: Largest number of batches of an evaluation. By default
             a quarter of the steps between two, at least 5 and at most 100.
-        validation_fraction: Share of the tokens, the last ones, to validate on.
+        validation_fraction: Share of the tokens, the last ones, to validate on. By
+            default the documents that `prepare` chose, or else 0.1.
         patience: After how many evaluations without a better loss to stop; 0
             for never.
         checkpoint_every: Number of steps after which the run is saved as well.
@@ -93,7 +94,7 @@ class TrainingSettings:
     seed: int = 0
     evaluate_every: int | None = None
     evaluation_batches: int | None = None
-    validation_fraction: float = 0.1
+    validation_fraction: float | None = None
     patience: int = 5
     checkpoint_every: int | None = None
     checkpoint_minutes: float = 10
