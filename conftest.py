@@ -7,11 +7,15 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
+import importlib.util
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+# These are imported where Apache Beam is installed.
+collect_ignore_glob = [] if importlib.util.find_spec("apache_beam") else ["*/data/beam*.py"]
 
 
 @pytest.fixture(autouse=True, scope="session")

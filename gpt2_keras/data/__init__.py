@@ -2,6 +2,7 @@
 
 read_texts          texts of files, many, large or compressed, in pieces
 prepare             files to token shards; PreparationOptions say how
+prepare_with_beam   the same by an Apache Beam pipeline, on one machine or many
 TokenShards         token shards, memory-mapped
 make_dataset        tokens to `tf.data` batches of inputs and targets
 
@@ -12,6 +13,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from gpt2_keras.data.beam import prepare_with_beam
     from gpt2_keras.data.documents import read_texts
     from gpt2_keras.data.options import PreparationOptions
     from gpt2_keras.data.preparation import prepare
@@ -24,10 +26,18 @@ _HOMES = {
     "TokenShards": "gpt2_keras.data.shards",
     "make_dataset": "gpt2_keras.data.windows",
     "prepare": "gpt2_keras.data.preparation",
+    "prepare_with_beam": "gpt2_keras.data.beam",
     "read_texts": "gpt2_keras.data.documents",
 }
 
-__all__ = ["PreparationOptions", "TokenShards", "make_dataset", "prepare", "read_texts"]
+__all__ = [
+    "PreparationOptions",
+    "TokenShards",
+    "make_dataset",
+    "prepare",
+    "prepare_with_beam",
+    "read_texts",
+]
 
 
 def __getattr__(name: str) -> Any:

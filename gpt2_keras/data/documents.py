@@ -4,7 +4,8 @@ import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from gpt2_keras.data.files import FilePath, Opener, format_of, open_local
-from gpt2_keras.data.rows import WHOLE, Part, read_rows
+from gpt2_keras.data.row_fields import WHOLE, Part
+from gpt2_keras.data.rows import read_rows
 from gpt2_keras.data.text import check_paths, read_text
 
 Progress = Callable[[int, int], None]

@@ -5,7 +5,7 @@ import csv
 import itertools
 import json
 from collections.abc import Callable, Iterator, Sequence
-from typing import IO, Any
+from typing import Any
 
 from gpt2_keras.data.files import (
     FilePath,
@@ -15,7 +15,8 @@ from gpt2_keras.data.files import (
     is_compressed,
     open_local,
 )
-from gpt2_keras.tokenizer.encoding import without_surrogates
+from gpt2_keras.data.parquet import parquet_file, read_parquet
+from gpt2_keras.data.row_fields import WHOLE, Part, check_columns, field_text
 
 DEFAULT_FIELD = "text"
 # The largest cell of a CSV file; Python's csv stops at 128 Ki unless told.
@@ -23,10 +24,6 @@ LONGEST_CELL = 64 * 1024 * 1024
 # Of a JSONL file, for each worker where there are several.
 PART_BYTES = 64 * 1024 * 1024
 _REPORT_BYTES = 256 * 1024
-
-# Where a part of a file begins and ends: bytes of JSONL, row groups of Parquet. None is its end.
-Part = tuple[int, int | None]
-WHOLE: Part = (0, None)
 
 
 def read_rows(
@@ -59,13 +56,13 @@ def read_rows(
 
     Example:
         >>> file = Path(tempfile.mkdtemp()) / "a.jsonl"
-        >>> _ = file.write_text('{"text": "One."}\\n{"text": "Two."}\\n')
+        >>> _ = file.writefield_text('{"text": "One."}\\n{"text": "Two."}\\n')
         >>> list(read_rows(file, "jsonl"))
         [('One.',), ('Two.',)]
     """
     report = on_bytes if on_bytes is not None else _ignore
     if input_format == "parquet":
-        return _read_parquet(path, fields or (DEFAULT_FIELD,), part, report, open_file)
+        return read_parquet(path, fields or (DEFAULT_FIELD,), part, report, open_file)
     if input_format == "csv":
         return _read_csv(path, fields, report, open_file)
     return _read_jsonl(path, fields or (DEFAULT_FIELD,), part, report, open_file)
@@ -82,7 +79,7 @@ def parts_of(path: FilePath, input_format: str, size: int, open_file: Opener) ->
     """
     if input_format == "parquet":
         with open_file(path) as file:
-            groups = _parquet_file(file, path).num_row_groups
+            groups = parquet_file(file, path).num_row_groups
         return [(group, group + 1) for group in range(groups)]
     if input_format == "jsonl" and not is_compressed(path):
         starts = [*range(0, max(size, 1), PART_BYTES), None]
@@ -164,21 +161,11 @@ def _json_row(line: bytes, fields: Sequence[str], path: FilePath, number: int) -
             'Write {"text": …}, or give the file\'s format with `input_format`.'
         )
     return tuple(
-        _text(row.get(field), field, path, f"line {number}", f"fields {', '.join(row) or 'none'}")
+        field_text(
+            row.get(field), field, path, f"line {number}", f"fields {', '.join(row) or 'none'}"
+        )
         for field in fields
     )
-
-
-def _text(value: Any, field: str, path: FilePath, place: str, there: str) -> str:
-    """Returns the text of a field, without lone surrogates."""
-    if not isinstance(value, str):
-        found = "nothing" if value is None else f"a {type(value).__name__}"
-        raise ValueError(
-            "Each row has text in the field that is read. "
-            f"Received: {path}, {place}, with {found} in field {field!r}; {there}. "
-            "Name the field (`text_field`), or correct the row."
-        )
-    return without_surrogates(value)
 
 
 def _read_csv(
@@ -199,7 +186,7 @@ def _read_csv(
     for row in _csv_rows(rows, path):
         there = f"the row has {len(row)} of {len(header)} columns"
         yield tuple(
-            _text(
+            field_text(
                 row[place] if place < len(row) else None,
                 header[place],
                 path,
@@ -231,62 +218,5 @@ def _columns(header: list[str], fields: Sequence[str] | None, path: FilePath) ->
     """Returns the places of the columns to read."""
     if fields is None:
         return [0]
-    unknown = [field for field in fields if field not in header]
-    if unknown:
-        raise ValueError(
-            "The first row of a CSV file names its columns. "
-            f"Received: {path}, with columns {', '.join(header)}, and field {unknown[0]!r}. "
-            "Name one of these (`text_field`)."
-        )
+    check_columns(header, fields, path)
     return [header.index(field) for field in fields]
-
-
-def _read_parquet(
-    path: FilePath,
-    fields: Sequence[str],
-    part: Part,
-    report: Callable[[int], None],
-    open_file: Opener,
-) -> Iterator[tuple[str, ...]]:
-    with open_file(path) as file:
-        parquet = _parquet_file(file, path)
-        names = parquet.schema_arrow.names
-        unknown = [field for field in fields if field not in names]
-        if unknown:
-            raise ValueError(
-                "The columns of a Parquet file have names. "
-                f"Received: {path}, with columns {', '.join(names)}, and field {unknown[0]!r}. "
-                "Name one of these (`text_field`)."
-            )
-        start, stop = part
-        groups = range(parquet.num_row_groups)[start:stop]
-        row = sum(parquet.metadata.row_group(group).num_rows for group in range(start))
-        for batch in parquet.iter_batches(64, row_groups=list(groups), columns=list(fields)):
-            columns = [batch.column(field).to_pylist() for field in fields]
-            for values in zip(*columns, strict=True):
-                row += 1
-                yield tuple(
-                    _text(value, field, path, f"row {row}", f"columns {', '.join(names)}")
-                    for field, value in zip(fields, values, strict=True)
-                )
-            report(file.tell())
-
-
-def _parquet_file(file: IO[bytes], path: FilePath) -> Any:
-    """Opens a Parquet file."""
-    try:
-        import pyarrow
-        from pyarrow import parquet
-    except ImportError as error:
-        raise ImportError(
-            "Parquet files are read by pyarrow. "
-            f"Received: {path}, and it is not installed. Run: pip install 'gpt2-keras[parquet]'"
-        ) from error
-    try:
-        return parquet.ParquetFile(file)
-    except pyarrow.ArrowInvalid as error:
-        raise ValueError(
-            "A Parquet file has its format. "
-            f"Received: {path}, which has not ({error}). "
-            "Fetch it again, or give the file's format with `input_format`."
-        ) from error

@@ -147,9 +147,7 @@ class TokenShards:
         """What `index.json` says."""
         return dict(self._index)
 
-    def split(
-        self, validation_fraction: float | None = None
-    ) -> tuple[TokenSource, TokenSource]:
+    def split(self, validation_fraction: float | None = None) -> tuple[TokenSource, TokenSource]:
         """Splits into a part to train on and a part to validate on.
 
         If the corpus was prepared with a `validation_fraction`, these are the
@@ -165,7 +163,8 @@ class TokenShards:
         """
         split = self._index.get("split")
         if split is None:
-            return split_tokens(self, validation_fraction or DEFAULT_VALIDATION_FRACTION)
+            fraction = validation_fraction
+            return split_tokens(self, DEFAULT_VALIDATION_FRACTION if fraction is None else fraction)
         if validation_fraction is not None:
             raise ValueError(
                 "A corpus is split once: when it is prepared, by documents, or when it is used. "
