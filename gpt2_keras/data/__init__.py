@@ -5,8 +5,9 @@ prepare             files to token shards; PreparationOptions say how
 prepare_with_beam   the same by an Apache Beam pipeline, on one machine or many
 TokenShards         token shards, memory-mapped
 make_dataset        tokens to `tf.data` batches of inputs and targets
+read_examples, make_instruction_dataset   prompts and completions to such batches
 
-They are loaded on first use; only the last needs TensorFlow.
+They are loaded on first use; only the last lines need TensorFlow.
 """
 
 import importlib
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from gpt2_keras.data.beam import prepare_with_beam
     from gpt2_keras.data.documents import read_texts
+    from gpt2_keras.data.instructions import make_instruction_dataset, read_examples
     from gpt2_keras.data.options import PreparationOptions
     from gpt2_keras.data.preparation import prepare
     from gpt2_keras.data.shards import TokenShards
@@ -25,8 +27,10 @@ _HOMES = {
     "PreparationOptions": "gpt2_keras.data.options",
     "TokenShards": "gpt2_keras.data.shards",
     "make_dataset": "gpt2_keras.data.windows",
+    "make_instruction_dataset": "gpt2_keras.data.instructions",
     "prepare": "gpt2_keras.data.preparation",
     "prepare_with_beam": "gpt2_keras.data.beam",
+    "read_examples": "gpt2_keras.data.instructions",
     "read_texts": "gpt2_keras.data.documents",
 }
 
@@ -34,8 +38,10 @@ __all__ = [
     "PreparationOptions",
     "TokenShards",
     "make_dataset",
+    "make_instruction_dataset",
     "prepare",
     "prepare_with_beam",
+    "read_examples",
     "read_texts",
 ]
 

@@ -1,18 +1,13 @@
 """Tokens → batches of inputs and targets, as a `tf.data` dataset."""
 
 import dataclasses
-import functools
 
 import numpy as np
 import tensorflow as tf
 
+from gpt2_keras.data.batches import check_integer, make_batches
 from gpt2_keras.data.shards import TokenSource
 from gpt2_keras.data.shuffling import LARGEST_SEED, epoch_keys, mix, permute
-
-# One call into Python gathers the batches of about this many tokens: calls cost
-# some 100 µs each, as much as a small batch.
-_TOKENS_PER_CALL = 32 * 1024
-_ENDLESS = 2**62 // 2**31  # steps; times any batch size it is an int64
 
 
 def make_dataset(
@@ -72,67 +67,46 @@ def make_dataset(
         [[0, 1, 2, 3], [4, 5, 6, 7]] [[1, 2, 3, 4], [5, 6, 7, 8]]
     """
     _check_tokens(tokens)
-    _check_integer("context_length", context_length, 1)
-    _check_integer("batch_size", batch_size, 1)
-    _check_integer("seed", seed, 0, LARGEST_SEED)
-    _check_integer("start_step", start_step, 0)
+    check_integer("context_length", context_length, 1)
+    check_integer("seed", seed, 0, LARGEST_SEED)
     num_windows, num_offsets = _count_windows(len(tokens), context_length, shuffle)
-    num_full = _ENDLESS if repeat else num_windows // batch_size
-    rest = 0 if repeat or drop_remainder else num_windows % batch_size
-    num_steps = num_full + bool(rest)
-    if start_step > num_steps:
-        raise ValueError(
-            "`start_step` must not be behind the last batch. "
-            f"Received: start_step={start_step}, with {num_steps} batches. "
-            "Use a smaller one, or repeat=True."
-        )
-    windows = _Windows(
-        tokens, context_length, batch_size, seed if shuffle else None, num_windows, num_offsets
+    windows = _Windows(tokens, context_length, seed if shuffle else None, num_windows, num_offsets)
+    return make_batches(
+        windows.read,
+        lambda rows: (rows[..., :-1], rows[..., 1:]),
+        width=context_length + 1,
+        num_rows=num_windows,
+        batch_size=batch_size,
+        repeat=repeat,
+        start_step=start_step,
+        drop_remainder=drop_remainder,
     )
-    dataset = windows.read(start_step, num_full, batch_size)
-    if rest:
-        dataset = dataset.concatenate(windows.read(max(start_step, num_full), num_steps, rest))
-    cardinality = tf.data.INFINITE_CARDINALITY if repeat else num_steps - start_step
-    dataset = dataset.apply(tf.data.experimental.assert_cardinality(cardinality))
-    return dataset.prefetch(tf.data.AUTOTUNE)
 
 
 @dataclasses.dataclass(frozen=True)
 class _Windows:
-    """Where the windows of each batch begin, and their tokens."""
+    """Where windows begin, and their tokens."""
 
     tokens: TokenSource
     context_length: int
-    batch_size: int
     seed: int | None  # None for the order of the text
     num_windows: int  # in an epoch
     num_offsets: int  # positions where the first window may begin
 
-    def read(self, first_step: int, last_step: int, rows: int) -> tf.data.Dataset:
-        """Returns the first `rows` windows of batches, inputs and targets `(rows, time)` each."""
-        steps_per_call = max(1, _TOKENS_PER_CALL // (rows * self.context_length))
-        shape = [None, rows, self.context_length + 1]
+    def read(self, count: np.ndarray) -> np.ndarray:
+        """Reads windows and the token after each: int64 `(n,)` → int32 `(n, time + 1)`.
 
-        def read(steps: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            gather = functools.partial(self.gather, rows=rows)
-            windows = tf.numpy_function(gather, [steps], tf.int32, stateful=False)
-            windows = tf.ensure_shape(windows, shape)  # (steps, rows, time + 1)
-            return windows[:, :, :-1], windows[:, :, 1:]  # each (steps, rows, time)
-
-        dataset = tf.data.Dataset.range(first_step, last_step).batch(steps_per_call)
-        return dataset.map(read, num_parallel_calls=tf.data.AUTOTUNE).unbatch()
-
-    def gather(self, steps: np.ndarray, rows: int) -> np.ndarray:
-        """Reads windows and the token after each: `(steps,)` → `(steps, rows, time + 1)`."""
+        Args:
+            count: Number of windows before each, since the start of the first epoch.
+        """
         width = self.context_length + 1
-        windows = np.empty((len(steps) * rows, width), np.int32)
-        for row, start in enumerate(self.starts(steps, rows).tolist()):
+        windows = np.empty((len(count), width), np.int32)
+        for row, start in enumerate(self._starts(count).tolist()):
             windows[row] = self.tokens[start : start + width]
-        return windows.reshape(len(steps), rows, width)
+        return windows
 
-    def starts(self, steps: np.ndarray, rows: int) -> np.ndarray:
-        """Returns where windows begin: int64 `(steps,)` → int64 `(steps * rows,)`."""
-        count = (steps[:, None] * self.batch_size + np.arange(rows)).ravel()  # (steps * rows,)
+    def _starts(self, count: np.ndarray) -> np.ndarray:
+        """Returns where windows begin: int64 `(n,)` → int64 `(n,)`."""
         epochs, numbers = np.divmod(count, self.num_windows)
         if self.seed is None:
             return numbers * self.context_length
@@ -166,17 +140,4 @@ def _check_tokens(tokens: TokenSource) -> None:
             "`tokens` must be a 1-D array of integers, or token shards. "
             f"Received: an array of shape {tokens.shape} and dtype {tokens.dtype}. "
             "Use, for example, np.array(tokenizer.encode(text))."
-        )
-
-
-def _check_integer(name: str, value: int, minimum: int, maximum: int | None = None) -> None:
-    """Refuses what is not an integer in a range."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer):
-        raise TypeError(
-            f"`{name}` must be an integer. Received: {name}={value!r}. Use, for example, 64."
-        )
-    if value < minimum or (maximum is not None and value > maximum):
-        rule = f"at least {minimum}" + (f" and at most {maximum}" if maximum is not None else "")
-        raise ValueError(
-            f"`{name}` must be {rule}. Received: {name}={value}. Use, for example, {minimum}."
         )

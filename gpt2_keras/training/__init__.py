@@ -9,8 +9,9 @@ loss_curve_text    a loss curve for a terminal
 `GPT2LM.compile()` and `fit()` use the first two; read `optimizer.py` first.
 """
 
+from gpt2_keras.data.targets import IGNORED_TARGET
 from gpt2_keras.training.compilation import jit_by_default
-from gpt2_keras.training.loss import IGNORED_TARGET, make_loss
+from gpt2_keras.training.loss import make_loss
 from gpt2_keras.training.optimizer import AdamW, make_optimizer
 from gpt2_keras.training.picture import draw_loss_curve, loss_curve_text
 from gpt2_keras.training.progress import Progress

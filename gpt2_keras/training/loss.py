@@ -1,10 +1,15 @@
 """What training minimises."""
 
-import keras
+from typing import Any
 
-# A target that is no token: padding, or a part of the text that is not to be learned.
-# The value is that of PyTorch's CrossEntropyLoss(ignore_index), which datasets are made for.
-IGNORED_TARGET = -100
+import keras
+from keras import ops
+
+from gpt2_keras.data.targets import IGNORED_TARGET
+from gpt2_keras.layers.projection import times_transposed
+
+# Of the logits in memory at a time. Smaller products are no faster, larger ones neither.
+CHUNK_BYTES = 64 * 2**20
 
 
 def make_loss() -> keras.losses.Loss:
@@ -25,4 +30,137 @@ def make_loss() -> keras.losses.Loss:
     """
     return keras.losses.SparseCategoricalCrossentropy(
         from_logits=True, ignore_class=IGNORED_TARGET, name="cross_entropy"
+    )
+
+
+def is_default_loss(loss: Any) -> bool:
+    """Returns whether a loss is the one of `make_loss`, loaded ones included."""
+    default = make_loss()
+    return type(loss) is type(default) and loss.get_config() == default.get_config()
+
+
+def token_weights(targets: Any, sample_weight: Any = None) -> Any:
+    """Returns how much each target counts.
+
+    Args:
+        targets: Int tensor `(batch, time)`.
+        sample_weight: Float tensor `(batch,)` or `(batch, time)`, or None.
+
+    Returns:
+        Float32 tensor `(batch, time)`: 0 for `IGNORED_TARGET`, else the weight.
+
+    Example:
+        >>> token_weights(np.array([[3, IGNORED_TARGET]]), np.array([0.5])).numpy().tolist()
+        [[0.5, 0.0]]
+    """
+    weights = ops.cast(ops.not_equal(targets, IGNORED_TARGET), "float32")
+    if sample_weight is None:
+        return weights
+    sample_weight = ops.cast(sample_weight, "float32")
+    if len(sample_weight.shape) == 1:
+        sample_weight = ops.expand_dims(sample_weight, 1)
+    return weights * sample_weight
+
+
+def cross_entropy_sum(
+    states: Any, table: Any, targets: Any, weights: Any, *, chunk_rows: int | None = None
+) -> Any:
+    """Returns the weighted sum of cross entropies without ever holding all logits.
+
+    The logits `states × tableᵀ` are computed for some rows at a time, and so is their
+    gradient, in the same pass: nothing as large as `(rows, vocab)` is kept for the
+    backward pass, and nothing is computed twice. Equal to the loss on all logits.
+
+    Args:
+        states: Float tensor `(rows, width)`: the last hidden states.
+        table: Float tensor `(vocab, width)` of the same dtype: the token embeddings.
+        targets: Int tensor `(rows,)`; where `weights` is 0 any value.
+        weights: Float32 tensor `(rows,)`.
+        chunk_rows: Rows at a time. By default as many as `CHUNK_BYTES` hold.
+
+    Returns:
+        Float32 scalar, in nats.
+
+    Example:
+        >>> float(cross_entropy_sum(
+        ...     np.zeros((2, 3), "float32"), np.zeros((4, 3), "float32"),
+        ...     np.array([0, 1]), np.array([1.0, 0.0], "float32"),
+        ... ))  # log 4
+        1.386...
+    """
+    targets = ops.where(ops.equal(weights, 0), 0, ops.cast(targets, "int32"))
+    size = chunk_rows or max(1, CHUNK_BYTES // (4 * table.shape[0]))
+
+    @ops.custom_gradient
+    def run(states: Any, table: Any) -> Any:
+        total, states_slope, table_slope = _in_chunks(states, table, targets, weights, size)
+
+        def gradient(upstream: Any) -> tuple[Any, Any]:
+            return (
+                ops.cast(states_slope * ops.cast(upstream, states_slope.dtype), states.dtype),
+                ops.cast(table_slope * upstream, table.dtype),
+            )
+
+        return total, gradient
+
+    return run(states, table)
+
+
+def _in_chunks(states: Any, table: Any, targets: Any, weights: Any, size: int) -> Any:
+    """Returns the loss and its gradients with respect to `states` and `table`."""
+    rows, width = ops.shape(states)
+    if isinstance(rows, int) and rows <= size:
+        return _one_chunk(states, table, targets, weights)
+    if not isinstance(rows, int):  # a last batch of any size
+        size = ops.minimum(size, rows)
+    count = -(-rows // size)
+    missing = count * size - rows  # rows that count for nothing
+    states = ops.pad(states, ((0, missing), (0, 0)))
+    targets, weights = (ops.pad(values, ((0, missing),)) for values in (targets, weights))
+
+    def step(index: Any, so_far: Any) -> Any:
+        total, states_slope, table_slope = so_far
+        start = index * size
+        rows_of = (ops.slice(values, (start,), (size,)) for values in (targets, weights))
+        some = ops.slice(states, (start, 0), (size, width))
+        loss, some_slope, slope = _one_chunk(some, table, *rows_of)
+        states_slope = ops.slice_update(states_slope, (start, 0), some_slope)
+        return total + loss, states_slope, table_slope + slope
+
+    zeros = (
+        ops.zeros((), "float32"),
+        ops.zeros_like(states),
+        ops.zeros(table.shape, "float32"),
+    )
+    total, states_slope, table_slope = ops.fori_loop(0, count, step, zeros)
+    return total, states_slope[:rows], table_slope
+
+
+def _one_chunk(states: Any, table: Any, targets: Any, weights: Any) -> Any:
+    """Returns what `_in_chunks` does, of rows whose logits fit into memory."""
+    logits = ops.cast(times_transposed(states, table), "float32")  # (rows, vocab)
+    losses, slopes = _losses_and_slopes(logits, targets)  # (rows,), (rows, vocab)
+    slopes = ops.cast(slopes, states.dtype)
+    # The weights go to the small factors, not to the large one.
+    row_weights = ops.cast(ops.expand_dims(weights, 1), states.dtype)
+    return (
+        ops.sum(losses * weights),
+        ops.matmul(slopes, table) * row_weights,
+        ops.cast(ops.matmul(ops.transpose(slopes), states * row_weights), "float32"),
+    )
+
+
+def _losses_and_slopes(logits: Any, targets: Any) -> tuple[Any, Any]:
+    """Returns cross entropies `(rows,)` and their gradients `(rows, vocab)`.
+
+    A third of the time of TensorFlow's op that does both, on its CPU.
+    """
+    probs = ops.softmax(logits, axis=-1)
+    rows = ops.arange(ops.shape(targets)[0], dtype="int32")
+    places = ops.stack([rows, targets], axis=1)  # (rows, 2)
+    # The log of the sum of exponents, through the largest one, which never vanishes.
+    log_sums = ops.max(logits, axis=-1) - ops.log(ops.max(probs, axis=-1))
+    of_targets = ops.squeeze(ops.take_along_axis(logits, ops.expand_dims(targets, 1), 1), 1)
+    return log_sums - of_targets, ops.scatter_update(
+        probs, places, ops.squeeze(ops.take_along_axis(probs, places[:, 1:], 1), 1) - 1
     )

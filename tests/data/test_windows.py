@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gpt2_keras.data import TokenShards, make_dataset
-from gpt2_keras.data import windows as windows_module
+from gpt2_keras.data import batches as batches_module
 from gpt2_keras.data.shuffling import mix, permute
 
 
@@ -108,7 +108,7 @@ def test_the_order_is_the_same_in_every_version():
 def test_a_later_start_gives_the_batches_that_were_left(
     monkeypatch, step, options, tokens_per_call
 ):
-    monkeypatch.setattr(windows_module, "_TOKENS_PER_CALL", tokens_per_call)
+    monkeypatch.setattr(batches_module, "_TOKENS_PER_CALL", tokens_per_call)
     sizes = {"context_length": 4, "batch_size": 2, **options}
     tokens = np.arange(411)  # 101 or 102 windows: the last batch may be smaller
     whole = batches(tokens, 60, **sizes)

@@ -1,0 +1,206 @@
+"""Prompts with their completions → batches in which only the completions are learned."""
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping
+
+import numpy as np
+import tensorflow as tf
+
+from gpt2_keras.data.batches import check_integer, make_batches
+from gpt2_keras.data.files import FilePath, format_of
+from gpt2_keras.data.rows import read_rows
+from gpt2_keras.data.shuffling import LARGEST_SEED, epoch_keys, permute
+from gpt2_keras.data.targets import IGNORED_TARGET
+from gpt2_keras.data.text import check_paths
+from gpt2_keras.tokenizer.host import GPT2Tokenizer
+
+TOO_LONG = ("refuse", "crop", "skip")
+
+
+def read_examples(
+    paths: Iterable[FilePath],
+    *,
+    prompt_field: str = "prompt",
+    completion_field: str = "completion",
+    input_format: str | None = None,
+) -> Iterator[dict[str, str]]:
+    """Reads prompts and completions from the rows of files.
+
+    Args:
+        paths: JSONL, CSV or Parquet files; JSONL and CSV may be compressed.
+        prompt_field: The field with the prompt.
+        completion_field: The field with the completion.
+        input_format: `"jsonl"`, `"csv"` or `"parquet"`; by default told by the
+            endings of the files' names, all others being JSONL.
+
+    Returns:
+        For each row a dict of `prompt` and `completion`.
+
+    Raises:
+        TypeError, FileNotFoundError, IsADirectoryError: If the paths are not files.
+        ValueError: While reading: if a file is not of its format, or a row lacks
+            a field. It names file and line.
+        ImportError: If pyarrow is needed and not there.
+    """
+    for file in check_paths(paths):
+        kind = format_of(file, input_format)
+        rows = read_rows(
+            file, "jsonl" if kind == "text" else kind, [prompt_field, completion_field]
+        )
+        for prompt, completion in rows:
+            yield {"prompt": prompt, "completion": completion}
+
+
+def make_instruction_dataset(
+    examples: Iterable[Mapping[str, str]],
+    tokenizer: GPT2Tokenizer,
+    *,
+    context_length: int,
+    batch_size: int,
+    too_long: str = "refuse",
+    seed: int = 0,
+    shuffle: bool = True,
+    repeat: bool = True,
+    start_step: int = 0,
+    drop_remainder: bool = False,
+) -> tf.data.Dataset:
+    """Returns batches of examples whose targets are the completions alone.
+
+    A row is an example: its prompt, its completion and the id of
+    `<|endoftext|>`, filled up with that id. The targets of the prompt and of
+    what fills up are `IGNORED_TARGET`. Prompt and completion are encoded each
+    for itself, as they are when a model is asked. An empty prompt is
+    `<|endoftext|>`. With `shuffle` every epoch has its own order. A batch
+    depends on the examples, the sizes, the seed and its number, on nothing else.
+
+    The token ids of all examples are kept in memory, 4 bytes each.
+
+    Args:
+        examples: Mappings with the texts `prompt` and `completion`, such as those
+            of `read_examples`.
+        tokenizer: Makes the ids.
+        context_length: Number of inputs in a row, at least 1.
+        batch_size: Number of rows in a batch, at least 1.
+        too_long: What to do with an example of more than `context_length + 1`
+            tokens: `"refuse"` it, `"crop"` its end, or `"skip"` it.
+        seed: Of the random order, 0 to 2³¹ - 1.
+        shuffle: Whether the examples come in random order.
+        repeat: Whether to go on for ever, epoch after epoch.
+        start_step: Number of batches to leave out at the start.
+        drop_remainder: Without `repeat`, whether to leave out the last batch if
+            it is smaller than the others.
+
+    Returns:
+        Dataset of pairs `(token_ids, targets)`, each int32 `(batch,
+        context_length)`. Its cardinality is known.
+
+    Raises:
+        TypeError: If an example has no texts, or a number is not an integer.
+        ValueError: If there is no example, one is too long (if cropped: has no
+            token of its completion left), a number is out of its range, or
+            `start_step` is behind the last batch.
+
+    Example:
+        >>> tokenizer = GPT2Tokenizer.train(["a"], vocab_size=257)
+        >>> data = make_instruction_dataset(
+        ...     [{"prompt": "a", "completion": "!"}], tokenizer, context_length=4, batch_size=1
+        ... )
+        >>> for token_ids, targets in data.take(1).as_numpy_iterator():
+        ...     print(token_ids.tolist(), targets.tolist())
+        [[64, 0, 256, 256]] [[0, 256, -100, -100]]
+    """
+    check_integer("context_length", context_length, 1)
+    check_integer("seed", seed, 0, LARGEST_SEED)
+    if too_long not in TOO_LONG:
+        raise ValueError(
+            f"`too_long` must be one of {', '.join(TOO_LONG)}. "
+            f"Received: too_long={too_long!r}. Use, for example, 'crop'."
+        )
+    encoded = [
+        one
+        for number, example in enumerate(examples, start=1)
+        if (one := _encode(number, example, tokenizer, context_length, too_long)) is not None
+    ]
+    if not encoded:
+        raise ValueError(
+            "A dataset has at least one example. "
+            f"Received: none that fits, with context_length={context_length}, "
+            f"too_long={too_long!r}. Give examples, or use a longer context."
+        )
+    rows = _Examples(
+        np.concatenate([ids for ids, _ in encoded]),
+        np.cumsum([0, *(len(ids) for ids, _ in encoded)]),
+        np.array([size for _, size in encoded]),
+        context_length,
+        tokenizer.end_token_id,
+        seed if shuffle else None,
+    )
+    return make_batches(
+        rows.read,
+        lambda pairs: (pairs[..., :context_length], pairs[..., context_length:]),
+        width=2 * context_length,
+        num_rows=len(encoded),
+        batch_size=batch_size,
+        repeat=repeat,
+        start_step=start_step,
+        drop_remainder=drop_remainder,
+    )
+
+
+def _encode(
+    number: int,
+    example: Mapping[str, str],
+    tokenizer: GPT2Tokenizer,
+    context_length: int,
+    too_long: str,
+) -> tuple[np.ndarray, int] | None:
+    """Returns the ids of an example, int32 `(n,)`, and how many are the prompt's."""
+    texts = [example.get(name) for name in ("prompt", "completion")]
+    if not all(isinstance(text, str) for text in texts):
+        raise TypeError(
+            "An example has the texts `prompt` and `completion`. "
+            f"Received: example {number} with {dict(example)!r:.200}. "
+            "Rename its fields, or name them to `read_examples`."
+        )
+    prompt, completion = tokenizer.encode([str(text) for text in texts])
+    prompt = prompt or [tokenizer.end_token_id]
+    ids = [*prompt, *completion, tokenizer.end_token_id]
+    if len(ids) <= context_length + 1:
+        return np.array(ids, np.int32), len(prompt)
+    if too_long == "skip":
+        return None
+    if too_long == "refuse" or len(prompt) > context_length:
+        raise ValueError(
+            "An example fits into the context, its prompt in any case. "
+            f"Received: example {number} of {len(ids)} tokens, {len(prompt)} of them the "
+            f"prompt's, with context_length={context_length}. "
+            "Use a longer context, or too_long='skip' (or 'crop' if the prompt fits)."
+        )
+    return np.array(ids[: context_length + 1], np.int32), len(prompt)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Examples:
+    """The ids of all examples, and which comes when."""
+
+    ids: np.ndarray  # int32 (tokens,)
+    bounds: np.ndarray  # int64 (examples + 1,)
+    prompt_sizes: np.ndarray  # int64 (examples,)
+    context_length: int
+    end_token_id: int
+    seed: int | None  # None for the order they were given in
+
+    def read(self, count: np.ndarray) -> np.ndarray:
+        """Reads inputs and targets beside each other: int64 `(n,)` → int32 `(n, 2 * time)`."""
+        time, num_examples = self.context_length, len(self.prompt_sizes)
+        epochs, numbers = np.divmod(count, num_examples)
+        if self.seed is not None:
+            numbers = permute(numbers, epoch_keys(self.seed, epochs), num_examples)
+        rows = np.full((len(count), 2 * time), IGNORED_TARGET, np.int32)
+        rows[:, :time] = self.end_token_id
+        for row, number in zip(rows, numbers.tolist(), strict=True):
+            ids = self.ids[self.bounds[number] : self.bounds[number + 1]]
+            prompt_size = self.prompt_sizes[number]
+            row[: len(ids) - 1] = ids[:-1]
+            row[time + prompt_size - 1 : time + len(ids) - 1] = ids[prompt_size:]
+        return rows
