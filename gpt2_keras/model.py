@@ -1,6 +1,5 @@
 """GPT-2: token ids in, logits out. The only forward pass there is."""
 
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -10,17 +9,19 @@ from keras import ops
 
 from gpt2_keras.config import GPT2Config
 from gpt2_keras.layers import DecoderStack, PositionEmbedding
+from gpt2_keras.layers.attention import causal_mask
 from gpt2_keras.layers.embedding import look_up
 from gpt2_keras.layers.initializers import token_embedding_initializer
 from gpt2_keras.layers.litert import is_for_litert
 from gpt2_keras.layers.projection import multiply
+from gpt2_keras.stages import Stages
 
 if TYPE_CHECKING:
     from gpt2_keras.tokenizer import GPT2Tokenizer
 
 
 @keras.saving.register_keras_serializable(package="gpt2_keras")
-class GPT2LM(keras.Model):
+class GPT2LM(Stages):
     """A GPT-2 language model: for every position, logits of the next token.
 
     A standard Keras model: `compile()` without arguments sets GPT-2's usual
@@ -42,13 +43,16 @@ class GPT2LM(keras.Model):
         padding_mask: Bool tensor `(batch, keys)`, False for padding on either
             side; `keys` is `time`, or with a cache its length. Positions are
             counted from each row's first token that is not padding.
+        segment_ids: Int tensor `(batch, time)`: tokens of different numbers do not see
+            each other, and positions are counted within each run of one number, so that
+            documents in one row give the logits that they give alone. Not with a cache.
         cache: What `make_cache` makes, or None. See `cache_index`.
         cache_index: How many positions the cache holds already; `token_ids` are
             the next ones.
         overwrite_cache: Whether the memory of `cache` may become that of the
             updated one: faster, and the one given must not be used again.
-        num_logits: For how many of the last positions to compute logits. By
-            default for all.
+        num_logits: For how many of the last positions to compute logits; 0 for
+            none. By default for all.
         logits_index: The one position to compute logits for, instead.
         return_hidden_states: Whether to return the hidden states as well.
 
@@ -117,6 +121,7 @@ class GPT2LM(keras.Model):
         self,
         token_ids: Any,
         padding_mask: Any = None,
+        segment_ids: Any = None,
         cache: Any = None,
         cache_index: Any = 0,
         overwrite_cache: bool = False,
@@ -133,12 +138,22 @@ class GPT2LM(keras.Model):
                 f"Received: time={time}, context_length={self.config.context_length}. "
                 "Crop it to the last tokens, or split it into windows."
             )
-        positions = _positions(time, padding_mask, cache_index)  # (batch or 1, time)
+        if segment_ids is not None and cache is not None:
+            raise ValueError(
+                "Documents are kept apart in whole rows only, not with a cache. "
+                "Received: segment_ids and cache. Leave out one of them."
+            )
+        mask = _attention_mask(time, padding_mask, segment_ids, cache, cache_index)
+        if segment_ids is None:
+            positions = _positions(time, padding_mask, cache_index)  # (batch or 1, time)
+        else:
+            seen = ops.sum(ops.cast(mask[:, 0], "int32"), axis=2)  # (batch, time)
+            positions = ops.maximum(seen - 1, 0)
         x = self._embed(token_ids) + self.position_embedding(positions)
         x = self.embedding_dropout(x, training=training)  # (batch, time, width)
         states, cache = self.decoder(
             x,
-            padding_mask=padding_mask,
+            attention_mask=mask,
             cache=cache,
             cache_index=cache_index,
             overwrite_cache=overwrite_cache,
@@ -148,7 +163,7 @@ class GPT2LM(keras.Model):
         if logits_index is not None:
             x = ops.take(x, ops.reshape(logits_index, (1,)), axis=1)
         elif num_logits is not None and x.shape[1] != num_logits:
-            x = x[:, -num_logits:]
+            x = x[:, -num_logits:] if num_logits else x[:, :0]
         logits = self._project(x, training)  # (batch, time, vocab)
         # float32 whatever the policy: the loss and the samplers need the range.
         outputs: tuple[Any, ...] = (ops.cast(logits, "float32"),)
@@ -263,114 +278,19 @@ class GPT2LM(keras.Model):
         if any(Path(directory).iterdir()):
             self.tokenizer = GPT2Tokenizer.from_directory(directory)
 
-    def get_metrics_result(self) -> dict[str, Any]:
-        """Returns the metrics of the last steps; `perplexity` is exp(loss)."""
-        results = super().get_metrics_result()
-        if "loss" in results:
-            results["perplexity"] = ops.exp(results["loss"])
-        return results
 
-    # What follows opens the doors to the later stages, each loaded on first use.
-
-    def compile(
-        self,
-        optimizer: Any = "auto",
-        loss: Any = "auto",
-        *,
-        jit_compile: bool | str = "auto",
-        **kwargs: Any,
-    ) -> None:
-        """Configures training; every default is GPT-2's usual choice.
-
-        Args:
-            optimizer: A Keras optimizer. By default `training.make_optimizer()`:
-                AdamW with clipping; the first `fit()` gives it a linear warm-up
-                and a cosine over as many steps as that `fit()` takes.
-            loss: A Keras loss on `(targets, logits)`. By default
-                `training.make_loss()`: cross entropy that skips padding.
-            jit_compile: Whether XLA compiles the steps. By default not on
-                TensorFlow's CPU, where it is no faster and starts later.
-            **kwargs: As for `keras.Model.compile`.
-        """
-        from gpt2_keras import training
-
-        self._schedule_at_fit = optimizer == "auto"
-        super().compile(
-            optimizer=training.make_optimizer() if optimizer == "auto" else optimizer,
-            loss=training.make_loss() if loss == "auto" else loss,
-            jit_compile=training.jit_by_default() if jit_compile == "auto" else jit_compile,
-            **kwargs,
-        )
-        # Otherwise its variables are made inside the first step, which is then traced twice.
-        if not self.optimizer.built:
-            self.optimizer.build(self.trainable_variables)
-
-    def fit(self, x: Any = None, *args: Any, **kwargs: Any) -> keras.callbacks.History:
-        """Trains as `keras.Model.fit` does.
-
-        With the default optimizer the learning rate warms up and then falls
-        along a cosine over the steps of this call.
-        """
-        if getattr(self, "_schedule_at_fit", False):
-            from gpt2_keras import training
-
-            training.set_schedule(self.optimizer, training.count_steps(x, **kwargs))
-            self._schedule_at_fit = False
-        if hasattr(x, "cardinality") and len(args) < 8:  # `shuffle` is not among them
-            kwargs.setdefault("shuffle", False)  # Keras warns that a dataset does it itself
-        return super().fit(x, *args, **kwargs)
-
-    def compile_from_config(self, config: dict[str, Any]) -> None:
-        """Compiles as a `.keras` file says; Keras calls this."""
-        self.compile(**keras.saving.deserialize_keras_object(config))
-
-    @classmethod
-    def from_preset(cls, preset: str | Path, **kwargs: Any) -> Self:
-        """Loads a checkpoint of any system, on disk or published.
-
-        See `gpt2_keras.checkpoints.load`: a model or run directory, one of Hugging
-        Face's, OpenAI's, gpt-2-simple's, KerasHub's or nanoGPT's, `"gpt2"` and the
-        other published sizes, `"hf://owner/name"`, `"kaggle://…"`.
-        """
-        from gpt2_keras import checkpoints
-
-        return checkpoints.load(preset, model_class=cls, **kwargs)
-
-    def save_to_preset(self, directory: str | Path, *, overwrite: bool = False) -> None:
-        """Writes a model directory; see `gpt2_keras.checkpoints.save`."""
-        from gpt2_keras import checkpoints
-
-        checkpoints.save(self, directory, overwrite=overwrite)
-
-    def generate(self, prompts: str | Sequence[str] = "", **kwargs: Any) -> Any:
-        """Continues texts; see `gpt2_keras.generation.generate`."""
-        from gpt2_keras import generation
-
-        return generation.generate(self, prompts, **kwargs)
-
-    def stream(self, prompt: str = "", **kwargs: Any) -> Iterator[str]:
-        """Continues a text piece by piece; see `gpt2_keras.generation.stream`."""
-        from gpt2_keras import generation
-
-        return generation.stream(self, prompt, **kwargs)
-
-    def score(self, texts: str | Sequence[str], **kwargs: Any) -> Any:
-        """Computes the log-probability of every token; see `gpt2_keras.generation.score`."""
-        from gpt2_keras import generation
-
-        return generation.score(self, texts, **kwargs)
-
-    def next_tokens(self, prompt: str, **kwargs: Any) -> Any:
-        """Lists the likeliest next tokens; see `gpt2_keras.generation.next_tokens`."""
-        from gpt2_keras import generation
-
-        return generation.next_tokens(self, prompt, **kwargs)
-
-    def export(self, path: str | Path, format: str = "tf_saved_model", **kwargs: Any) -> Path:  # noqa: A002
-        """Writes a self-contained artefact; see `gpt2_keras.export.export`."""
-        from gpt2_keras import export
-
-        return export.export(self, path, format=format, **kwargs)
+def _attention_mask(
+    time: Any, padding_mask: Any, segment_ids: Any, cache: Any, cache_index: Any
+) -> Any:
+    """Returns where to look, bool (batch or 1, 1, time, keys); None for all before a token."""
+    if cache is None and padding_mask is None and segment_ids is None:
+        return None
+    keys = time if cache is None else ops.shape(cache[0][0])[2]
+    mask = causal_mask(time, keys, cache_index, padding_mask)
+    if segment_ids is None:
+        return mask
+    same = ops.equal(ops.expand_dims(segment_ids, 2), ops.expand_dims(segment_ids, 1))
+    return ops.logical_and(mask, ops.expand_dims(same, 1))
 
 
 def _positions(time: Any, padding_mask: Any, cache_index: Any) -> Any:

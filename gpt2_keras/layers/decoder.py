@@ -5,10 +5,10 @@ from typing import Any
 import keras
 from keras import ops
 
-from gpt2_keras.layers.attention import CausalSelfAttention, causal_mask
+from gpt2_keras.layers.attention import CausalSelfAttention
 from gpt2_keras.layers.cache import cache_slots
 from gpt2_keras.layers.feed_forward import FeedForward
-from gpt2_keras.layers.initializers import LAYER_NORM_EPSILON
+from gpt2_keras.layers.normalization import LayerNorm
 
 
 @keras.saving.register_keras_serializable(package="gpt2_keras")
@@ -56,10 +56,9 @@ class DecoderBlock(keras.layers.Layer):
             "num_residual_layers": num_residual_layers,
             "dtype": self.dtype_policy,
         }
-        norm = {"epsilon": LAYER_NORM_EPSILON, "dtype": self.dtype_policy}
-        self.attention_norm = keras.layers.LayerNormalization(name="attention_norm", **norm)
+        self.attention_norm = LayerNorm(name="attention_norm", dtype=self.dtype_policy)
         self.attention = CausalSelfAttention(num_heads, name="attention", **sublayer)
-        self.feed_forward_norm = keras.layers.LayerNormalization(name="feed_forward_norm", **norm)
+        self.feed_forward_norm = LayerNorm(name="feed_forward_norm", dtype=self.dtype_policy)
         self.feed_forward = FeedForward(intermediate_dim, name="feed_forward", **sublayer)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
@@ -125,8 +124,7 @@ class DecoderStack(keras.layers.Layer):
 
     Call arguments:
         x: Float tensor `(batch, time, width)`: the embedded tokens.
-        padding_mask: Bool tensor `(batch, keys)`, False for padding; None when
-            there is none. `keys` is `time`, or the cache's length.
+        attention_mask: As for `CausalSelfAttention`.
         cache: List of `num_layers` pairs as `CausalSelfAttention` takes them,
             or None.
         cache_index: Where in the cache the first position of `x` goes.
@@ -157,6 +155,7 @@ class DecoderStack(keras.layers.Layer):
         self.num_heads = num_heads
         self.intermediate_dim = intermediate_dim
         self.dropout_rate = dropout_rate
+        self.recompute = False  # set by `GPT2LM.compile`
         self.blocks = [
             DecoderBlock(
                 num_heads,
@@ -168,9 +167,7 @@ class DecoderStack(keras.layers.Layer):
             )
             for index in range(num_layers)
         ]
-        self.final_norm = keras.layers.LayerNormalization(
-            epsilon=LAYER_NORM_EPSILON, dtype=self.dtype_policy, name="final_norm"
-        )
+        self.final_norm = LayerNorm(dtype=self.dtype_policy, name="final_norm")
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Builds the blocks and the final norm."""
@@ -182,17 +179,16 @@ class DecoderStack(keras.layers.Layer):
     def call(
         self,
         x: Any,
-        padding_mask: Any = None,
+        attention_mask: Any = None,
         cache: Any = None,
         cache_index: Any = 0,
         overwrite_cache: bool = False,
         training: bool | None = None,
     ) -> Any:
         """Runs the stack; see the class."""
-        time = ops.shape(x)[1]
-        keys = time if cache is None else ops.shape(cache[0][0])[2]
-        attention_mask = causal_mask(time, keys, cache_index, padding_mask)
-        slots = None if cache is None else cache_slots(cache[0][0], time, cache_index)
+        slots = None
+        if cache is not None:
+            slots = cache_slots(cache[0][0], ops.shape(x)[1], cache_index)
         states, new_cache = [x], []
         for index, block in enumerate(self.blocks):
             layer_cache = None if cache is None else cache[index]

@@ -5,6 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from gpt2_keras.layers import fused
 from gpt2_keras.layers.initializers import kernel_initializer, residual_initializer
 from gpt2_keras.layers.projection import Projection
 
@@ -68,7 +69,8 @@ class FeedForward(keras.layers.Layer):
 
     def call(self, x: Any, training: bool | None = None) -> Any:
         """Transforms each position by itself; see the class."""
-        x = ops.gelu(self.expand(x), approximate=True)  # (batch, time, intermediate)
+        x = self.expand(x)  # (batch, time, intermediate)
+        x = fused.gelu(x) if fused.is_fusing(training) else ops.gelu(x, approximate=True)
         return self.dropout(self.project(x), training=training)  # (batch, time, width)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:

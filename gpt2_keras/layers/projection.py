@@ -30,8 +30,22 @@ def multiply(rows: Any, kernel: Any, *, training: bool | None = None) -> Any:
     """
     # LiteRT's FULLY_CONNECTED takes the kernel second.
     if training or is_for_litert():
-        return ops.matmul(rows, ops.transpose(kernel))
+        return times_transposed(rows, kernel)
     return ops.transpose(ops.matmul(kernel, ops.transpose(rows)))
+
+
+def times_transposed(a: Any, b: Any) -> Any:
+    """Returns `a × bᵀ` of two matrices; on TensorFlow without making `bᵀ`.
+
+    Example:
+        >>> times_transposed(np.ones((1, 2), "float32"), np.ones((3, 2), "float32")).shape
+        TensorShape([1, 3])
+    """
+    if keras.backend.backend() != "tensorflow":
+        return ops.matmul(a, ops.transpose(b))
+    import tensorflow as tf
+
+    return tf.matmul(a, b, transpose_b=True)
 
 
 def open_sizes(batch: Any, time: Any) -> tuple[Any, Any]:

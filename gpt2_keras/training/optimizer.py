@@ -50,26 +50,34 @@ class AdamW(keras.optimizers.AdamW):
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """Updates one weight, on TensorFlow in a single pass over it and its moments."""
-        if keras.backend.backend() != "tensorflow" or variable.dtype != "float32":
+        if keras.backend.backend() != "tensorflow":
             super().update_step(gradient, variable, learning_rate)
             return
         import tensorflow as tf
 
+        if self.weight_decay and self._use_weight_decay(variable):
+            decay = ops.cast(self.weight_decay * learning_rate, variable.dtype)
+            variable.assign_sub(variable * decay)
         index = self._get_variable_index(variable)
-        step = ops.cast(self.iterations + 1, "float32")
+        dtype = variable.dtype
+        step = ops.cast(self.iterations + 1, dtype)
         # Keras' formula, to the letter; Keras writes a temporary for each of its operators.
         tf.raw_ops.ResourceApplyAdam(
             var=variable.handle,
             m=self._momentums[index].value.handle,
             v=self._velocities[index].value.handle,
-            beta1_power=ops.power(self.beta_1, step),
-            beta2_power=ops.power(self.beta_2, step),
-            lr=ops.cast(learning_rate, "float32"),
+            beta1_power=ops.power(ops.cast(self.beta_1, dtype), step),
+            beta2_power=ops.power(ops.cast(self.beta_2, dtype), step),
+            lr=ops.cast(learning_rate, dtype),
             beta1=self.beta_1,
             beta2=self.beta_2,
             epsilon=self.epsilon,
-            grad=gradient,
+            grad=ops.cast(gradient, dtype),
         )
+
+    def _apply_weight_decay(self, variables: list[Any]) -> None:
+        if keras.backend.backend() != "tensorflow":
+            super()._apply_weight_decay(variables)  # on TensorFlow `update_step` does it
 
     def _clip_gradients(self, grads: list[Any]) -> list[Any]:
         if not self.global_clipnorm:
