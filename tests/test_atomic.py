@@ -1,6 +1,6 @@
 import pytest
 
-from gpt2_keras.atomic import new_directory, new_file
+from gpt2_keras.atomic import new_directory, new_file, recover
 
 
 def names(path):
@@ -78,3 +78,16 @@ def test_a_file_keeps_its_old_contents_until_the_new_ones_are_complete(tmp_path)
         assert (tmp_path / "a").read_text() == "old"
     assert (tmp_path / "a").read_text() == "new"
     assert names(tmp_path) == ["a"]
+
+
+def test_what_a_killed_process_left_is_cleared_up(tmp_path):
+    (tmp_path / "replaced").mkdir()
+    for name in (".replaced.0123abcd.old", ".moved.aside.0123abcd.old", ".new.0123abcd.unfinished"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").touch()
+    (tmp_path / ".a.txt.0123abcd.unfinished").touch()
+    (tmp_path / ".hidden").touch()
+    recover(tmp_path)
+    assert names(tmp_path) == [".hidden", "moved.aside", "replaced"]
+    assert names(tmp_path / "moved.aside") == ["file"]
+    assert names(tmp_path / "replaced") == []

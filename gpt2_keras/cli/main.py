@@ -3,6 +3,7 @@
 import argparse
 import importlib
 import os
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -21,7 +22,7 @@ COMMANDS = (
     "demo",
 )
 
-EXIT_DONE, EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
+EXIT_DONE, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -32,8 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             process.
 
     Returns:
-        The exit status: 0 done, 1 failed, 130 interrupted. A wrong usage ends
-        the process with 2, as `argparse` does.
+        The exit status: 0 done, 1 failed, 130 interrupted (Ctrl-C), 143 terminated
+        (SIGTERM). A wrong usage ends the process with 2, as `argparse` does.
     """
     args = _parser().parse_args(arguments)
     # Must be set before TensorFlow is imported; its start-up lines are no news to a user.
@@ -41,9 +42,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command = _command(args.command)
     try:
         command.run(args)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         print(f"gpt2-keras {args.command}: interrupted", file=sys.stderr)
-        return EXIT_INTERRUPTED
+        # A shell's status of a process that a signal has ended.
+        return 128 + getattr(stop, "number", signal.SIGINT)
     except BrokenPipeError:
         # The reader of our output went away (`| head`); nothing is left to say to it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

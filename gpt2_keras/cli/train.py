@@ -20,12 +20,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from gpt2_keras.atomic import refuse_taken
 from gpt2_keras.cli.arguments import integer, number
+from gpt2_keras.cli.dry_run import print_estimate
+from gpt2_keras.cli.quiet import load_tensorflow
 from gpt2_keras.config import SIZES
 
 HELP = "train a model on token shards"
 # Flags that are settings of the run: RUN/settings.json has them, so --resume refuses them.
-_OWN = {"out", "resume", "skip_batches", "json", "command", "usage_error"}
+_OWN = {"out", "resume", "skip_batches", "dry_run", "json", "command", "usage_error"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -55,6 +58,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_training_arguments(parser.add_argument_group("training"))
     _add_saving_arguments(parser.add_argument_group("saving"))
     _add_seeing_arguments(parser.add_argument_group("seeing"))
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="only say what the run will cost: memory, FLOPs, time; write nothing",
+    )
     parser.add_argument("--json", action="store_true", help="print the results as JSON")
     parser.set_defaults(usage_error=parser.error)
 
@@ -158,8 +166,15 @@ def run(args: argparse.Namespace) -> None:
             f"--resume takes every setting from {args.out}/settings.json; remove {flags}, "
             f"or start a new run with --init {args.out}"
         )
+    if args.dry_run and args.resume:
+        args.usage_error("--dry-run is about a new run; leave out --resume")
+    load_tensorflow()
     from gpt2_keras.training import RunDirectory, TrainingSettings, resume, train
 
+    if args.dry_run:
+        refuse_taken(args.out)
+        print_estimate(TrainingSettings(**given), as_json=args.json)
+        return
     verbose = 1 if sys.stderr.isatty() else 2
     directory = RunDirectory(Path(args.out))
     try:
@@ -183,6 +198,7 @@ def run(args: argparse.Namespace) -> None:
 def _plain_warnings() -> Iterator[None]:
     """Prints warnings without the line of code that they come from."""
     with warnings.catch_warnings():
+        warnings.simplefilter("always", UserWarning)
         warnings.showwarning = lambda message, *_: print(
             f"gpt2-keras train: warning: {message}", file=sys.stderr
         )

@@ -2,11 +2,11 @@
 
 import dataclasses
 import json
-import warnings
-import zlib
+import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from keras import ops
 
 from gpt2_keras.atomic import new_directory, new_file
@@ -16,21 +16,21 @@ from gpt2_keras.training.progress import Progress
 if TYPE_CHECKING:
     from gpt2_keras.model import GPT2LM
 
-# Keras' own format, written once and not compressed: weights, and all of the optimizer's
-# variables. Keras leaves the state of the dropout and of the metrics out of it.
-WEIGHTS_FILE = "state.weights.h5"
+# NumPy's format: a zip file, not compressed, with a checksum of each array. Keras' own leaves
+# out the state of the dropout and of the metrics, and writes by HDF5, which on a full disk
+# ends the process with a segmentation fault (HDF5 1.14, h5py 3).
+STATE_FILE = "state.npz"
 PROGRESS_FILE = "progress.json"
-_BLOCK = 2**22  # bytes read at a time
 
 
 @dataclasses.dataclass(frozen=True)
 class Checkpoint:
     """A directory with the state of a training after a step.
 
-    The model's weights, the optimizer's variables (the step of the schedule, the
-    moments, averaged weights, the scale of the loss), the random state of the
-    dropout, the sums of the metrics since the last evaluation, and the history.
-    The position in the data is the step.
+    `state.npz` has every variable: weights, the random state of the dropout, the
+    optimizer's (the step of the schedule, moments, averaged weights, the scale
+    of the loss), and the sums of the metrics since the last evaluation.
+    `progress.json` has the history. The position in the data is the step.
 
     Args:
         path: The directory.
@@ -49,12 +49,6 @@ class Checkpoint:
         """The shape of the model."""
         return GPT2Config.from_dict(self._read()["config"])
 
-    @property
-    def metrics(self) -> list[Any]:
-        """The variables of the metrics, the sums since the last evaluation."""
-        metrics: list[Any] = self._read()["metrics"]
-        return metrics
-
     def write(self, model: "GPT2LM", progress: Progress) -> None:
         """Writes the directory; it is there in full or not at all.
 
@@ -63,19 +57,16 @@ class Checkpoint:
         """
         getattr(model, "jax_state_sync", lambda: None)()  # JAX trains on copies of the variables
         with new_directory(self.path, replace=True) as directory:
-            weights = directory / WEIGHTS_FILE
-            try:
-                model.save_weights(weights)
-            except RuntimeError as error:  # of h5py, which has no other for a full disk
-                raise OSError(f"{weights.name} cannot be written: {error}") from error
+            # Not by np.savez: it wants all arrays at once, another copy of the whole state.
+            with zipfile.ZipFile(directory / STATE_FILE, "w") as file:
+                for name, variable in _variables(model).items():
+                    with file.open(f"{name}.npy", "w", force_zip64=True) as entry:
+                        np.lib.format.write_array(entry, ops.convert_to_numpy(variable))
             state = {
                 "step": progress.step,
                 "skipped": progress.skipped,
                 "history": progress.history,
-                "metrics": _values(model.metrics_variables),
-                "random_states": _values(_random_states(model)),
                 "config": model.config.to_dict(),
-                "weights": _fingerprint(weights),
             }
             _write_json(directory / PROGRESS_FILE, state)
 
@@ -86,70 +77,58 @@ class Checkpoint:
             OSError: If the file cannot be written; it is then as it was.
         """
         with new_file(self.path / PROGRESS_FILE) as file:
-            _write_json(file, {**self._read(), "history": progress.history, "metrics": []})
+            _write_json(file, {**self._read(), "history": progress.history})
 
     def damage(self) -> str | None:
         """Says what is wrong with the files, or returns None if they are as they were written."""
         try:
-            expected = self._read()["weights"]
-            found = _fingerprint(self.path / WEIGHTS_FILE)
+            self._read()
+            with zipfile.ZipFile(self.path / STATE_FILE) as file:
+                broken = file.testzip()
         except FileNotFoundError as error:
             return f"{Path(error.filename).name} is missing"
-        except (ValueError, KeyError):
-            return f"{PROGRESS_FILE} is not what was written"
-        if found != expected:
-            return f"{WEIGHTS_FILE} is not what was written: {found}, once {expected}"
-        return None
+        except zipfile.BadZipFile as error:
+            return f"{STATE_FILE} is damaged: {error}"
+        except ValueError as error:
+            return f"{PROGRESS_FILE} is damaged: {error}"
+        return None if broken is None else f"{STATE_FILE} is damaged: wrong checksum of {broken}"
 
     def restore(self, model: "GPT2LM") -> None:
-        """Gives a compiled model the state of this one; the metrics are left to `fit`.
+        """Gives a compiled model the state of this one.
 
         Raises:
             ValueError: If the model or its optimizer is of another kind.
         """
-        with warnings.catch_warnings():
-            # Keras leaves an optimizer as it is, with a warning, if the file has another's.
-            warnings.simplefilter("error", UserWarning)
-            try:
-                model.load_weights(self.path / WEIGHTS_FILE)
-            except UserWarning as error:
+        variables = _variables(model)
+        with np.load(self.path / STATE_FILE) as arrays:
+            other = sorted(variables.keys() ^ set(arrays.files))
+            if other:
                 raise ValueError(
-                    "A run goes on with the optimizer that it began with. "
-                    f"Received: {self.path}: {error} Put settings.json back as it was."
-                ) from error
-        for variable, state in zip(
-            _random_states(model), self._read()["random_states"], strict=True
-        ):
-            variable.assign(state)
+                    "A run goes on with the settings that it began with. "
+                    f"Received: settings that make another state than {self.path} has: "
+                    f"{', '.join(other[:3])}{', …' if other[3:] else ''}. "
+                    "Put settings.json back as it was."
+                )
+            for name, variable in variables.items():
+                variable.assign(arrays[name])
 
     def _read(self) -> dict[str, Any]:
         state: dict[str, Any] = json.loads((self.path / PROGRESS_FILE).read_text(encoding="utf-8"))
         return state
 
 
-def restore_metrics(model: "GPT2LM", values: list[Any]) -> None:
-    """Gives the metrics of a model the sums of a checkpoint."""
-    for variable, value in zip(model.metrics_variables, values, strict=True):
-        variable.assign(value)
-
-
-def _values(variables: list[Any]) -> list[Any]:
-    """Returns the numbers of variables; Python's are exact for float32 and 64-bit integers."""
-    return [ops.convert_to_numpy(variable).tolist() for variable in variables]
-
-
-def _random_states(model: "GPT2LM") -> list[Any]:
-    """Returns the variables that the dropout layers draw their numbers from."""
-    return [variable for variable in model.variables if variable.name == "seed_generator_state"]
-
-
-def _fingerprint(path: Path) -> dict[str, int]:
-    """Returns what tells a file from a damaged one."""
-    checksum = 0
-    with path.open("rb") as file:
-        while block := file.read(_BLOCK):
-            checksum = zlib.crc32(block, checksum)
-        return {"bytes": file.tell(), "crc32": checksum}
+def _variables(model: "GPT2LM") -> dict[str, Any]:
+    """Returns all that a step of training changes, by names that are the same in every process."""
+    groups = {
+        "model": model.variables,
+        "optimizer": model.optimizer.variables,
+        "metrics": model.metrics_variables,
+    }
+    return {
+        f"{group}/{index:04d}-{variable.name}": variable
+        for group, variables in groups.items()
+        for index, variable in enumerate(variables)
+    }
 
 
 def _write_json(path: Path, contents: dict[str, Any]) -> None:

@@ -9,7 +9,6 @@ import keras
 from keras import ops
 
 from gpt2_keras.training.averaging import AverageWeights
-from gpt2_keras.training.checkpoint import restore_metrics
 from gpt2_keras.training.progress import Progress
 from gpt2_keras.training.run_directory import COLUMNS, RunDirectory
 from gpt2_keras.training.settings import TrainingSettings
@@ -29,7 +28,7 @@ class Recorder(keras.callbacks.Callback):
         settings: Those of the run.
         ends: The step that each epoch ends with.
         signals: Says whether the run is to stop.
-        metrics: The sums of the metrics, if the run goes on inside an epoch.
+        sums: The variables of the metrics, if the run goes on inside an epoch.
         averages: What swaps averaged weights in, if they are to be saved.
 
     Raises:
@@ -45,12 +44,12 @@ class Recorder(keras.callbacks.Callback):
         settings: TrainingSettings,
         ends: list[int],
         signals: StopSignals,
-        metrics: list[Any] | None = None,
+        sums: list[Any] | None = None,
         averages: AverageWeights | None = None,
     ) -> None:
         super().__init__()
         self.run, self.progress, self.settings, self.ends = run, progress, settings, ends
-        self.signals, self.metrics, self.averages = signals, metrics, averages
+        self.signals, self.sums, self.averages = signals, sums, averages
         self._saved_step, self._saved_at = progress.step, time.monotonic()
 
     def advice(self) -> str:
@@ -65,9 +64,9 @@ class Recorder(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002
         """Goes on with the sums of the metrics, which Keras has just reset."""
         self._epoch, self._first_step = epoch, self.progress.step
-        if self.metrics:
-            restore_metrics(self.model, self.metrics)
-        self.metrics = None
+        for variable, value in zip(self.model.metrics_variables, self.sums or [], strict=False):
+            variable.assign(value)
+        self.sums = None
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002
         """Saves the state if it is time to, and stops after a signal."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import keras
-import numpy as np
+from keras import ops
 
 from gpt2_keras.atomic import refuse_taken
 from gpt2_keras.data import TokenShards
@@ -152,7 +152,7 @@ def _run(
     averages = AverageWeights() if settings.ema else None
     sums = None
     if progress.step > progress.evaluated:
-        sums = [np.array(variable) for variable in model.metrics_variables]
+        sums = [ops.convert_to_numpy(variable).copy() for variable in model.metrics_variables]
     display = Display(model, settings, run, averages, verbose=verbose != 0)
     with StopSignals(verbose=verbose != 0) as signals:
         recorder = Recorder(run, progress, settings, ends, signals, sums, averages)

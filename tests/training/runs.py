@@ -2,8 +2,8 @@
 
 import os
 
-import h5py
 import keras
+import numpy as np
 
 from gpt2_keras.training import RunDirectory
 
@@ -44,14 +44,9 @@ def weights(model):
 
 
 def last_state(out):
-    """Every array of the newest checkpoint, weights and optimizer, by its name in the file."""
-    arrays = {}
-    checkpoint = RunDirectory(out).last_checkpoint()
-    with h5py.File(checkpoint.path / "state.weights.h5") as file:
-        file.visititems(
-            lambda name, item: arrays.update({name: item[()]}) if hasattr(item, "shape") else None
-        )
-    return arrays
+    """Every array of the newest checkpoint by its name."""
+    with np.load(RunDirectory(out).last_checkpoint().path / "state.npz") as arrays:
+        return dict(arrays)
 
 
 def assert_same_state(one, other):

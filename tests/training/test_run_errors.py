@@ -1,12 +1,13 @@
 """What a run refuses, and what a full disk leaves."""
 
 import resource
+import shutil
 import signal
 
 import pytest
 
 from gpt2_keras import GPT2LM, GPT2Tokenizer
-from gpt2_keras.training import RunDirectory, resume, train
+from gpt2_keras.training import Progress, RunDirectory, resume, train
 from tests.models import TINY, random_model
 
 
@@ -55,36 +56,27 @@ def test_what_is_no_run_cannot_be_resumed(tmp_path):
         resume(tmp_path)
 
 
-def test_a_full_disk_keeps_the_last_good_checkpoint(make_settings, tmp_path, monkeypatch):
+@pytest.mark.parametrize("method", ["save", "save_model", "record"])
+def test_a_full_disk_keeps_what_was_there(whole, tmp_path, method):
+    """The process may write no larger files at step 8: what it writes there fails halfway."""
     run = RunDirectory(tmp_path / "run")
-    save, limits = RunDirectory.save, resource.getrlimit(resource.RLIMIT_FSIZE)
-
-    def save_with_little_room(self, model, progress):
-        if progress.step == 8:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
-        try:
-            save(self, model, progress)
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-
-    monkeypatch.setattr(RunDirectory, "save", save_with_little_room)
+    shutil.copytree(whole, run.path)
+    before = {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()}
+    checkpoint = run.last_checkpoint()
+    model = GPT2LM(checkpoint.config, tokenizer=GPT2Tokenizer.from_directory(run.model))
+    model.compile(jit_compile=False)
+    progress = Progress(checkpoint.progress.history * 50, step=12)
+    arguments = {"save": (model, progress, 2), "save_model": (model, progress)}
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5_000, limits[1]))
     try:
-        with pytest.raises(OSError, match=r"in step 8: .*step-00000004 is whole"):
-            train(make_settings(), run.path, verbose=0)
+        message = r"Received: .*run in step 12: .*Make room and resume: step-00000010 is whole"
+        with pytest.raises(OSError, match=message):
+            getattr(run, method)(*arguments.get(method, (progress,)))
     finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, handler)
-    assert [path.name for path in run.checkpoints.iterdir()] == ["step-00000004"]
-    assert not list(run.path.rglob("*unfinished*"))
-    assert GPT2LM.from_preset(run.path).config.hidden_dim == 16
-    monkeypatch.setattr(RunDirectory, "save", save)
-    resume(run.path, verbose=0)
-    assert run.progress().step == 10
-
-
-def test_a_resume_removes_what_was_left_half_written(make_settings, tmp_path):
-    train(make_settings(steps=4), tmp_path / "run", verbose=0)
-    for name in (".model.0123.unfinished", "checkpoints/.step-00000008.0123.unfinished"):
-        (tmp_path / "run" / name).mkdir()
-    resume(tmp_path / "run", verbose=0)
-    assert not list((tmp_path / "run").rglob("*unfinished*"))
+    after = {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()}
+    assert after == before
+    assert run.last_whole_checkpoint() == checkpoint

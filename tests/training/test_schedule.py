@@ -30,6 +30,25 @@ def test_every_step_has_the_rate_of_the_formula(warmup):
     np.testing.assert_allclose(rates, expected, rtol=1e-5)  # float32 arithmetic
 
 
+@pytest.mark.parametrize("warmup", [0, 1, 20])
+@pytest.mark.parametrize(("kind", "share"), [("linear", 0.1), ("linear", 0.0), ("constant", 0.1)])
+def test_a_line_runs_from_the_end_of_the_warmup_to_the_share(kind, share, warmup):
+    schedule = make_schedule(2e-3, 100, warmup_steps=warmup, kind=kind, final_share=share)
+    copy = type(schedule).from_config(schedule.get_config())
+    steps = np.arange(0, 130)
+    end = 2e-3 * (1 if kind == "constant" else share)
+    xs = [-1, warmup, 100] if warmup else [0, 100]
+    ys = [0.0, 2e-3, end] if warmup else [2e-3, end]
+    expected = np.interp(steps, xs, ys)
+    for made in (schedule, copy):
+        np.testing.assert_allclose([float(made(s)) for s in steps], expected, rtol=1e-5, atol=1e-9)
+
+
+def test_a_cosine_ends_at_the_share_too():
+    schedule = make_schedule(1.0, 100, warmup_steps=10, final_share=0.25)
+    assert float(schedule(100)) == pytest.approx(0.25)
+
+
 @pytest.mark.parametrize(("total", "warmup"), [(1, 0), (2000, 100), (600_000, 2000)])
 def test_the_warmup_is_a_twentieth_up_to_2000_steps(total, warmup):
     assert default_warmup_steps(total) == warmup
@@ -40,6 +59,8 @@ def test_steps_that_do_not_fit_are_refused():
         make_schedule(1e-3, 0)
     with pytest.raises(ValueError, match=r"warmup_steps=10, total_steps=10\. .*warmup_steps=0"):
         make_schedule(1e-3, 10, warmup_steps=10)
+    with pytest.raises(ValueError, match=r"cosine, linear, constant\. Received: kind='step'"):
+        make_schedule(1e-3, 10, kind="step")
 
 
 @pytest.mark.parametrize(

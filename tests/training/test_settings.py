@@ -21,6 +21,18 @@ from gpt2_keras.training import TrainingSettings
         ({"weight_decay": -0.5}, ValueError, r"at least 0 .*weight_decay=-0\.5"),
         ({"dtype": "half"}, ValueError, r"float32, mixed_bfloat16, mixed_float16.*dtype='half'"),
         ({"warmup_steps": 9, "steps": 9}, ValueError, r"warmup_steps=9, steps=9"),
+        ({"checkpoint_every": 0}, ValueError, r"`checkpoint_every` must be at least 1.*every=0"),
+        ({"checkpoint_minutes": -1}, ValueError, r"at least 0 .*checkpoint_minutes=-1"),
+        ({"keep_checkpoints": 0}, ValueError, r"must be at least 1.*keep_checkpoints=0"),
+        ({"ema": 1.0}, ValueError, r"`ema` must be above 0 and below 1.*ema=1\.0"),
+        ({"beta_2": 1.0}, ValueError, r"`beta_2` must be at least 0 and below 1.*beta_2=1\.0"),
+        ({"clip_norm": -1.0}, ValueError, r"`clip_norm` must be at least 0.*clip_norm=-1\.0"),
+        (
+            {"final_learning_rate_share": 2},
+            ValueError,
+            r"must be at least 0 and below 1.*final_learning_rate_share=2",
+        ),
+        ({"schedule": "step"}, ValueError, r"cosine, linear, constant.*schedule='step'"),
         (
             {"size": "gpt2", "num_heads": 2},
             ValueError,
@@ -60,3 +72,14 @@ def test_a_size_or_numbers_give_the_shape():
 def test_evaluations_are_ten_by_default():
     assert TrainingSettings("a", "b", steps=200).with_defaults().evaluate_every == 20
     assert TrainingSettings("a", "b", steps=3).with_defaults().evaluate_every == 1
+
+
+def test_only_a_constant_schedule_can_be_extended():
+    settings = TrainingSettings("a", "b", steps=10, schedule="constant")
+    assert settings.extended(20).steps == 20
+    with pytest.raises(ValueError, match=r"not shortened\. Received: steps=9, after steps=10\."):
+        settings.extended(9)
+    cosine = TrainingSettings("a", "b", steps=10)
+    assert cosine.extended(10) == cosine
+    with pytest.raises(ValueError, match=r"steps=20, after .*schedule='cosine'.*--init"):
+        cosine.extended(20)

@@ -49,12 +49,13 @@ def test_what_is_stated_counts():
     assert str(peak) == "2 TFLOP/s (as stated)"
 
 
-def test_other_devices_are_measured_by_a_product(monkeypatch):
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+def test_other_devices_are_measured_by_a_product(monkeypatch, dtype):
     monkeypatch.setattr(utilization, "_CPU_SIZE", 64)
-    peak = find_peak("float32", device="")
-    assert peak.source == "measured: a float32 product of 64 × 64 matrices"
+    peak = find_peak(dtype, device="")
+    assert peak.source == f"measured: a {dtype} product of 64 × 64 matrices"
     assert 1e6 < peak.flops < 1e14
-    assert find_peak("float32", device="") == peak  # measured once
+    assert find_peak(dtype, device="") == peak  # measured once
 
 
 def test_units_are_those_of_a_thousand():

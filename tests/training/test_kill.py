@@ -1,0 +1,69 @@
+"""Runs whose process is killed at any moment."""
+
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from gpt2_keras.cli.main import main
+from gpt2_keras.training import train
+from tests.training.runs import assert_same_end
+
+PROGRAM = "import sys; from gpt2_keras.cli.main import main; sys.exit(main(sys.argv[1:]))"
+
+
+def start(*arguments):
+    command = [sys.executable, "-c", PROGRAM, "train", *arguments]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def flags_of(settings):
+    """The settings that `make_settings` sets, as flags."""
+    values = {
+        name: getattr(settings, name)
+        for name in ("data", "tokenizer", "num_layers", "num_heads", "hidden_dim", "steps")
+    }
+    names = ("batch_size", "learning_rate", "evaluate_every", "evaluation_batches", "patience")
+    values |= {name: getattr(settings, name) for name in names}
+    values |= {"dropout": settings.dropout_rate, "context_length": settings.context_length}
+    values |= {"checkpoint_every": settings.checkpoint_every or settings.steps}
+    pairs = [("--" + name.replace("_", "-"), str(value)) for name, value in values.items()]
+    return [word for pair in pairs for word in pair]
+
+
+def kill_while_saving(process, out, delay=0.0):
+    """Ends a process without a warning, `delay` seconds after it began to write a checkpoint."""
+    while process.poll() is None and not list(out.glob("checkpoints/.*.unfinished")):
+        time.sleep(0.0005)
+    time.sleep(delay)
+    process.kill()
+    return process.wait()
+
+
+def test_a_run_killed_while_it_saves_goes_on_as_if_nothing_had_happened(
+    make_settings, whole, tmp_path
+):
+    out = tmp_path / "run"
+    process = start(*flags_of(make_settings(checkpoint_every=3)), "--out", str(out))
+    assert kill_while_saving(process, out) == -9
+    assert main(["train", "--out", str(out), "--resume"]) == 0
+    assert_same_end(out, whole)
+    assert not [path for path in out.rglob(".*") if path.is_dir()]
+
+
+@pytest.mark.slow
+def test_a_run_killed_many_times_at_random_equals_one_that_was_not(make_settings, tmp_path):
+    settings = make_settings(
+        steps=400, checkpoint_every=2, evaluate_every=10, hidden_dim=64, patience=0
+    )
+    whole, out = tmp_path / "whole", tmp_path / "run"
+    train(settings, whole, verbose=0)
+    delays = np.random.default_rng(0)
+    process, kills = start(*flags_of(settings), "--out", str(out)), 0
+    while kill_while_saving(process, out, delay=delays.uniform(0, 2)) != 0:
+        kills += 1
+        process = start("--out", str(out), "--resume")
+    assert kills >= 5
+    assert_same_end(out, whole)
