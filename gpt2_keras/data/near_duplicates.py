@@ -51,7 +51,7 @@ def near_fingerprints(pieces: Iterable[str]) -> list[bytes]:
             is_short = False
         held = held[-(SHINGLE_CHARACTERS - 1) :]
     if is_short:  # one shingle, filled up
-        least = _least_hashes(np.resize(np.append(held, 0), SHINGLE_CHARACTERS))
+        least = _least_hashes(np.resize(np.append(held, np.uint64(0)), SHINGLE_CHARACTERS))
     return [
         hashlib.blake2b(band.astype("<u8").tobytes(), digest_size=16, key=bytes([number])).digest()
         for number, band in enumerate(np.split(least, BANDS))

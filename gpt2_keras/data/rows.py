@@ -56,7 +56,7 @@ def read_rows(
 
     Example:
         >>> file = Path(tempfile.mkdtemp()) / "a.jsonl"
-        >>> _ = file.writefield_text('{"text": "One."}\\n{"text": "Two."}\\n')
+        >>> _ = file.write_text('{"text": "One."}\\n{"text": "Two."}\\n')
         >>> list(read_rows(file, "jsonl"))
         [('One.',), ('Two.',)]
     """
