@@ -41,8 +41,8 @@ class Checkpoint:
     @property
     def progress(self) -> Progress:
         """How far the training had come."""
-        state = self._read()
-        return Progress(tuple(state["history"]), state["step"], state["skipped"])
+        fields = {field.name: self._read()[field.name] for field in dataclasses.fields(Progress)}
+        return Progress(**{**fields, "history": tuple(fields["history"])})
 
     @property
     def config(self) -> GPT2Config:
@@ -62,12 +62,7 @@ class Checkpoint:
                 for name, variable in _variables(model).items():
                     with file.open(f"{name}.npy", "w", force_zip64=True) as entry:
                         np.lib.format.write_array(entry, ops.convert_to_numpy(variable))
-            state = {
-                "step": progress.step,
-                "skipped": progress.skipped,
-                "history": progress.history,
-                "config": model.config.to_dict(),
-            }
+            state = {**dataclasses.asdict(progress), "config": model.config.to_dict()}
             _write_json(directory / PROGRESS_FILE, state)
 
     def record(self, progress: Progress) -> None:

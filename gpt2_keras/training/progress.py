@@ -14,6 +14,7 @@ class Progress:
             other columns of `history.csv`; where one is unknown it is left out.
         step: Number of steps done.
         skipped: Number of batches that were left out of the data so far.
+        logs: What Keras logged with the last step, the mean loss among it.
 
     Example:
         >>> rows = [{"step": 5, "val_loss": 2.0}, {"step": 10, "val_loss": 3.0}]
@@ -25,6 +26,7 @@ class Progress:
     history: tuple[dict[str, float], ...] = ()
     step: int = 0
     skipped: int = 0
+    logs: dict[str, float] = dataclasses.field(default_factory=dict)
 
     @property
     def evaluated(self) -> int:

@@ -1,6 +1,7 @@
 """When a run is saved, and when it stops."""
 
 import contextlib
+import dataclasses
 import math
 import time
 from typing import Any
@@ -68,10 +69,11 @@ class Recorder(keras.callbacks.Callback):
             variable.assign(value)
         self.sums = None
 
-    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Saves the state if it is time to, and stops after a signal."""
         before, step = self.progress.step, self._first_step + batch + 1
-        self.progress = Progress(self.progress.history, step, self.progress.skipped)
+        numbers = {name: float(value) for name, value in (logs or {}).items()}
+        self.progress = dataclasses.replace(self.progress, step=step, logs=numbers)
         every, minutes = self.settings.checkpoint_every, self.settings.checkpoint_minutes
         if (
             self.signals.received
@@ -98,7 +100,7 @@ class Recorder(keras.callbacks.Callback):
                 "The loss must stay a finite number. "
                 f"Received: val_loss={row['val_loss']} in step {step}. {self.advice()}"
             )
-        progress = Progress((*self.progress.history, row), step, self.progress.skipped)
+        progress = dataclasses.replace(self.progress, history=(*self.progress.history, row))
         if progress.waited == 0:
             with self.averages.averaged() if self.averages else contextlib.nullcontext():
                 self.run.save_model(self.model, progress)

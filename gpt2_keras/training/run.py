@@ -2,7 +2,7 @@
 
 import dataclasses
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -169,7 +169,7 @@ def _run(
                 recorder,
             ]
             if not steps_per_epoch:
-                _evaluate(model, validation_data, epochs.start, every_callback)
+                _evaluate(model, validation_data, epochs.start, every_callback, progress.logs)
             else:
                 model.fit(
                     train_data,
@@ -191,15 +191,14 @@ def _evaluate(
     validation_data: Any,
     epoch: int,
     callbacks: Sequence[keras.callbacks.Callback],
+    logs: Mapping[str, float],
 ) -> None:
-    """Makes up for the evaluation of an epoch whose steps are done."""
+    """Makes up for the evaluation of an epoch whose steps are done and gave these logs."""
     container = keras.callbacks.CallbackList(list(callbacks), model=model)
     container.on_train_begin()
-    container.on_epoch_begin(epoch)  # puts the sums of the metrics back
-    logs = {name: float(value) for name, value in model.get_metrics_result().items()}
+    container.on_epoch_begin(epoch)
     found = model.evaluate(validation_data, callbacks=container, verbose=0, return_dict=True)
-    logs.update({f"val_{name}": value for name, value in found.items()})
-    container.on_epoch_end(epoch, logs)
+    container.on_epoch_end(epoch, {**logs, **{f"val_{name}": found[name] for name in found}})
     container.on_train_end()
 
 

@@ -7,7 +7,15 @@ import numpy as np
 
 from gpt2_keras.training import RunDirectory
 
-EXACT = ("step", "loss", "perplexity", "val_loss", "val_perplexity", "learning_rate")
+EXACT = (
+    "step",
+    "loss",
+    "perplexity",
+    "val_loss",
+    "val_perplexity",
+    "learning_rate",
+    "gradient_norm",
+)
 
 
 class At(keras.callbacks.Callback):
