@@ -111,9 +111,8 @@ def _in_chunks(states: Any, table: Any, targets: Any, weights: Any, size: int) -
     rows, width = ops.shape(states)
     if isinstance(rows, int) and rows <= size:
         return _one_chunk(states, table, targets, weights)
-    if not isinstance(rows, int):  # a last batch of any size
-        size = ops.minimum(size, rows)
     count = -(-rows // size)
+    size = -(-rows // count)  # all alike, so that few rows are missing
     missing = count * size - rows  # rows that count for nothing
     states = ops.pad(states, ((0, missing), (0, 0)))
     targets, weights = (ops.pad(values, ((0, missing),)) for values in (targets, weights))
@@ -132,8 +131,24 @@ def _in_chunks(states: Any, table: Any, targets: Any, weights: Any, size: int) -
         ops.zeros_like(states),
         ops.zeros(table.shape, "float32"),
     )
-    total, states_slope, table_slope = ops.fori_loop(0, count, step, zeros)
+    total, states_slope, table_slope = _loop(count, step, zeros)
     return total, states_slope[:rows], table_slope
+
+
+def _loop(count: Any, step: Any, start: Any) -> Any:
+    """Returns what `step(index, values)` makes of `start`, one index after the other."""
+    if keras.backend.backend() != "tensorflow":
+        return ops.fori_loop(0, count, step, start)
+    import tensorflow as tf
+
+    # By default the products of ten rounds are computed ahead, and kept.
+    _, values = tf.while_loop(
+        lambda index, _: index < count,
+        lambda index, values: (index + 1, step(index, values)),
+        (0, start),
+        parallel_iterations=1,
+    )
+    return values
 
 
 def _one_chunk(states: Any, table: Any, targets: Any, weights: Any) -> Any:

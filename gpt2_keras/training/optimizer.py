@@ -57,7 +57,9 @@ class AdamW(keras.optimizers.AdamW):
 
         if self.weight_decay and self._use_weight_decay(variable):
             decay = ops.cast(self.weight_decay * learning_rate, variable.dtype)
-            variable.assign_sub(variable * decay)
+            # Earlier, while the backward pass still reads the weight, it would be copied.
+            with tf.control_dependencies([gradient]):
+                variable.assign_sub(variable * decay)
         index = self._get_variable_index(variable)
         dtype = variable.dtype
         step = ops.cast(self.iterations + 1, dtype)
