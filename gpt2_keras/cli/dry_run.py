@@ -29,9 +29,9 @@ def _rows(estimate: Any) -> list[tuple[str, str, str]]:
 
     rows = [("parameters", f"{estimate.num_parameters:,}", "")]
     rows += [(f"  {name}", f"{number:,}", "") for name, number in estimate.parameters.items()]
-    rows.append(("memory, at least", _megabytes(estimate.memory_bytes), ""))
+    rows.append(("memory, at least", _bytes(estimate.memory_bytes), ""))
     rows += [
-        (f"  {name}", _megabytes(number), "") for name, number in estimate.memory.items() if number
+        (f"  {name}", _bytes(number), "") for name, number in estimate.memory.items() if number
     ]
     peak = estimate.peak
     return [
@@ -41,7 +41,7 @@ def _rows(estimate: Any) -> list[tuple[str, str, str]]:
         ("tokens a step", f"{estimate.tokens_per_step:,}", ""),
         ("steps", f"{estimate.steps:,}", ""),
         ("tokens", f"{estimate.tokens:,}", ""),
-        ("epochs", f"{estimate.epochs:.2f}", f"of {estimate.training_tokens:,} tokens"),
+        ("epochs", f"{estimate.epochs:,.2f}", f"of {estimate.training_tokens:,} tokens"),
         ("tokens/s", f"{estimate.tokens_per_second:,.0f}", ""),
         ("mfu", f"{estimate.mfu:.1%}", f"of {peak}"),
         (
@@ -52,8 +52,8 @@ def _rows(estimate: Any) -> list[tuple[str, str, str]]:
     ]
 
 
-def _megabytes(number: int) -> str:
-    return f"{number / 1e6:,.1f} MB"
+def _bytes(number: int) -> str:
+    return f"{number / 1e9:,.2f} GB" if number >= 1e10 else f"{number / 1e6:,.1f} MB"
 
 
 def _duration(seconds: float) -> str:

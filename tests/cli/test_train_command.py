@@ -10,7 +10,7 @@ import pytest
 from gpt2_keras import GPT2LM, GPT2Tokenizer
 from gpt2_keras.cli.main import main
 from gpt2_keras.data import prepare
-from gpt2_keras.training import display
+from gpt2_keras.training import display, estimate
 from tests.models import CORPUS
 from tests.training.runs import At
 
@@ -34,14 +34,40 @@ def files(tmp_path_factory):
 
 def test_it_trains_and_says_where_things_are(files, tmp_path, capsys):
     out = tmp_path / "run"
-    assert main(["train", *files, "--out", str(out), *TINY_FLAGS]) == 0
+    seeing = ["--sample-prompt", "the cat", "--sample-prompt", "a dog", "--peak-flops", "1e9"]
+    assert main(["train", *files, "--out", str(out), *TINY_FLAGS, *seeing]) == 0
     printed = capsys.readouterr()
     assert f"model            {out}/model\n" in printed.out
+    assert "mfu: the share of 1 GFLOP/s (as stated) that the training uses" in printed.err
+    assert "gradient_norm: " in printed.err
+    _, first, second = (out / "samples.txt").read_text().split("step ")
+    assert first in printed.err
+    assert second in printed.err
+    assert first.count("\n  the cat") == first.count("\n  a dog") == 2
+    assert "the cat" not in printed.out
     assert f"next             gpt2-keras generate --model {out}" in printed.out
     assert "validation loss  " in printed.out
     assert "tokens_per_second" not in printed.out
     assert "tokens_per_second" in printed.err  # the progress of Keras
     assert GPT2LM.from_preset(out).config.hidden_dim == 16
+
+
+def test_a_dry_run_says_what_the_run_costs_and_writes_nothing(files, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(estimate, "LONGEST_TIMING", 0.0)
+    out = tmp_path / "run"
+    words = ["train", *files, "--out", str(out), *TINY_FLAGS, "--dry-run"]
+    assert main(words) == 0
+    table = {line.split("  ")[0]: line.split() for line in capsys.readouterr().out.splitlines()}
+    assert table["parameters"][-1].replace(",", "").isdecimal()
+    assert table["tokens"][-1] == "192"
+    assert {"memory, at least", "mfu", "time", "epochs"} <= set(table)
+    assert not out.exists()
+    assert main([*words, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["steps"] == 6
+    out.mkdir()
+    (out / "mine.txt").write_text("mine")
+    assert main(words) == 1
+    assert "new or empty directory" in capsys.readouterr().err
 
 
 def test_json_is_for_programs(files, tmp_path, capsys):
@@ -120,6 +146,8 @@ def test_a_run_that_is_there_is_not_touched(files, tmp_path, capsys):
             "run/settings.json; remove --dropout, --learning-rate, --seed, or start a new run",
         ),
         (["--data", "a", "--tokenizer", "b", "--skip-batches", "2"], "needs --resume"),
+        (["--resume", "--dry-run"], "--dry-run is about a new run"),
+        (["--peak-flops", "0"], "argument --peak-flops: expected a number above 0"),
         (["--keep-checkpoints", "0"], "argument --keep-checkpoints: expected an integer of at"),
         (["--schedule", "step"], "argument --schedule: invalid choice: 'step'"),
     ],

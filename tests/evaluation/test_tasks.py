@@ -12,7 +12,7 @@ from tests import reference
 from tests.models import text_model, weights_of
 
 PASSAGES = ["the cat sat on the mat", "and the dog sat on\nthe log.", "42  o'clock!\n", "cat the"]
-PASSAGES += ["dog the", "mat the", "log the"]
+PASSAGES += ["dog the", "mat the", "log the", "cat them", "dog them", "mat them", "log them"]
 QUESTIONS = [
     {"context": "the cat sat", "choices": ["on the mat", "on", "!"], "label": 1},
     {"context": "the dog ", "choices": ["sat", " and the dog sat on the log"], "label": 0},
@@ -53,18 +53,20 @@ SPLITS = [
     ("and the dog sat on\nthe", " log."),
     ("42 ", " o'clock!"),
     *((word, " the") for word in ("cat", "dog", "mat", "log")),
+    *((word, " them") for word in ("cat", "dog", "mat", "log")),  # more than one token
 ]
 
 
 def test_last_words_are_scored_token_by_token(model, log_probs_of):
     expected = [log_probs_of(*split) for split in SPLITS]
     result = last_word(model, PASSAGES, batch_size=2)
-    assert result.num_examples == 7
+    assert result.num_examples == 11
     total = sum(log_probs.sum() for log_probs, _ in expected)
     assert result.log_prob == pytest.approx(total, rel=1e-5)
     assert result.num_correct == sum((ranks == 0).all() for _, ranks in expected)
     assert 0 < result.num_correct < 4
-    assert result.perplexity == pytest.approx(math.exp(-total / 7), rel=1e-5)
+    assert any(ranks[0] == 0 < ranks.max() for _, ranks in expected)
+    assert result.perplexity == pytest.approx(math.exp(-total / 11), rel=1e-5)
 
 
 @pytest.mark.parametrize("batch_size", [1, None])

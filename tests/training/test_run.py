@@ -10,7 +10,7 @@ import pytest
 from gpt2_keras import GPT2LM, GPT2Tokenizer
 from gpt2_keras.data import TokenShards, make_dataset
 from gpt2_keras.training import RunDirectory, resume, train
-from tests.training.runs import weights
+from tests.training.runs import assert_same_end, weights
 
 
 def test_a_run_leaves_everything_in_its_directory(whole, prepared):
@@ -23,6 +23,7 @@ def test_a_run_leaves_everything_in_its_directory(whole, prepared):
     assert [row["step"] for row in rows] == ["4", "8", "10"]
     assert all(float(row["loss"]) > 0 and float(row["val_loss"]) > 0 for row in rows)
     assert float(rows[-1]["learning_rate"]) == pytest.approx(0.001)
+    assert all(float(row["gradient_norm"]) > 0 and float(row["mfu"]) > 0 for row in rows)
     settings = json.loads((whole / "settings.json").read_text())
     assert (settings["warmup_steps"], settings["evaluate_every"]) == (0, 4)
     assert (whole / "loss.png").read_bytes().startswith(b"\x89PNG")
@@ -46,6 +47,16 @@ def test_the_model_kept_is_the_best_and_not_the_last(make_settings, tmp_path):
     data = make_dataset(validation, context_length=8, batch_size=4, shuffle=False, repeat=False)
     loss = best.evaluate(data.take(5), verbose=0, return_dict=True)["loss"]
     assert loss == pytest.approx(progress.best["val_loss"], rel=1e-2)  # bfloat16 in training
+
+
+def test_a_run_with_samples_learns_what_it_learns_without(make_settings, whole, tmp_path):
+    out = tmp_path / "run"
+    train(make_settings(sample_prompts=("the cat",)), out, verbose=0)
+    assert_same_end(out, whole)
+    lines = (out / "samples.txt").read_text().splitlines()
+    headings = [line for line in lines if not line.startswith("  ")]
+    assert headings == ["step 4", "step 8", "step 10"]
+    assert sum(line.startswith("  the cat") for line in lines) == 6  # greedy and drawn
 
 
 def test_a_run_that_is_over_is_only_loaded(whole):

@@ -24,6 +24,9 @@ from gpt2_keras.training import TrainingSettings
         ({"checkpoint_every": 0}, ValueError, r"`checkpoint_every` must be at least 1.*every=0"),
         ({"checkpoint_minutes": -1}, ValueError, r"at least 0 .*checkpoint_minutes=-1"),
         ({"keep_checkpoints": 0}, ValueError, r"must be at least 1.*keep_checkpoints=0"),
+        ({"sample_prompts": "a"}, TypeError, r"several strings\. Received: sample_prompts='a'"),
+        ({"sample_prompts": [3]}, TypeError, r"sample_prompts=\(3,\)"),
+        ({"peak_flops": 0.0}, ValueError, r"`peak_flops` must be above 0.*peak_flops=0\.0"),
         ({"ema": 1.0}, ValueError, r"`ema` must be above 0 and below 1.*ema=1\.0"),
         ({"beta_2": 1.0}, ValueError, r"`beta_2` must be at least 0 and below 1.*beta_2=1\.0"),
         ({"clip_norm": -1.0}, ValueError, r"`clip_norm` must be at least 0.*clip_norm=-1\.0"),
@@ -51,7 +54,8 @@ def test_what_does_not_fit_is_refused(fields, error, message):
 
 
 def test_json_gives_the_same_settings_back():
-    settings = TrainingSettings("a", "b", num_layers=2, learning_rate=1e-4, seed=3)
+    settings = TrainingSettings("a", "b", num_layers=2, learning_rate=1e-4, sample_prompts=["c"])
+    assert settings.sample_prompts == ("c",)
     assert TrainingSettings.from_json(settings.to_json()) == settings
 
 
