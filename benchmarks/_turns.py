@@ -54,8 +54,11 @@ class Job:
         return self.batch_size * self.context_length
 
     def batches(self) -> tuple[np.ndarray, np.ndarray]:
-        """Returns the inputs and targets of all steps, each int32 (steps × batch, time)."""
-        count = (WARM_UP_STEPS + self.steps) * self.batch_size
+        """Returns the inputs and targets of all steps, each int32 (steps × batch, time).
+
+        There is one more step than needed: Keras ends the epoch with work of its own.
+        """
+        count = (WARM_UP_STEPS + self.steps + 1) * self.batch_size
         shape = (count, self.context_length + 1)
         ids = np.random.default_rng(0).integers(0, self.vocab_size, shape, dtype="int32")
         return np.ascontiguousarray(ids[:, :-1]), np.ascontiguousarray(ids[:, 1:])

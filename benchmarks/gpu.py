@@ -6,10 +6,9 @@ a whole, with flash attention (`scaled_dot_product_attention`) and fused AdamW. 
 trains with the largest batch, a power of two, that fits into the GPU; which that is, is
 found by doubling. Then they take turns, each turn a process of its own; figures are medians.
 
-MFU, model FLOPs utilisation, is what the formula needs by what the GPU could do:
-6 N + 12 L H Q T FLOPs a token, with N the weights without positions, L layers, H heads of
-width Q and T tokens of context. Source: appendix B of "PaLM" (Chowdhery et al., 2022) and
-`estimate_mfu` of karpathy/nanoGPT. The peak is the one NVIDIA states, dense; see PEAKS.
+MFU, model FLOPs utilisation, is the FLOPs that the formula asks for by those that the GPU
+could do: `flops_per_token` and `find_peak` of `gpt2_keras.training.utilization`, where the
+sources are.
 
 No figures have been published: none was run on a GPU so far.
 
@@ -23,6 +22,7 @@ It needs JAX for the GPU (`pip install "jax[cuda13]"`) and PyTorch, and no Tenso
 import argparse
 import dataclasses
 import json
+import os
 import shutil
 import statistics
 import sys
@@ -31,42 +31,15 @@ from typing import Any
 
 from _turns import NAMES, Job, take_turn
 
-from gpt2_keras import GPT2Config
-
 OURS = "gpt2_keras_jax"
 RESULT = Path(__file__).resolve().parent / "results" / "gpu.json"
 GPT2 = Job(
     12, 12, 768, context_length=1024, batch_size=8, vocab_size=50257, steps=20, dtype="bfloat16"
 )
 TINY = Job(2, 2, 32, context_length=16, batch_size=1, vocab_size=65, steps=2, dtype="bfloat16")
-# FLOP/s of bfloat16 products summed in float32, without sparsity: NVIDIA's data sheets. The
-# first name that is part of the device's is meant.
-PEAKS = {
-    "B200": 2250e12,  # HGX B200, an eighth
-    "H200": 989e12,
-    "H100 PCIe": 756e12,
-    "H100 NVL": 835e12,
-    "H100": 989e12,
-    "A100": 312e12,
-    "L40S": 362e12,
-    "L4": 121e12,
-    "A10": 125e12,
-}
 FULL = ("RESOURCE_EXHAUSTED", "out of memory", "OutOfMemory")
 # JAX takes three quarters of a GPU otherwise; the old name is what older versions read.
 ALL_MEMORY = {"XLA_CLIENT_MEM_FRACTION": "0.95", "XLA_PYTHON_CLIENT_MEM_FRACTION": "0.95"}
-
-
-def flops_per_token(job: Job) -> int:
-    """Returns the FLOPs of a token, forward and backward; see the top of this file."""
-    positions = job.context_length * job.hidden_dim
-    weights = GPT2Config(**job.shape()).num_parameters - positions
-    return 6 * weights + 12 * job.num_layers * job.hidden_dim * job.context_length
-
-
-def peak_flops(device: str) -> float | None:
-    """Returns the FLOP/s of a GPU of that name, None if it is not in the table."""
-    return next((peak for name, peak in PEAKS.items() if name in device), None)
 
 
 def try_batch(peer: str, job: Job) -> dict[str, Any] | None:
@@ -110,27 +83,38 @@ def measure(
         row["tokens_per_second_by_batch_size"] = {
             size: answer["tokens_per_second"] for size, answer in fitting[peer].items()
         }
-        table[peer] = row | {"device": rows[0].get("device", "CPU")}
+        table[peer] = row | {"device": rows[0].get("device", "")}
     return table
+
+
+def utilization(job: Job, device: str, stated: float | None) -> dict[str, Any]:
+    """Returns what MFU is computed from."""
+    # Late, for on import JAX may take the memory of the GPU.
+    from gpt2_keras import GPT2Config
+    from gpt2_keras.training.utilization import find_peak, flops_per_token
+
+    peak = find_peak(job.dtype, stated, device=device)
+    flops = flops_per_token(GPT2Config(**job.shape()))
+    return {"flops_per_token": flops, "peak_flops": peak.flops, "peak": str(peak)}
 
 
 def markdown(result: dict[str, Any]) -> str:
     """Returns the table of the README."""
-    peers, peak = result["peers"], result["peak_flops"]
+    peers = result["peers"]
     device = next(iter(peers.values()))["device"]
     lines = [
-        f"| {device} | batch | tokens/s | MFU | memory, GB | first step, s |",
+        f"| {device or 'CPU'} | batch | tokens/s | MFU | memory, GB | first step, s |",
         "|---" * 6 + "|",
     ]
     ours = peers.get(OURS, {}).get("tokens_per_second")
     for peer, row in peers.items():
         speed = row["tokens_per_second"]
         shown = f"{speed:.0f}" + (f" ({ours / speed:.2f} ×)" if ours else "")
-        mfu = f"{speed * result['flops_per_token'] / peak:.1%}" if peak else "–"
+        mfu = f"{speed * result['flops_per_token'] / result['peak_flops']:.1%}"
         memory = row.get("peak_device_megabytes")
         cells = [str(row["batch_size"]), shown, mfu, f"{memory / 1024:.1f}" if memory else "–"]
         lines.append(f"| {NAMES[peer]} | {' | '.join(cells)} | {row['first_step_seconds']:.1f} |")
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, "", f"Peak: {result['peak']}."]) + "\n"
 
 
 def main() -> int:
@@ -141,19 +125,20 @@ def main() -> int:
     sizes = [2**power for power in range(3, 11)]
     parser.add_argument("--batch-sizes", nargs="+", type=int, default=sizes, help="to try, rising")
     parser.add_argument("--rounds", type=int, default=3, help="turns of each peer")
-    parser.add_argument("--peak-tflops", type=float, help="of the GPU, if it is not in PEAKS")
+    parser.add_argument("--peak-flops", type=float, help="FLOP/s of the GPU, if it is not known")
     parser.add_argument("--tiny", action="store_true", help="a tiny model, batches of 1 and 2")
     args = parser.parse_args()
+    os.environ.setdefault("KERAS_BACKEND", "jax")
     job, batch_sizes = (TINY, [1, 2]) if args.tiny else (GPT2, sorted(args.batch_sizes))
     if not args.tiny and not shutil.which("nvidia-smi"):
         print("no GPU here (no nvidia-smi): nothing measured. Try --tiny", file=sys.stderr)
         return 0
+    for peer in () if args.tiny else args.peers:
+        if "device" not in (try_batch(peer, TINY) or {}):
+            sys.exit(f"{peer} does not find the GPU: install its package for this GPU")
     peers = measure(args.peers, job, batch_sizes, args.rounds)
     device = next(iter(peers.values()))["device"]
-    peak = 1e12 * args.peak_tflops if args.peak_tflops else peak_flops(device)
-    if peak is None:
-        print(f"no peak is known for {device}: no MFU. Give --peak-tflops", file=sys.stderr)
-    result = {"flops_per_token": flops_per_token(job), "peak_flops": peak, "peers": peers}
+    result = {**utilization(job, device, args.peak_flops), "peers": peers}
     if not args.tiny:
         RESULT.parent.mkdir(exist_ok=True)
         RESULT.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
