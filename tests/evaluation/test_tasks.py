@@ -11,8 +11,17 @@ from gpt2_keras.evaluation import last_word, multiple_choice
 from tests import reference
 from tests.models import text_model, weights_of
 
-PASSAGES = ["the cat sat on the mat", "and the dog sat on\nthe log.", "42  o'clock!\n", "cat the"]
-PASSAGES += ["dog the", "mat the", "log the", "cat them", "dog them", "mat them", "log them"]
+LONG = "the cat sat on the mat, and the dog sat on the log. it's 42 o'clock! the mat"
+SPLITS = [
+    ("the cat sat on the", " mat"),
+    ("and the dog sat on\nthe", " log."),
+    ("42 ", " o'clock!"),
+    (LONG, " the"),  # longer than the context
+    *((word, " the") for word in ("cat", "dog", "mat", "log")),
+    *((word, " them") for word in ("cat", "dog", "mat", "log")),  # more than one token
+]
+PASSAGES = [before + after for before, after in SPLITS]
+PASSAGES[2] += "\n"
 QUESTIONS = [
     {"context": "the cat sat", "choices": ["on the mat", "on", "!"], "label": 1},
     {"context": "the dog ", "choices": ["sat", " and the dog sat on the log"], "label": 0},
@@ -48,25 +57,17 @@ def log_probs_of(model):
     return compute
 
 
-SPLITS = [
-    ("the cat sat on the", " mat"),
-    ("and the dog sat on\nthe", " log."),
-    ("42 ", " o'clock!"),
-    *((word, " the") for word in ("cat", "dog", "mat", "log")),
-    *((word, " them") for word in ("cat", "dog", "mat", "log")),  # more than one token
-]
-
-
 def test_last_words_are_scored_token_by_token(model, log_probs_of):
+    assert len(model.tokenizer.encode(LONG)) > 16
     expected = [log_probs_of(*split) for split in SPLITS]
     result = last_word(model, PASSAGES, batch_size=2)
-    assert result.num_examples == 11
+    assert result.num_examples == len(PASSAGES) == 12
     total = sum(log_probs.sum() for log_probs, _ in expected)
     assert result.log_prob == pytest.approx(total, rel=1e-5)
     assert result.num_correct == sum((ranks == 0).all() for _, ranks in expected)
-    assert 0 < result.num_correct < 4
+    assert 0 < result.num_correct < 5
     assert any(ranks[0] == 0 < ranks.max() for _, ranks in expected)
-    assert result.perplexity == pytest.approx(math.exp(-total / 11), rel=1e-5)
+    assert result.perplexity == pytest.approx(math.exp(-total / 12), rel=1e-5)
 
 
 @pytest.mark.parametrize("batch_size", [1, None])
