@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -61,7 +62,9 @@ class Checkpoint:
             with zipfile.ZipFile(directory / STATE_FILE, "w") as file:
                 for name, variable in _variables(model).items():
                     with file.open(f"{name}.npy", "w", force_zip64=True) as entry:
-                        np.lib.format.write_array(entry, ops.convert_to_numpy(variable))
+                        np.lib.format.write_array(entry, _value(variable))
+            with (directory / STATE_FILE).open("rb") as written:
+                os.fsync(written.fileno())  # a machine may be lost, not only the process
             state = {**dataclasses.asdict(progress), "config": model.config.to_dict()}
             _write_json(directory / PROGRESS_FILE, state)
 
@@ -77,14 +80,14 @@ class Checkpoint:
     def damage(self) -> str | None:
         """Says what is wrong with the files, or returns None if they are as they were written."""
         try:
-            self._read()
+            _ = self.progress, self.config
             with zipfile.ZipFile(self.path / STATE_FILE) as file:
                 broken = file.testzip()
         except FileNotFoundError as error:
             return f"{Path(error.filename).name} is missing"
         except zipfile.BadZipFile as error:
             return f"{STATE_FILE} is damaged: {error}"
-        except ValueError as error:
+        except (ValueError, KeyError, TypeError) as error:
             return f"{PROGRESS_FILE} is damaged: {error}"
         return None if broken is None else f"{STATE_FILE} is damaged: wrong checksum of {broken}"
 
@@ -124,6 +127,19 @@ def _variables(model: "GPT2LM") -> dict[str, Any]:
         for group, variables in groups.items()
         for index, variable in enumerate(variables)
     }
+
+
+def _value(variable: Any) -> np.ndarray:
+    """Returns the value of a variable; of one of a metric, the sum over all devices.
+
+    Every device keeps the same sums. To ask other processes for theirs would be to wait for
+    ever: they do not write checkpoints.
+    """
+    parts = getattr(variable.value, "values", None)  # of `tf.distribute`
+    if parts is None or variable.synchronization != "on_read":
+        return ops.convert_to_numpy(variable)
+    replicas = variable.value.distribute_strategy.num_replicas_in_sync
+    return ops.convert_to_numpy(parts[0]) * replicas
 
 
 def _write_json(path: Path, contents: dict[str, Any]) -> None:

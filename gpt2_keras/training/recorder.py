@@ -65,8 +65,9 @@ class Recorder(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002
         """Goes on with the sums of the metrics, which Keras has just reset."""
         self._epoch, self._first_step = epoch, self.progress.step
-        for variable, value in zip(self.model.metrics_variables, self.sums or [], strict=False):
-            variable.assign(value)
+        if self.sums is not None:
+            for variable, value in zip(self.model.metrics_variables, self.sums, strict=True):
+                variable.assign(value)
         self.sums = None
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:

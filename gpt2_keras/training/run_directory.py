@@ -150,7 +150,7 @@ class RunDirectory:
     def progress(self) -> Progress:
         """Returns how far the newest checkpoint has come that can be read."""
         for checkpoint in reversed(self._all_checkpoints()):
-            with contextlib.suppress(OSError, ValueError, KeyError):
+            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
                 return checkpoint.progress
         return Progress()
 
@@ -180,8 +180,9 @@ class RunDirectory:
         checkpoint = self.last_checkpoint()
         assert checkpoint is not None  # noqa: S101 -- tells the type checker
         with self._writing(progress):
-            checkpoint.record(progress)
+            # The checkpoint last: a run killed in between makes the evaluation again.
             self.write_history(progress)
+            checkpoint.record(progress)
 
     def save_model(self, model: "GPT2LM", progress: Progress) -> None:
         """Writes the model directory of the best model.
@@ -224,3 +225,20 @@ class RunDirectory:
         """Returns the checkpoints, the newest last."""
         paths = [path for path in self.checkpoints.glob("step-*") if path.is_dir()]
         return [Checkpoint(path) for path in sorted(paths)]
+
+
+class FollowedRunDirectory(RunDirectory):
+    """The run directory as processes see it that are not the chief: they only read it."""
+
+    def create(self, settings: TrainingSettings) -> None:
+        """Leaves it to the chief, as all below."""
+
+    def change_settings(self, settings: TrainingSettings) -> None: ...  # noqa: D102
+
+    def save(self, model: "GPT2LM", progress: Progress, keep: int) -> None: ...  # noqa: D102
+
+    def record(self, progress: Progress) -> None: ...  # noqa: D102
+
+    def save_model(self, model: "GPT2LM", progress: Progress) -> None: ...  # noqa: D102
+
+    def recover(self) -> None: ...  # noqa: D102

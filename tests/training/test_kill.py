@@ -56,7 +56,7 @@ def test_a_run_killed_while_it_saves_goes_on_as_if_nothing_had_happened(
 @pytest.mark.slow
 def test_a_run_killed_many_times_at_random_equals_one_that_was_not(make_settings, tmp_path):
     settings = make_settings(
-        steps=400, checkpoint_every=2, evaluate_every=10, hidden_dim=64, patience=0
+        steps=150, checkpoint_every=2, evaluate_every=10, hidden_dim=64, patience=0
     )
     whole, out = tmp_path / "whole", tmp_path / "run"
     train(settings, whole, verbose=0)
