@@ -56,6 +56,17 @@ def test_activations_are_those_of_the_published_formula():
     assert estimate_memory(config, 8, "float32")["copies in 16 bits"] == 0
 
 
+def test_parts_and_recomputation_keep_less():
+    config = GPT2Config.gpt2()
+    whole = estimate_memory(config, 8, "float32")
+    parts = estimate_memory(config, 8, "float32", accumulation_steps=4)
+    assert parts["activations"] == whole["activations"] / 4
+    assert parts["gradients"] == 2 * whole["gradients"]
+    anew = estimate_memory(config, 8, "float32", recompute=True)
+    inputs = 12 * 8 * 1024 * 768 * 4
+    assert anew["activations"] == whole["activations"] / 12 + inputs
+
+
 def test_logits_are_held_some_rows_at_a_time():
     small, large = (estimate_memory(TINY, batch, "float32")["logits"] for batch in (1, 10**6))
     assert small == 3 * 4 * TINY.context_length * TINY.vocab_size
