@@ -31,6 +31,11 @@ import numpy as np
 
 RESULT = Path(__file__).resolve().parent / "results" / "loading.json"
 PEERS = {"gpt2_keras": "tensorflow", "transformers": "torch", "keras_hub": "keras_hub"}
+NAMES = {
+    "gpt2_keras": "gpt2_keras",
+    "transformers": "transformers (PyTorch)",
+    "keras_hub": "KerasHub",
+}
 DTYPES = {"float32": np.float32, "float16": np.float16, "bfloat16": ml_dtypes.bfloat16}
 IDS = np.arange(8, dtype="int32")[None]
 
@@ -154,13 +159,27 @@ def main() -> int:
         for peer, made in runs.items()
     }
     keep(f"{args.size} {args.dtype}", {"weights_bytes": num_bytes, "medians": medians})
-    print(f"{args.size}, {args.dtype}: weights of {num_bytes / 1e9:.2f} GB")
-    print(f"{'':14}{'load s':>10}{'ready s':>10}{'peak GB':>10}{'× weights':>11}")
-    for peer, row in medians.items():
-        peak = row["peak_bytes"]
-        seconds = f"{row['load_seconds']:10.2f}{row['ready_seconds']:10.2f}"
-        print(f"{peer:14}{seconds}{peak / 1e9:10.2f}{peak / num_bytes:11.2f}")
+    print(markdown(json.loads(RESULT.read_text())))
     return 0
+
+
+def markdown(results: dict[str, Any]) -> str:
+    """Returns the table of docs/benchmarks.md."""
+    lines = ["| Loading | weights, GB | peer | load, s | first logits, s | peak, × weights |"]
+    lines.append("|---" * 6 + "|")
+    for case, result in results.items():
+        size = result["weights_bytes"]
+        for peer, row in result["medians"].items():
+            cells = [
+                case,
+                f"{size / 1e9:.2f}",
+                NAMES[peer],
+                f"{row['load_seconds']:.1f}",
+                f"{row['ready_seconds']:.1f}",
+                f"{row['peak_bytes'] / size:.2f}",
+            ]
+            lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
 def keep(case: str, result: dict[str, Any]) -> None:

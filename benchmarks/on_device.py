@@ -113,7 +113,11 @@ def work(peer: str, path: str) -> None:
 
 
 def write_artefacts(folder: Path) -> dict[str, Path]:
-    """Writes what the peers load; returns it by peer."""
+    """Writes what the peers load, where it is not there; returns it by peer."""
+    paths = {name: folder / f"{name}.tflite" for name in ("float32", "int8")}
+    paths |= {name: folder / name for name in ("ctranslate2", "ctranslate2_int8")}
+    if all(path.exists() for path in paths.values()):
+        return paths
     write_model(folder / "model")
     code = (
         "import sys; from gpt2_keras import GPT2LM\n"
@@ -124,14 +128,12 @@ def write_artefacts(folder: Path) -> dict[str, Path]:
         "open(out + '/int8.tflite', 'wb').write(quantize(made.read_bytes(), 'int8'))"
     )
     subprocess.run([sys.executable, "-c", code, str(folder), str(CONTEXT_LENGTH)], check=True)
-    paths = {name: folder / f"{name}.tflite" for name in ("float32", "int8")}
     for peer, kind in (("ctranslate2", "float32"), ("ctranslate2_int8", "int8")):
         code = (
             "import sys, ctranslate2\n"
             "ctranslate2.converters.TransformersConverter(sys.argv[1]).convert(\n"
             "    sys.argv[2], quantization=sys.argv[3])"
         )
-        paths[peer] = folder / peer
         command = [sys.executable, "-c", code, str(folder / "model"), str(paths[peer]), kind]
         subprocess.run(command, check=True)
     return paths
@@ -168,13 +170,14 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--folder", type=Path, help="keeps what the peers load, for another run")
     parser.add_argument("--work", nargs=2, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.work:
         work(*args.work)
         return
     with tempfile.TemporaryDirectory() as name:
-        paths = write_artefacts(Path(name))
+        paths = write_artefacts(args.folder or Path(name))
         workers = {peer: Worker(__file__, [peer, str(paths[peer])]) for peer in PEERS}
         turns: dict[str, list[dict[str, float]]] = {peer: [] for peer in PEERS}
         for turn in range(args.rounds):

@@ -71,7 +71,7 @@ def load_keras_hub(folder: Path) -> Answer:
     tokenizer = keras_hub.models.GPT2Tokenizer.from_preset(str(folder / "model"))
 
     def answer(texts: list[str]) -> list[str]:
-        ids = tokenizer(texts).to_tensor(0).numpy().astype("int32")
+        ids = np.array(tokenizer(texts), "int32")  # rows of one length
         for _ in range(NEW_TOKENS):
             inputs = {"token_ids": ids, "padding_mask": np.ones_like(ids)}
             specs = logits.structured_input_signature[1]
@@ -226,18 +226,20 @@ def main() -> None:
     )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--peers", nargs="+", choices=PEERS, default=PEERS)
+    parser.add_argument("--folder", type=Path, help="keeps what the peers load, for another run")
     parser.add_argument("--work", nargs=2, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.work:
         work(*args.work)
         return
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        write_artefacts(folder)
+        folder = args.folder or Path(name)
+        if not (folder / "serving").exists():
+            write_artefacts(folder)
         peers: dict[str, Any] = {}
         for peer in args.peers:
             cpp = peer == "saved_model_cpp"
-            worker: Any = CppProgram(folder) if cpp else Worker(__file__, [peer, name])
+            worker: Any = CppProgram(folder) if cpp else Worker(__file__, [peer, str(folder)])
             if worker.first:
                 peers[peer] = worker
             else:

@@ -39,7 +39,7 @@ def gelu(x: Any) -> Any:
     def run(x: Any) -> Any:
         return _compiled(_gelu)(x), lambda upstream: _compiled(_gelu_slope)(x, upstream)
 
-    return run(x)
+    return run(tf.convert_to_tensor(x))
 
 
 def layer_norm(x: Any, gamma: Any, beta: Any, epsilon: float) -> Any:
@@ -67,7 +67,8 @@ def layer_norm(x: Any, gamma: Any, beta: Any, epsilon: float) -> Any:
 
         return _compiled(_layer_norm, epsilon)(x, gamma, beta), slope
 
-    return run(x, gamma, beta)
+    # Outside of graphs a custom gradient takes no variables.
+    return run(x, *map(tf.convert_to_tensor, (gamma, beta)))
 
 
 @functools.cache

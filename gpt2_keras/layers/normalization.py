@@ -3,7 +3,6 @@
 from typing import Any
 
 import keras
-from keras import ops
 
 from gpt2_keras.layers import fused
 from gpt2_keras.layers.initializers import LAYER_NORM_EPSILON
@@ -33,5 +32,4 @@ class LayerNorm(keras.layers.LayerNormalization):
         """Normalises; see the class."""
         if not fused.is_fusing(training):
             return super().call(inputs)
-        gamma, beta = map(ops.convert_to_tensor, (self.gamma, self.beta))
-        return fused.layer_norm(inputs, gamma, beta, self.epsilon)
+        return fused.layer_norm(inputs, self.gamma, self.beta, self.epsilon)

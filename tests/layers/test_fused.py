@@ -1,0 +1,75 @@
+"""The fused functions against the formulas that they stand for, forward and backward."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import ops
+
+from gpt2_keras.layers import fused
+from gpt2_keras.layers.initializers import LAYER_NORM_EPSILON
+from gpt2_keras.layers.normalization import LayerNorm
+
+RANDOM = np.random.default_rng(0)
+# Of a float32, and of a bfloat16 with its 8 bits.
+TOLERANCES = {"float32": 3e-6, "bfloat16": 0.04}
+
+
+def slopes(function, inputs, upstream):
+    """What a function returns, and its gradients."""
+    tensors = [ops.convert_to_tensor(values) for values in inputs]
+    with tf.GradientTape() as tape:
+        tape.watch(tensors)
+        outputs = function(*tensors)
+    return [outputs, *tape.gradient(outputs, tensors, output_gradients=upstream)]
+
+
+def assert_same(ours, theirs, tolerance):
+    for mine, other in zip(ours, theirs, strict=True):
+        assert mine.dtype == other.dtype
+        mine, other = (
+            ops.convert_to_numpy(ops.cast(values, "float32")) for values in (mine, other)
+        )
+        np.testing.assert_allclose(mine, other, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("dtype", TOLERANCES)
+def test_gelu_and_its_gradient_are_keras_own(dtype):
+    x = ops.cast(np.linspace(-9, 9, 700).reshape(7, 100), dtype)
+    upstream = ops.cast(RANDOM.normal(size=(7, 100)), dtype)
+    ours = slopes(fused.gelu, [x], upstream)
+    theirs = slopes(lambda x: ops.gelu(x, approximate=True), [x], upstream)
+    assert_same(ours, theirs, TOLERANCES[dtype])
+
+
+@pytest.mark.parametrize("dtype", TOLERANCES)
+def test_the_norm_and_its_gradients_are_keras_own(dtype):
+    x = ops.cast(RANDOM.normal(2, 3, size=(2, 5, 16)), dtype)
+    upstream = ops.cast(RANDOM.normal(size=(2, 5, 16)), dtype)
+    gamma, beta = (ops.cast(RANDOM.normal(size=16), dtype) for _ in range(2))
+
+    def plain(x, gamma, beta):
+        return ops.layer_normalization(x, gamma, beta, epsilon=LAYER_NORM_EPSILON)
+
+    ours = slopes(
+        lambda x, gamma, beta: fused.layer_norm(x, gamma, beta, LAYER_NORM_EPSILON),
+        [x, gamma, beta],
+        upstream,
+    )
+    assert_same(ours, slopes(plain, [x, gamma, beta], upstream), TOLERANCES[dtype] * 3)
+
+
+def test_the_layer_computes_the_same_in_training():
+    layer = LayerNorm()
+    x = RANDOM.normal(size=(2, 3, 8)).astype("float32")
+    before = layer(x)
+    np.testing.assert_allclose(layer(x, training=True), before, rtol=0, atol=1e-6)
+    assert layer.epsilon == LAYER_NORM_EPSILON
+
+
+def test_only_training_on_tensorflow_fuses(monkeypatch):
+    assert fused.is_fusing(training=True)
+    assert not fused.is_fusing(training=False)
+    assert not fused.is_fusing(training=None)
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    assert not fused.is_fusing(training=True)
