@@ -38,7 +38,8 @@ def test_a_run_of_one_shape_keeps_the_other_but_not_the_tiny_one(program, tmp_pa
     path = tmp_path / "training.json"
     keep = training["keep"]
     keep.__globals__["RESULT"] = path
-    for shape in ("M", "tiny", "S"):
+    for shape in ("tiny", "M", "S"):
+        assert path.exists() == (shape == "S")
         keep({"cores": 2, "shapes": {shape: {"gpt2_keras": figures(1.0)}}})
     assert list(training["json"].loads(path.read_text())["shapes"]) == ["S", "M"]
 
