@@ -26,6 +26,7 @@ class Display:
         run: Its directory.
         averages: What swaps averaged weights in, if those are evaluated.
         verbose: Whether anything goes to the terminal.
+        num_devices: How many devices train.
     """
 
     def __init__(
@@ -36,10 +37,13 @@ class Display:
         averages: AverageWeights | None,
         *,
         verbose: bool,
+        num_devices: int = 1,
     ) -> None:
         self.model, self.settings, self.run = model, settings, run
         self.averages, self.verbose = averages, verbose
-        self.peak: Peak = find_peak(model.compute_dtype, settings.peak_flops)
+        self.peak: Peak = find_peak(
+            model.compute_dtype, settings.peak_flops, num_devices=num_devices
+        )
         if verbose:
             sys.stdout.write(f"mfu: the share of {self.peak} that the training uses\n")
 

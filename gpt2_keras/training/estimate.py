@@ -6,7 +6,6 @@ from typing import Any
 
 import keras
 
-from gpt2_keras.config import GPT2Config
 from gpt2_keras.training.assembly import (
     compile_model,
     make_datasets,
@@ -15,8 +14,9 @@ from gpt2_keras.training.assembly import (
     resolve,
 )
 from gpt2_keras.training.callbacks import TokensPerSecond
-from gpt2_keras.training.loss import CHUNK_BYTES
+from gpt2_keras.training.memory import estimate_memory, parameters_by_part
 from gpt2_keras.training.settings import TrainingSettings
+from gpt2_keras.training.strategy import open_strategy
 from gpt2_keras.training.utilization import Peak, find_peak, flops_per_token
 
 TIMED_STEPS = 2
@@ -31,7 +31,7 @@ class Estimate:
 
     Args:
         parameters: Trained numbers, by part of the model.
-        memory: Bytes, by what they hold; see `estimate_memory`.
+        memory: Bytes of a device, by what they hold; see `estimate_memory`.
         flops_per_token: FLOPs of training on a token; see `flops_per_token`.
         tokens_per_step: Tokens of a batch.
         steps: Number of steps.
@@ -129,33 +129,37 @@ def estimate_run(settings: TrainingSettings) -> Estimate:
     Raises:
         FileNotFoundError, ValueError: As for `train`.
     """
+    strategy = open_strategy(settings.strategy, settings.model_parallel)
     shards, tokenizer = open_data(settings)
     model = None
     if settings.init is None:
         config = settings.model_config(tokenizer.vocab_size)
     else:
-        model = new_model(settings, tokenizer)
+        with strategy.building():
+            model = new_model(settings, tokenizer)
         config = model.config
     compute_dtype = keras.DTypePolicy(settings.dtype).compute_dtype
-    peak = find_peak(compute_dtype, settings.peak_flops)
+    peak = find_peak(compute_dtype, settings.peak_flops, num_devices=strategy.num_devices)
     tokens_per_step = settings.batch_size * config.context_length
     seconds = flops_per_token(config) * tokens_per_step / peak.flops
     timing = "the full one of the hardware; a real run takes longer"
-    own_peak = find_peak(compute_dtype)
+    own_peak = find_peak(compute_dtype, num_devices=strategy.num_devices)
     own_seconds = flops_per_token(config) * tokens_per_step / own_peak.flops
     if 3 * (1 + TIMED_STEPS) * own_seconds < LONGEST_TIMING:
         keras.utils.set_random_seed(settings.seed)
-        model = new_model(settings, tokenizer) if model is None else model
-        resolved = resolve(settings, model)
-        compile_model(model, resolved)
-        train_data, _ = make_datasets(resolved, shards, model, first_batch=0)
-        history = model.fit(
-            train_data,
-            steps_per_epoch=1 + TIMED_STEPS,
-            verbose=0,
-            shuffle=False,
-            callbacks=[TokensPerSecond(tokens_per_step)],
-        ).history
+        with strategy.building():
+            model = new_model(settings, tokenizer) if model is None else model
+            resolved = resolve(settings, model)
+            compile_model(model, resolved)
+        train_data, _ = make_datasets(resolved, shards, model, 0, strategy)
+        with strategy.running():
+            history = model.fit(
+                train_data,
+                steps_per_epoch=1 + TIMED_STEPS,
+                verbose=0,
+                shuffle=False,
+                callbacks=[TokensPerSecond(tokens_per_step)],
+            ).history
         seconds = tokens_per_step / max(1, history["tokens_per_second"][0])
         timing = f"that of {TIMED_STEPS} real steps on this machine"
     filled = settings.with_defaults()
@@ -166,7 +170,7 @@ def estimate_run(settings: TrainingSettings) -> Estimate:
         parameters=parameters_by_part(config),
         memory=estimate_memory(
             config,
-            settings.batch_size,
+            settings.batch_size // strategy.num_replicas,
             settings.dtype,
             averages=settings.ema is not None,
             accumulation_steps=settings.accumulation_steps,
@@ -181,72 +185,3 @@ def estimate_run(settings: TrainingSettings) -> Estimate:
         timing=timing,
         peak=peak,
     )
-
-
-def parameters_by_part(config: GPT2Config) -> dict[str, int]:
-    """Returns how many trained numbers each part of a model has.
-
-    Example:
-        >>> sum(parameters_by_part(GPT2Config.gpt2()).values())
-        124439808
-    """
-    width, inner, layers = config.hidden_dim, config.feed_forward_dim, config.num_layers
-    learned = config.position_embedding == "learned"
-    return {
-        "token embeddings": config.vocab_size * width,
-        "positions": config.context_length * width if learned else 0,
-        "attention": layers * (4 * width * width + 4 * width),
-        "feed-forward": layers * (2 * width * inner + inner + width),
-        "norms": layers * 4 * width + 2 * width,
-    }
-
-
-def estimate_memory(
-    config: GPT2Config,
-    batch_size: int,
-    dtype: str,
-    *,
-    averages: bool = False,
-    accumulation_steps: int = 1,
-    recompute: bool = False,
-) -> dict[str, int]:
-    """Returns how many bytes a training step needs at least, by what they hold.
-
-    Weights, gradients and AdamW's two moments are float32, 4 bytes a weight each;
-    mixed precision adds copies in 16 bits. What a block keeps for the backward pass
-    is 17 H + 2.5 A T numbers a token (width H, A heads, T tokens of context) in the
-    type the model computes in. Source: equation 1 of "Reducing Activation
-    Recomputation in Large Transformer Models" (Korthikanti et al., 2022), which
-    counts 34 H + 5 A T bytes for 16-bit numbers. With `recompute` that is so of one
-    block at a time; the others keep their input. A batch in parts keeps a part's
-    activations, and its gradients beside the sum of all. Logits are computed some
-    rows at a time, see `cross_entropy_sum`: they, their slopes and the softmax.
-    A backend needs more for itself, and for what it has not yet let go.
-
-    Args:
-        config: The shape of the model.
-        batch_size: Windows in a batch.
-        dtype: The Keras dtype policy.
-        averages: Whether averages of the weights are kept.
-        accumulation_steps, recompute: As for `GPT2LM.compile`.
-
-    Example:
-        >>> estimate_memory(GPT2Config.gpt2(), 1, "float32")["weights"] / 4
-        124439808.0
-    """
-    weights = config.num_parameters
-    tokens = -(-batch_size // accumulation_steps) * config.context_length
-    is_mixed = dtype != "float32"
-    kept = 17 * config.hidden_dim + 2.5 * config.num_heads * config.context_length
-    layers = config.num_layers
-    numbers = kept + layers * config.hidden_dim if recompute else layers * kept  # a token
-    logits = min(CHUNK_BYTES, 4 * tokens * config.vocab_size)
-    return {
-        "weights": 4 * weights,
-        "gradients": 4 * weights * (1 if accumulation_steps == 1 else 2),
-        "moments": 8 * weights,
-        "averages": 4 * weights if averages else 0,
-        "copies in 16 bits": 2 * weights if is_mixed else 0,
-        "activations": round(tokens * numbers * (2 if is_mixed else 4)),
-        "logits": 3 * logits,
-    }

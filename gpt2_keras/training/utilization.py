@@ -94,7 +94,8 @@ def find_peak(
             return Peak(flops * num_devices, f"{times}{device}, {dtype}, by its data sheet")
     size = _ACCELERATOR_SIZE if device else _CPU_SIZE
     source = f"measured: a {dtype} product of {size} × {size} matrices"
-    return Peak(_measure_product(dtype, size) * num_devices, source)
+    # Several devices of a CPU share its cores, which one product already uses.
+    return Peak(_measure_product(dtype, size) * (num_devices if device else 1), source)
 
 
 def format_flops(flops: float) -> str:

@@ -8,7 +8,8 @@ import pytest
 from gpt2_keras import GPT2LM, GPT2Config
 from gpt2_keras.data import TokenShards
 from gpt2_keras.training import estimate, make_optimizer
-from gpt2_keras.training.estimate import estimate_memory, estimate_run, parameters_by_part
+from gpt2_keras.training.estimate import estimate_run
+from gpt2_keras.training.memory import estimate_memory, parameters_by_part
 from gpt2_keras.training.utilization import flops_per_token
 from tests.models import TINY
 
