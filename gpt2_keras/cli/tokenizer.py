@@ -1,6 +1,7 @@
 """Learns a byte-level BPE vocabulary from text files, as GPT-2's was learned.
 
-The files are UTF-8 text; those that end in .gz, .bz2 or .xz are decompressed.
+The files are as for `gpt2-keras prepare`: UTF-8 text, or rows of .jsonl, .csv and
+.parquet files; those that end in .gz, .bz2 or .xz are decompressed.
 The directory gets the files of Hugging Face: vocab.json, merges.txt,
 tokenizer.json and tokenizer_config.json.
 
@@ -29,6 +30,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--overwrite", action="store_true", help="replace the files of another tokenizer"
     )
+    parser.add_argument(
+        "--input-format",
+        choices=("text", "jsonl", "csv", "parquet"),
+        help="of every file (default: by the ending of its name)",
+    )
+    parser.add_argument("--text-field", metavar="NAME", help="the field of a row that has its text")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
 
@@ -45,7 +52,12 @@ def run(args: argparse.Namespace) -> None:
     from gpt2_keras.tokenizer.host import GPT2Tokenizer
 
     with byte_progress("reading") as on_progress:
-        texts = read_texts(args.files, on_progress=on_progress)
+        texts = read_texts(
+            args.files,
+            input_format=args.input_format,
+            text_field=args.text_field,
+            on_progress=on_progress,
+        )
         tokenizer = GPT2Tokenizer.train(texts, args.vocab_size)
     tokenizer.save(args.out, overwrite=args.overwrite)
     if args.json:

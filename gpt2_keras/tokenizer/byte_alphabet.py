@@ -28,7 +28,7 @@ CHARACTER_TO_BYTE = {character: byte for byte, character in BYTE_TO_CHARACTER.it
 
 def spell(raw: bytes) -> str:
     """Returns bytes written in the byte alphabet."""
-    return "".join(BYTE_TO_CHARACTER[byte] for byte in raw)
+    return raw.decode("latin-1").translate(BYTE_TO_CHARACTER)
 
 
 def unspell(token: str) -> bytes:

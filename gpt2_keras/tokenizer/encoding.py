@@ -6,6 +6,8 @@ from typing import Literal
 
 import tokenizers
 
+from gpt2_keras.tokenizer.byte_alphabet import spell
+
 
 class Encoder:
     """Turns texts into token ids.
@@ -40,6 +42,14 @@ class Encoder:
         names = sorted(allowed, key=len, reverse=True)
         pattern = re.compile("(" + "|".join(map(re.escape, names)) + ")")
         return [self._encode_parts(pattern.split(text)) for text in texts]
+
+    def encode_piece(self, piece: str) -> list[int]:
+        """Encodes text that GPT-2's pattern keeps in one piece.
+
+        Args:
+            piece: The piece.
+        """
+        return [token.id for token in self._bpe.model.tokenize(spell(piece.encode("utf-8")))]
 
     def _allowed(self, allowed_special: Literal["all"] | Collection[str]) -> list[str]:
         """Returns the special tokens to look for."""

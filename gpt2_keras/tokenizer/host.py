@@ -199,6 +199,15 @@ class GPT2Tokenizer:
             )
         return self._encoder.encode(list(text), allowed_special)
 
+    def encode_piece(self, piece: str) -> list[int]:
+        """Turns one piece of GPT-2's pattern into token ids: several times as fast as `encode`.
+
+        Args:
+            piece: Text that the pattern keeps in one piece. Of other text the ids
+                are wrong: merges would go beyond the pieces.
+        """
+        return self._encoder.encode_piece(piece)
+
     @overload
     def decode(self, ids: Sequence[int]) -> str: ...
 

@@ -33,6 +33,14 @@ def test_ids_of_nasty_texts_are_those_of_the_tokenizer(encoder, tokenizer, piece
     assert ids_of(encoder, text) == tokenizer.encode(text)
 
 
+@settings(deadline=None, max_examples=300)
+@given(
+    text=st.text(st.characters(max_codepoint=127), max_size=20) | st.text(" \n'ab1!", max_size=20)
+)
+def test_ids_of_ascii_are_those_of_the_tokenizer(encoder, tokenizer, text):
+    assert ids_of(encoder, text) == tokenizer.encode(text)
+
+
 @settings(deadline=None)
 @given(text=st.text(st.characters(exclude_categories=[]), max_size=20))
 def test_ids_of_any_text_are_those_of_the_tokenizer(encoder, tokenizer, text):
@@ -58,6 +66,7 @@ def test_the_table_of_words_stays_small(tokenizer, monkeypatch):
     for start in range(0, 100, 5):
         text = " ".join(str(number) for number in range(start, start + 5))
         assert ids_of(encoder, text) == tokenizer.encode(text)
-        assert len(encoder._cache) <= 15
+        assert len(encoder._words) <= 15
     encoder.encode("x" * (bulk.LONGEST_CACHED + 1))
-    assert max(map(len, encoder._cache)) <= 3
+    assert max(map(len, encoder._words)) <= 3
+    assert len(encoder._pieces) <= 15
