@@ -5,13 +5,14 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 DEMO_OUT ?= demo
 
-.PHONY: help install demo test test-slow test-peers fuzz lint format bench clean
+.PHONY: help install demo test test-slow test-peers test-beam fuzz lint format bench clean
 
 help:
 	@echo "make install    create $(VENV) and install gpt2_keras in it"
 	@echo "make demo       train, generate, export and run the export, in about five minutes"
 	@echo "make test       the tests (make test-slow: the long proofs)"
 	@echo "make test-peers logits, texts and files against transformers and llama.cpp's gguf"
+	@echo "make test-beam  the Beam pipeline against the preparation on one machine"
 	@echo "make fuzz       the in-graph tokenizer against the reference until stopped"
 	@echo "make lint       ruff and mypy"
 	@echo "make bench      speed and size, side by side with the peers"
@@ -35,6 +36,10 @@ test-slow: $(INSTALLED)
 test-peers: $(INSTALLED)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev,litert,peers]"
 	$(BIN)/python -m pytest -q -m peers tests/peers
+
+test-beam: $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev,litert,beam]"
+	$(BIN)/python -m pytest -q -m "slow or not slow" tests/data/test_beam.py
 
 fuzz: $(INSTALLED)
 	$(BIN)/python -m tests.tokenizer.fuzz $(FUZZ)

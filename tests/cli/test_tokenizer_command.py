@@ -53,6 +53,13 @@ def test_a_smaller_vocabulary_than_wanted_is_told(text, tmp_path, capsys):
     assert "(no more than that of 9,999: no other pair" in capsys.readouterr().out
 
 
+def test_the_text_may_be_in_rows(tmp_path):
+    (tmp_path / "rows").write_text(json.dumps({"body": TEXT, "id": "zzzzzz"}) + "\n")
+    words = ["--vocab-size", 265, "--input-format", "jsonl", "--text-field", "body"]
+    run(tmp_path / "rows", *words, "--out", tmp_path / "out")
+    assert GPT2Tokenizer.from_directory(tmp_path / "out") == GPT2Tokenizer.train([TEXT], 265)
+
+
 def test_another_tokenizer_is_replaced_only_when_asked(text, tmp_path):
     run(text, "--vocab-size", 265, "--out", tmp_path / "out")
     with pytest.raises(FileExistsError, match="another merges"):
