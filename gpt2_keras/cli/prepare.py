@@ -16,8 +16,13 @@ Examples:
 import argparse
 import json
 import shlex
+from typing import TYPE_CHECKING, Any
 
 from gpt2_keras.cli.arguments import integer, number
+
+if TYPE_CHECKING:
+    from gpt2_keras.data.options import PreparationOptions
+    from gpt2_keras.tokenizer.host import GPT2Tokenizer
 
 HELP = "turn text files into token shards"
 
@@ -146,7 +151,9 @@ def run(args: argparse.Namespace) -> None:
     _print_result(args, index)
 
 
-def _prepare(args: argparse.Namespace, tokenizer, options):  # type: ignore[no-untyped-def]
+def _prepare(
+    args: argparse.Namespace, tokenizer: "GPT2Tokenizer", options: "PreparationOptions"
+) -> dict[str, Any]:
     """Writes the shards by the chosen runner; returns their index."""
     if args.runner == "beam":
         from gpt2_keras.data.beam import prepare_with_beam
@@ -160,7 +167,7 @@ def _prepare(args: argparse.Namespace, tokenizer, options):  # type: ignore[no-u
         return prepare(args.files, tokenizer, args.out, options, on_progress=on_progress).index
 
 
-def _print_result(args: argparse.Namespace, index) -> None:  # type: ignore[no-untyped-def]
+def _print_result(args: argparse.Namespace, index: dict[str, Any]) -> None:
     """Prints what was made and what to do next."""
     print(f"{index['num_tokens']:,} tokens in {len(index['shards'])} shard(s) are in {args.out}")
     documents = index["documents"]
