@@ -83,9 +83,9 @@ def test_a_nan_loss_is_not_saved_and_its_batches_can_be_skipped(
 
     make_datasets = run_module.make_datasets
 
-    def watched(*arguments, first_batch):
+    def watched(settings, shards, model, first_batch, *others):
         first_batches.append(first_batch)
-        return make_datasets(*arguments, first_batch=first_batch)
+        return make_datasets(settings, shards, model, first_batch, *others)
 
     monkeypatch.setattr(run_module, "make_datasets", watched)
     resume(out, skip_batches=3, verbose=0)
