@@ -48,7 +48,7 @@ def kill_while_saving(process, out, after_step=0, delay=0.0):
         if unfinished(out) - before and (not after_step or place.progress().step >= after_step):
             time.sleep(delay)
             process.kill()
-        time.sleep(0.0005)
+        time.sleep(0.002)
     return process.wait()
 
 
