@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 class Stages(keras.Model):
     """What a language model can do beyond its forward pass: learn, load, write, leave."""
 
+    config: Any
     decoder: Any
     step_options: "StepOptions"
 
@@ -51,8 +52,8 @@ class Stages(keras.Model):
             **kwargs: As for `keras.Model.compile`.
 
         Raises:
-            ValueError: If parts are asked for with another loss, or separate documents
-                without a tokenizer.
+            ValueError: If parts are asked for with another loss; in the first step, if
+                separate documents are without a tokenizer.
         """
         from gpt2_keras import training
 
@@ -66,6 +67,7 @@ class Stages(keras.Model):
         )
         self.step_options.check(self)
         self.decoder.recompute = recompute
+        self._build_metrics()
         # Otherwise its variables are made inside the first step, which is then traced twice.
         if not self.optimizer.built:
             self.optimizer.build(self.trainable_variables)
@@ -84,6 +86,15 @@ class Stages(keras.Model):
         if hasattr(x, "cardinality") and len(args) < 8:  # `shuffle` is not among them
             kwargs.setdefault("shuffle", False)  # Keras warns that a dataset does it itself
         return super().fit(x, *args, **kwargs)
+
+    def _build_metrics(self) -> None:
+        """Makes the compiled metrics, which Keras would make inside the first step."""
+        if self._compile_metrics is not None:
+            logits = keras.KerasTensor((None, None, self.config.vocab_size))
+            self._compile_metrics.build(keras.KerasTensor((None, None), "int32"), logits)
+
+    def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
+        """Does nothing: all is built. Keras' own fails where several workers train."""
 
     def train_step(self, *args: Any) -> Any:
         """Takes one step; see `gpt2_keras.training.step`."""

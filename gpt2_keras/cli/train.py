@@ -56,6 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="default 0.1",
     )
     _add_training_arguments(parser.add_argument_group("training"))
+    _add_device_arguments(parser.add_argument_group("devices"))
     _add_saving_arguments(parser.add_argument_group("saving"))
     _add_seeing_arguments(parser.add_argument_group("seeing"))
     parser.add_argument(
@@ -118,7 +119,37 @@ def _add_training_arguments(group: Any) -> None:
         metavar="N",
         help="stop after N evaluations without a better loss; 0 for never; default 5",
     )
+    group.add_argument(
+        "--separate-documents",
+        action="store_true",
+        default=None,
+        help="no token looks behind the end of a document before it",
+    )
+
+
+def _add_device_arguments(group: Any) -> None:
+    """Adds the flags of what trains, and of what fits into its memory."""
     group.add_argument("--dtype", choices=("float32", "mixed_bfloat16", "mixed_float16"))
+    group.add_argument(
+        "--strategy",
+        choices=("auto", "none", "mirrored", "multi-worker", "tpu"),
+        help="one device, all of this machine, or several machines; see docs/distributed.md",
+    )
+    group.add_argument(
+        "--model-parallel", type=integer(1), metavar="N", help="devices a model, on JAX; default 1"
+    )
+    group.add_argument(
+        "--accumulation-steps",
+        type=integer(1),
+        metavar="N",
+        help="parts of a batch, one after the other: less memory; default 1",
+    )
+    group.add_argument(
+        "--recompute",
+        action="store_true",
+        default=None,
+        help="compute activations twice instead of keeping them: less memory",
+    )
 
 
 def _add_saving_arguments(group: Any) -> None:

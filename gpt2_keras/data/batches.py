@@ -21,6 +21,7 @@ def make_batches(
     repeat: bool,
     start_step: int,
     drop_remainder: bool,
+    shard: tuple[int, int] = (0, 1),
 ) -> tf.data.Dataset:
     """Returns batches of rows as pairs `(inputs, targets)`; the cardinality is known.
 
@@ -34,16 +35,27 @@ def make_batches(
         repeat: Whether to go on for ever, epochs ending inside batches.
         start_step: Number of batches to leave out at the start.
         drop_remainder: Without `repeat`, whether to leave out a smaller last batch.
+        shard: Which part of each batch to read, from 0, and of how many equal ones.
 
     Raises:
         TypeError: If a number is not an integer.
-        ValueError: If a number is out of range or `start_step` behind the last batch.
+        ValueError: If a number is out of range, `start_step` behind the last batch, or a
+            batch not to be cut into equal parts.
     """
     check_integer("batch_size", batch_size, 1)
     check_integer("start_step", start_step, 0)
+    part, num_parts = shard
+    check_integer("shard[1]", num_parts, 1)
+    check_integer("shard[0]", part, 0, num_parts - 1)
+    last_rows = 0 if repeat or drop_remainder else num_rows % batch_size
+    if batch_size % num_parts or last_rows % num_parts:
+        raise ValueError(
+            "Every batch must consist of equal parts. "
+            f"Received: shard={shard} with batch_size={batch_size}, last batch of {last_rows}. "
+            "Use a batch size that can be divided so, and drop_remainder=True."
+        )
     num_full = _ENDLESS if repeat else num_rows // batch_size
-    rest = 0 if repeat or drop_remainder else num_rows % batch_size
-    num_steps = num_full + bool(rest)
+    num_steps = num_full + bool(last_rows)
     if start_step > num_steps:
         raise ValueError(
             "`start_step` must not be behind the last batch. "
@@ -52,10 +64,12 @@ def make_batches(
         )
 
     def batches(first_step: int, last_step: int, rows: int) -> tf.data.Dataset:
-        """Returns the first `rows` rows of batches."""
+        """Returns the part that is wanted of batches of `rows` rows."""
+        rows //= num_parts
 
         def gather(steps: np.ndarray) -> np.ndarray:
-            count = steps[:, None] * batch_size + np.arange(rows)  # (steps, rows)
+            own = np.arange(part * rows, (part + 1) * rows)
+            count = steps[:, None] * batch_size + own  # (steps, rows)
             return read(count.ravel()).reshape(len(steps), rows, width)
 
         def load(steps: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -67,8 +81,8 @@ def make_batches(
         return steps.map(load, num_parallel_calls=tf.data.AUTOTUNE).unbatch()
 
     dataset = batches(start_step, num_full, batch_size)
-    if rest:
-        dataset = dataset.concatenate(batches(max(start_step, num_full), num_steps, rest))
+    if last_rows:
+        dataset = dataset.concatenate(batches(max(start_step, num_full), num_steps, last_rows))
     cardinality = tf.data.INFINITE_CARDINALITY if repeat else num_steps - start_step
     dataset = dataset.apply(tf.data.experimental.assert_cardinality(cardinality))
     return dataset.prefetch(tf.data.AUTOTUNE)

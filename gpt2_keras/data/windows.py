@@ -20,6 +20,7 @@ def make_dataset(
     repeat: bool = True,
     start_step: int = 0,
     drop_remainder: bool = False,
+    shard: tuple[int, int] = (0, 1),
 ) -> tf.data.Dataset:
     """Returns batches of windows of tokens, with the tokens that follow as targets.
 
@@ -46,6 +47,8 @@ def make_dataset(
             it is smaller than the others. What follows the last whole window of
             an epoch is left out in any case: fewer than `context_length`
             tokens, or twice as many if shuffled.
+        shard: Which part of every batch to read, from 0, and of how many equal parts:
+            for workers who train on one batch together.
 
     Returns:
         Dataset of pairs `(inputs, targets)`, each int32 `(batch, context_length)`,
@@ -56,7 +59,8 @@ def make_dataset(
         TypeError: If `tokens` is an array that is not 1-D or not of integers, or
             a number is not an integer.
         ValueError: If the tokens are too few for one window, a number is out of
-            its range, or `start_step` is behind the last batch.
+            its range, `start_step` is behind the last batch, or a batch cannot be
+            cut into equal parts.
 
     Example:
         >>> data = make_dataset(
@@ -80,6 +84,7 @@ def make_dataset(
         repeat=repeat,
         start_step=start_step,
         drop_remainder=drop_remainder,
+        shard=shard,
     )
 
 

@@ -9,6 +9,7 @@ from gpt2_keras.layers.attention import CausalSelfAttention
 from gpt2_keras.layers.cache import cache_slots
 from gpt2_keras.layers.feed_forward import FeedForward
 from gpt2_keras.layers.normalization import LayerNorm
+from gpt2_keras.layers.recompute import run_recomputed
 
 
 @keras.saving.register_keras_serializable(package="gpt2_keras")
@@ -68,6 +69,12 @@ class DecoderBlock(keras.layers.Layer):
         self.feed_forward_norm.build(input_shape)
         self.feed_forward.build(input_shape)
         self.built = True
+
+    @property
+    def dropouts(self) -> list[keras.layers.Dropout]:
+        """Every dropout of the block."""
+        attention = self.attention
+        return [attention.attention_dropout, attention.output_dropout, self.feed_forward.dropout]
 
     def call(
         self,
@@ -191,6 +198,10 @@ class DecoderStack(keras.layers.Layer):
             slots = cache_slots(cache[0][0], ops.shape(x)[1], cache_index)
         states, new_cache = [x], []
         for index, block in enumerate(self.blocks):
+            if self.recompute and training and cache is None:
+                x = run_recomputed(block, x, attention_mask)
+                states.append(x)
+                continue
             layer_cache = None if cache is None else cache[index]
             x = block(
                 x,

@@ -10,6 +10,7 @@ from gpt2_keras.training.loss import make_loss
 from gpt2_keras.training.optimizer import default_learning_rate, make_optimizer
 from gpt2_keras.training.schedule import default_warmup_steps
 from gpt2_keras.training.settings import TrainingSettings
+from gpt2_keras.training.strategy import Strategy
 
 if TYPE_CHECKING:
     from gpt2_keras.model import GPT2LM
@@ -81,25 +82,66 @@ def compile_model(model: "GPT2LM", settings: TrainingSettings) -> None:
         ),
         loss=make_loss(),
         jit_compile="auto" if settings.jit_compile is None else settings.jit_compile,
+        accumulation_steps=settings.accumulation_steps,
+        recompute=settings.recompute,
+        separate_documents=settings.separate_documents,
     )
 
 
 def make_datasets(
-    settings: TrainingSettings, shards: TokenShards, model: "GPT2LM", first_batch: int
+    settings: TrainingSettings,
+    shards: TokenShards,
+    model: "GPT2LM",
+    first_batch: int,
+    strategy: Strategy | None = None,
 ) -> tuple[Any, Any]:
-    """Returns the batches to train on from `first_batch` on, and those to validate on."""
+    """Returns the batches to train on from `first_batch` on, and those to validate on.
+
+    Each process reads its own rows of them; together they are those of one process.
+
+    Raises:
+        ValueError: If there are too few tokens, or a batch cannot be divided among the
+            devices.
+    """
     # tf.data, loaded here so that models train on JAX without TensorFlow.
     from gpt2_keras.data import make_dataset
 
+    strategy = strategy or Strategy()
+    strategy.check(model.config, settings.batch_size)
     train_tokens, validation_tokens = shards.split(settings.validation_fraction)
-    sizes: dict[str, Any] = {
-        "context_length": model.config.context_length,
-        "batch_size": settings.batch_size,
-    }
-    train_data = make_dataset(train_tokens, seed=settings.seed, start_step=first_batch, **sizes)
+    context_length, batch_size = model.config.context_length, settings.batch_size
     # A smaller last batch would be compiled for itself; it is left out if there are others.
-    many = len(validation_tokens) > settings.batch_size * model.config.context_length
-    validation_data = make_dataset(
-        validation_tokens, shuffle=False, repeat=False, drop_remainder=many, **sizes
-    )
-    return train_data, validation_data.take(settings.evaluation_batches)
+    many = len(validation_tokens) > batch_size * context_length
+    validation_size = batch_size
+    if not many and strategy.num_replicas > 1:
+        windows = (len(validation_tokens) - 1) // context_length
+        validation_size = windows // strategy.num_replicas * strategy.num_replicas
+        if not validation_size:
+            raise ValueError(
+                "Every device must get a window to validate on. "
+                f"Received: {windows} windows, with {strategy.num_replicas} devices. "
+                "Use more text or a larger validation_fraction, or strategy='none'."
+            )
+
+    def training_part(shard: tuple[int, int]) -> Any:
+        return make_dataset(
+            train_tokens,
+            context_length=context_length,
+            batch_size=batch_size,
+            seed=settings.seed,
+            start_step=first_batch,
+            shard=shard,
+        )
+
+    def validation_part(shard: tuple[int, int]) -> Any:
+        return make_dataset(
+            validation_tokens,
+            context_length=context_length,
+            batch_size=validation_size,
+            shuffle=False,
+            repeat=False,
+            drop_remainder=many or validation_size < batch_size,
+            shard=shard,
+        ).take(settings.evaluation_batches)
+
+    return strategy.distribute(training_part), strategy.distribute(validation_part)

@@ -1,5 +1,6 @@
 """What a setting may be."""
 
+from collections.abc import Sequence
 from typing import Any
 
 
@@ -16,6 +17,24 @@ def texts(name: str, value: object) -> None:
             f"`{name}` must be several strings. Received: {name}={value!r}. "
             'Use, for example, ("Once upon a time",).'
         )
+
+
+def flag(name: str, value: object) -> None:
+    """Refuses what is neither True nor False."""
+    if not isinstance(value, bool):
+        raise TypeError(f"`{name}` must be a bool. Received: {name}={value!r}. Use True or False.")
+
+
+def choice(names: Sequence[str], advice: str) -> Any:
+    """Returns a rule: one of some names."""
+
+    def check(name: str, value: object) -> None:
+        if value not in names:
+            raise ValueError(
+                f"`{name}` must be one of {', '.join(names)}. Received: {name}={value!r}. {advice}"
+            )
+
+    return check
 
 
 def count(minimum: int) -> Any:

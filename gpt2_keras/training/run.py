@@ -23,10 +23,11 @@ from gpt2_keras.training.callbacks import RequireFiniteLoss
 from gpt2_keras.training.display import Display
 from gpt2_keras.training.progress import Progress
 from gpt2_keras.training.recorder import Recorder
-from gpt2_keras.training.run_directory import RunDirectory
+from gpt2_keras.training.run_directory import FollowedRunDirectory, RunDirectory
 from gpt2_keras.training.samples import check_can_sample
 from gpt2_keras.training.settings import TrainingSettings
 from gpt2_keras.training.stopping import StopSignals
+from gpt2_keras.training.strategy import Strategy, open_strategy
 
 if TYPE_CHECKING:
     from gpt2_keras.model import GPT2LM
@@ -48,6 +49,9 @@ def train(
     there. SIGINT (Ctrl-C) and SIGTERM end it after the current step, which is
     saved; a second one ends it at once.
 
+    Of several processes, each calls this with the same arguments; one of them, the
+    chief, writes the directory, which all must be able to read.
+
     Sets the random seeds of Python, NumPy and the backend.
 
     Args:
@@ -63,21 +67,26 @@ def train(
         FileExistsError: If `out` holds something.
         FileNotFoundError: If a directory of the settings is not there.
         ValueError: If the vocabularies of the shards, the tokenizer and `init`
-            are not one, there are too few tokens, or the loss becomes NaN.
+            are not one, there are too few tokens, the loss becomes NaN, or the
+            devices do not allow the strategy.
         OSError: If a file cannot be written.
         Stopped: After SIGINT or SIGTERM; a `KeyboardInterrupt`.
     """
-    run = RunDirectory(Path(out))
-    refuse_taken(run.path)
+    strategy = open_strategy(settings.strategy, settings.model_parallel)
+    run = _directory(out, strategy)
+    if strategy.is_chief:
+        refuse_taken(run.path)
     check_can_sample(settings.sample_prompts)
     shards, tokenizer = open_data(settings)
     keras.utils.set_random_seed(settings.seed)
-    model = new_model(settings, tokenizer)
-    settings = resolve(settings, model)
-    make_datasets(settings, shards, model, first_batch=0)  # too few tokens are found out now
-    compile_model(model, settings)
+    with strategy.building():
+        model = new_model(settings, tokenizer)
+        settings = resolve(settings, model)
+        # Too few tokens are found out now.
+        make_datasets(settings, shards, model, 0, strategy)
+        compile_model(model, settings)
     run.create(settings)
-    return _run(model, settings, shards, run, Progress(), callbacks, verbose)
+    return _run(model, settings, shards, run, Progress(), callbacks, verbose, strategy)
 
 
 def resume(
@@ -114,28 +123,38 @@ def resume(
     """
     from gpt2_keras.model import GPT2LM
 
-    run = RunDirectory(Path(out))
-    settings = run.settings()
+    settings = RunDirectory(Path(out)).settings()
     if steps is not None:
         settings = settings.extended(steps)
-    run.recover()
+    strategy = open_strategy(settings.strategy, settings.model_parallel)
+    run = _directory(out, strategy)
+    if strategy.is_chief:
+        run.recover()
+        run.last_whole_checkpoint()  # removes damaged ones, before others look
+    strategy.wait()
     checkpoint = run.last_whole_checkpoint()
     progress = Progress() if checkpoint is None else checkpoint.progress
     if progress.is_over(settings):
         return GPT2LM.from_preset(run.model)
     shards, tokenizer = open_data(settings)
     keras.utils.set_random_seed(settings.seed)
-    if checkpoint is None:
-        model = new_model(settings, tokenizer)
-        compile_model(model, settings)
-    else:
-        model = GPT2LM(checkpoint.config, tokenizer=tokenizer, dtype=settings.dtype)
-        compile_model(model, settings)
-        checkpoint.restore(model)
+    with strategy.building():
+        if checkpoint is None:
+            model = new_model(settings, tokenizer)
+            compile_model(model, settings)
+        else:
+            model = GPT2LM(checkpoint.config, tokenizer=tokenizer, dtype=settings.dtype)
+            compile_model(model, settings)
+            checkpoint.restore(model)
     if steps is not None:
         run.change_settings(settings)
     progress = dataclasses.replace(progress, skipped=progress.skipped + skip_batches)
-    return _run(model, settings, shards, run, progress, callbacks, verbose)
+    return _run(model, settings, shards, run, progress, callbacks, verbose, strategy)
+
+
+def _directory(out: str | Path, strategy: Strategy) -> RunDirectory:
+    """Returns the run directory, which one process of several writes."""
+    return (RunDirectory if strategy.is_chief else FollowedRunDirectory)(Path(out))
 
 
 def _run(
@@ -146,6 +165,7 @@ def _run(
     progress: Progress,
     callbacks: Sequence[keras.callbacks.Callback],
     verbose: int | str,
+    strategy: Strategy,
 ) -> "GPT2LM":
     """Trains from where `progress` ends, and returns the best model."""
     ends = _ends_of_epochs(settings)
@@ -153,17 +173,20 @@ def _run(
     sums = None
     if progress.step > progress.evaluated:
         sums = [ops.convert_to_numpy(variable).copy() for variable in model.metrics_variables]
-    display = Display(model, settings, run, averages, verbose=verbose != 0)
-    with StopSignals(verbose=verbose != 0) as signals:
+    verbose = verbose if strategy.is_chief else 0
+    display = Display(
+        model, settings, run, averages, verbose=verbose != 0, num_devices=strategy.num_devices
+    )
+    with StopSignals(verbose=verbose != 0) as signals, strategy.running():
         recorder = Recorder(run, progress, settings, ends, signals, sums, averages)
         for epochs, steps_per_epoch in _spans(ends, progress):
             step = recorder.progress.step
             train_data, validation_data = make_datasets(
-                settings, shards, model, first_batch=step + progress.skipped
+                settings, shards, model, step + progress.skipped, strategy
             )
             every_callback = [
                 RequireFiniteLoss(step + 1, recorder.advice),
-                *display.callbacks(dict(enumerate(ends)), step),
+                *(display.callbacks(dict(enumerate(ends)), step) if strategy.is_chief else []),
                 *([averages] if averages else []),
                 *callbacks,
                 recorder,
@@ -183,6 +206,7 @@ def _run(
                 )
             if recorder.progress.is_over(settings):
                 break
+    strategy.wait()
     return type(model).from_preset(run.model)
 
 

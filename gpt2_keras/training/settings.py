@@ -6,8 +6,9 @@ from typing import Any, Self
 
 from gpt2_keras.config import GPT2Config
 from gpt2_keras.training.optimizer import BETA_2, CLIP_NORM, WEIGHT_DECAY
-from gpt2_keras.training.rules import count, number, text, texts
+from gpt2_keras.training.rules import choice, count, flag, number, text, texts
 from gpt2_keras.training.schedule import FINAL_SHARE, SCHEDULES
+from gpt2_keras.training.strategy import STRATEGIES
 
 DTYPES = ("float32", "mixed_bfloat16", "mixed_float16")
 SHAPE_FIELDS = ("num_layers", "num_heads", "hidden_dim")
@@ -60,6 +61,8 @@ class TrainingSettings:
             model has learned. They change nothing of what it learns.
         peak_flops: FLOP/s of the hardware, for the utilisation (`mfu`) in the logs;
             by default as `find_peak` knows or measures it.
+        accumulation_steps, recompute, separate_documents: As for `GPT2LM.compile`.
+        strategy, model_parallel: Which devices train; see `open_strategy`.
         dtype: `"float32"`, `"mixed_bfloat16"` or `"mixed_float16"`.
         jit_compile: Whether XLA compiles the steps. By default as `jit_by_default`.
 
@@ -101,6 +104,11 @@ class TrainingSettings:
     keep_checkpoints: int = 2
     sample_prompts: tuple[str, ...] = ()
     peak_flops: float | None = None
+    accumulation_steps: int = 1
+    recompute: bool = False
+    separate_documents: bool = False
+    strategy: str = "auto"
+    model_parallel: int = 1
     dtype: str = "float32"
     jit_compile: bool | None = None
 
@@ -111,16 +119,6 @@ class TrainingSettings:
             value = getattr(self, name)
             if value is not None or name in _ALWAYS_GIVEN:
                 rule(name, value)
-        if self.dtype not in DTYPES:
-            raise ValueError(
-                f"`dtype` must be one of {', '.join(DTYPES)}. Received: dtype={self.dtype!r}."
-                " Use mixed_bfloat16 on hardware that has it."
-            )
-        if self.schedule not in SCHEDULES:
-            raise ValueError(
-                f"`schedule` must be one of {', '.join(SCHEDULES)}. "
-                f"Received: schedule={self.schedule!r}. Use cosine if in doubt."
-            )
         origin = "init" if self.init is not None else "size"
         decided = SHAPE_FIELDS if origin == "size" else ("size", *SHAPE_FIELDS, "context_length")
         shape = [name for name in decided if getattr(self, name) is not None]
@@ -229,6 +227,13 @@ _RULES = {
     "keep_checkpoints": count(1),
     "sample_prompts": texts,
     "peak_flops": number(0, float("inf"), above=True),
+    "schedule": choice(SCHEDULES, "Use cosine if in doubt."),
+    "accumulation_steps": count(1),
+    "recompute": flag,
+    "separate_documents": flag,
+    "strategy": choice(STRATEGIES, "Use auto if in doubt."),
+    "model_parallel": count(1),
+    "dtype": choice(DTYPES, "Use mixed_bfloat16 on hardware that has it."),
 }
 _ALWAYS_GIVEN = {
     field.name

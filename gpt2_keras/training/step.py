@@ -9,57 +9,15 @@ The last hidden states go to `cross_entropy_sum`, which never holds all logits.
 """
 
 import contextlib
-import dataclasses
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
 from keras import ops
 
-from gpt2_keras.training.loss import cross_entropy_sum, is_default_loss, token_weights
+from gpt2_keras.training.loss import cross_entropy_sum, token_weights
 from gpt2_keras.training.optimizer import global_norm
-
-
-@dataclasses.dataclass(frozen=True)
-class StepOptions:
-    """How a step goes about a batch; see `GPT2LM.compile`.
-
-    Raises:
-        TypeError: If `accumulation_steps` is not an integer.
-        ValueError: If it is below 1.
-    """
-
-    accumulation_steps: int = 1
-    recompute: bool = False
-    separate_documents: bool = False
-
-    def __post_init__(self) -> None:
-        steps = self.accumulation_steps
-        if isinstance(steps, bool) or not isinstance(steps, int):
-            raise TypeError(
-                "`accumulation_steps` must be an integer. "
-                f"Received: accumulation_steps={steps!r}. Use 1 for a batch in one part."
-            )
-        if steps < 1:
-            raise ValueError(
-                "`accumulation_steps` must be at least 1. "
-                f"Received: accumulation_steps={steps}. Use 1 for a batch in one part."
-            )
-
-    def check(self, model: Any) -> None:
-        """Raises ValueError if a compiled model cannot train so."""
-        if self.accumulation_steps > 1 and not _has_default_loss(model):
-            raise ValueError(
-                "Only the default loss is computed in parts. "
-                f"Received: accumulation_steps={self.accumulation_steps}, loss={model.loss!r}. "
-                'Use loss="auto", or `gradient_accumulation_steps` of a Keras optimizer.'
-            )
-        if self.separate_documents and model.tokenizer is None:
-            raise ValueError(
-                "Documents are told apart by the end token of a tokenizer. "
-                "Received: separate_documents=True, a model with tokenizer=None. "
-                "Set `model.tokenizer` before `compile`."
-            )
+from gpt2_keras.training.options import has_default_loss
 
 
 def step_of(model: Any, kind: str) -> Callable[..., Any] | None:
@@ -75,24 +33,15 @@ def step_of(model: Any, kind: str) -> Callable[..., Any] | None:
         ("jax", "train"): _train_on_jax,
         ("jax", "test"): _test_on_jax,
     }
-    return steps.get((keras.backend.backend(), kind)) if _has_default_loss(model) else None
-
-
-def _has_default_loss(model: Any) -> bool:
-    overridden = type(model).compute_loss is not keras.Model.compute_loss
-    return is_default_loss(model.loss) and not overridden and not model.losses
+    return steps.get((keras.backend.backend(), kind)) if has_default_loss(model) else None
 
 
 def _train_on_tensorflow(model: Any, data: Any) -> dict[str, Any]:
     import tensorflow as tf
 
     token_ids, targets, weights = _unpack(data)
-    replicas = tf.distribute.get_replica_context()
-    several = replicas is not None and replicas.num_replicas_in_sync > 1
-    own_count = ops.sum(weights)
-    count = own_count
-    if several:
-        count = replicas.all_reduce(tf.distribute.ReduceOp.SUM, own_count)
+    several = _num_replicas() > 1
+    count = _over_replicas(ops.sum(weights))
     variables = model.trainable_weights
 
     def part(token_ids: Any, targets: Any, weights: Any) -> tuple[list[Any], Any]:
@@ -106,12 +55,12 @@ def _train_on_tensorflow(model: Any, data: Any) -> dict[str, Any]:
     gradients, total = _add_up(model, part, (token_ids, targets, weights))
     summed: Any = contextlib.nullcontext()
     if several:
-        gradients = replicas.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
+        gradients = _over_replicas([tf.convert_to_tensor(gradient) for gradient in gradients])
         summed = _no_second_sum(model.optimizer)
     norm = _unscaled(model.optimizer, global_norm(gradients))
     with summed:
         model.optimizer.apply_gradients(zip(gradients, variables, strict=True))
-    model._loss_tracker.update_state(_share(total, own_count), sample_weight=own_count)
+    _track_loss(model, _over_replicas(total), count)
     return {**model.get_metrics_result(), "gradient_norm": norm}
 
 
@@ -119,8 +68,7 @@ def _test_on_tensorflow(model: Any, data: Any) -> Any:
     token_ids, targets, weights = _unpack(data)
     total, states = _loss_sum(model, token_ids, targets, weights, training=False)
     _update_metrics(model, states, targets, weights)
-    count = ops.sum(weights)
-    model._loss_tracker.update_state(_share(total, count), sample_weight=count)
+    _track_loss(model, _over_replicas(total), _over_replicas(ops.sum(weights)))
     return model.get_metrics_result()
 
 
@@ -160,7 +108,7 @@ def _train_on_jax(model: Any, state: Any, data: Any) -> tuple[dict[str, Any], An
         optimizer_state, gradients, trainable
     )
     with _with_state(model, trainable, others, metrics) as scope:
-        model._loss_tracker.update_state(_share(total, count), sample_weight=count)
+        _track_loss(model, total, count)
         logs = {**model.get_metrics_result(), "gradient_norm": norm}
         metrics = _values(scope, model.metrics_variables)
     return logs, (trainable, others, optimizer_state, metrics)
@@ -187,6 +135,12 @@ def _loss_sum(
     """Returns the sum of the losses, float32 `()`, and the last hidden states."""
     segments = None
     if model.step_options.separate_documents:
+        if model.tokenizer is None:
+            raise ValueError(
+                "Documents are told apart by the end token of a tokenizer. "
+                "Received: separate_documents=True, a model with tokenizer=None. "
+                "Set `model.tokenizer` first."
+            )
         segments = document_numbers(token_ids, model.tokenizer.end_token_id)
     _, states = model(
         token_ids,
@@ -213,6 +167,30 @@ def document_numbers(token_ids: Any, end_token_id: int) -> Any:
     """
     ends = ops.cast(ops.equal(token_ids, end_token_id), "int32")
     return ops.cumsum(ends, axis=1) - ends
+
+
+def _num_replicas() -> int:
+    """Returns how many replicas of `tf.distribute` take this step together."""
+    if keras.backend.backend() != "tensorflow":  # JAX sums over devices by itself
+        return 1
+    import tensorflow as tf
+
+    replicas = tf.distribute.get_replica_context()
+    return 1 if replicas is None else int(replicas.num_replicas_in_sync)
+
+
+def _over_replicas(values: Any) -> Any:
+    """Returns the sum over all replicas of a tensor, or of each in a list."""
+    if _num_replicas() == 1:
+        return values
+    import tensorflow as tf
+
+    return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, values)
+
+
+def _track_loss(model: Any, total: Any, count: Any) -> None:
+    """Gives the mean over all replicas to the metric of each, so that all say the same."""
+    model._loss_tracker.update_state(_share(total, count), sample_weight=count)
 
 
 def _update_metrics(model: Any, states: Any, targets: Any, weights: Any) -> None:
@@ -247,11 +225,15 @@ def _add_up(model: Any, part: Callable[..., Any], batch: Any) -> tuple[list[Any]
 
 
 def _cut(values: Any, count: int) -> Any:
-    """(batch, time) → (count, rows, time); missing rows are zeros, so of no weight."""
+    """(batch, time) → (count, rows, time); missing rows are zeros, so of no weight.
+
+    A part has every `count`-th row, and so, where JAX has cut a batch over devices, as many
+    of each device.
+    """
     batch, time = ops.shape(values)
     rows = -(-batch // count)
     values = ops.pad(values, ((0, rows * count - batch), (0, 0)))
-    return ops.reshape(values, (count, rows, time))
+    return ops.transpose(ops.reshape(values, (rows, count, time)), (1, 0, 2))
 
 
 def _share(total: Any, count: Any) -> Any:

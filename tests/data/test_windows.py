@@ -244,3 +244,42 @@ def test_a_start_behind_the_end_is_refused():
             repeat=False,
             start_step=5,
         )
+
+
+@pytest.mark.parametrize("parts", [2, 3])
+def test_the_parts_of_workers_are_one_batch_together(parts):
+    tokens, sizes = np.arange(100), {"context_length": 4, "batch_size": 6, "start_step": 2}
+    whole = batches(tokens, 5, **sizes)
+    shards = [batches(tokens, 5, shard=(part, parts), **sizes) for part in range(parts)]
+    for step, (inputs, targets) in enumerate(whole):
+        np.testing.assert_array_equal(np.concatenate([s[step][0] for s in shards]), inputs)
+        np.testing.assert_array_equal(np.concatenate([s[step][1] for s in shards]), targets)
+
+
+def test_a_part_reads_its_own_rows_only():
+    read = []
+
+    class Tokens:
+        def __len__(self):
+            return 1000
+
+        def __getitem__(self, window):
+            read.append(window.start)
+            return np.arange(window.start, window.stop)
+
+    sizes = {"context_length": 4, "batch_size": 6, "shuffle": False, "repeat": False}
+    data = make_dataset(Tokens(), drop_remainder=True, shard=(1, 2), **sizes)
+    list(data.take(2))
+    rows = {start // 4 for start in read}
+    assert {3, 4, 5, 9, 10, 11} <= rows
+    assert {row % 6 for row in rows} == {3, 4, 5}
+
+
+def test_a_batch_of_unequal_parts_is_refused():
+    sizes = {"context_length": 4, "batch_size": 6}
+    with pytest.raises(ValueError, match=r"shard=\(0, 4\) with batch_size=6, last batch of 0\."):
+        make_dataset(np.arange(100), shard=(0, 4), **sizes)
+    with pytest.raises(ValueError, match=r"shard=\(0, 2\) with batch_size=6, last batch of 3\."):
+        make_dataset(np.arange(39), shard=(0, 2), repeat=False, shuffle=False, **sizes)
+    with pytest.raises(ValueError, match=r"shard\[0\]=2"):
+        make_dataset(np.arange(100), shard=(2, 2), **sizes)
