@@ -8,7 +8,9 @@ changes what is learned, whatever the padding.
 The last hidden states go to `cross_entropy_sum`, which never holds all logits.
 """
 
+import collections
 import contextlib
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -18,6 +20,9 @@ from keras import ops
 from gpt2_keras.training.loss import cross_entropy_sum, token_weights
 from gpt2_keras.training.optimizer import global_norm
 from gpt2_keras.training.options import has_default_loss
+
+_lock = threading.Lock()
+_inside: collections.Counter[int] = collections.Counter()  # threads, by optimizer
 
 
 def step_of(model: Any, kind: str) -> Callable[..., Any] | None:
@@ -250,11 +255,16 @@ def _unscaled(optimizer: Any, norm: Any) -> Any:
 def _no_second_sum(optimizer: Any) -> Iterator[None]:
     """Keeps Keras' optimizer from adding up over the replicas what has been added up."""
     inner = getattr(optimizer, "inner_optimizer", optimizer)
-    inner._all_reduce_sum_gradients = lambda pairs: pairs
+    with _lock:  # every replica has a thread, and comes here
+        _inside[id(inner)] += 1
+        inner._all_reduce_sum_gradients = lambda pairs: pairs
     try:
         yield
     finally:
-        del inner._all_reduce_sum_gradients
+        with _lock:
+            _inside[id(inner)] -= 1
+            if not _inside[id(inner)]:
+                del inner._all_reduce_sum_gradients
 
 
 def _with_state(
