@@ -71,16 +71,16 @@ def write_rows(folder: Path, texts: Iterator[str], megabytes: int) -> None:
 CASES: dict[str, tuple[Any, Any, float, dict[str, Any]]] = {
     "repeated text, half the size": (write_text, repeated_text, 0.5, {}),
     "repeated text": (write_text, repeated_text, 1, {}),
-    "sources of Python packages": (write_text, sources, 0.5, {}),
-    "the same as JSONL rows": (write_rows, sources, 0.5, {}),
+    "sources of Python packages": (write_text, sources, 0.2, {}),
+    "the same as JSONL rows": (write_rows, sources, 0.2, {}),
     "rows, cleaned, exact duplicates out, split": (
         write_rows,
         sources,
-        0.5,
+        0.2,
         {"clean": True, "nfc": True, "deduplicate": "exact", "validation_fraction": 0.01},
     ),
-    "rows, near duplicates out": (write_rows, sources, 0.1, {"deduplicate": "near"}),
-    "rows, BPE dropout": (write_rows, sources, 0.02, {"bpe_dropout": 0.1}),
+    "rows, near duplicates out": (write_rows, sources, 0.05, {"deduplicate": "near"}),
+    "rows, BPE dropout": (write_rows, sources, 0.01, {"bpe_dropout": 0.1}),
 }
 
 
@@ -145,7 +145,7 @@ def main() -> int:
         return 0
     if not SHARED.is_dir():
         sys.exit(f"no {SHARED}: it must hold text/*.txt and gpt2/ with OpenAI's vocabulary")
-    results: dict[str, Any] = {}
+    results: dict[str, Any] = {"load_average": os.getloadavg()[0], "cores": os.cpu_count()}
     for case, (write, texts, share, _) in CASES.items():
         with tempfile.TemporaryDirectory() as folder:
             write(Path(folder), texts(), max(1, round(args.megabytes * share)))

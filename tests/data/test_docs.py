@@ -9,7 +9,8 @@ from gpt2_keras.cli.main import main
 from gpt2_keras.data import TokenShards
 from gpt2_keras.tokenizer import GPT2Tokenizer
 
-PAGE = (Path(__file__).resolve().parents[2] / "docs" / "data.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
 TEXTS = [f"Page {number} is about the number {number}.\r\n" for number in range(40)]
 
 
@@ -40,3 +41,16 @@ def test_the_page_on_data_runs(tmp_path, monkeypatch, capsys):
     capsys.readouterr()
     exec("".join(blocks("python")), {})  # noqa: S102
     assert capsys.readouterr().out == "(2, 64) (2, 64)\n"
+
+
+def test_its_figures_are_those_of_the_benchmark():
+    report = json.loads((ROOT / "benchmarks" / "results" / "prepare.json").read_text())
+    cases = {name: row for name, row in report.items() if isinstance(row, dict)}
+    for name, row in cases.items():
+        speed, peak = row["megabytes_per_cpu_second"], row["peak_megabytes"]
+        assert f"| {name} | {row['megabytes']:.0f} | {speed:.2f} | {peak:.0f} |" in PAGE
+    peer = cases["sources of Python packages"]["tokenizers_megabytes_per_cpu_second"]
+    assert f"without reading or writing, does {peer:.2f}" in PAGE
+    half, whole = cases["repeated text, half the size"], cases["repeated text"]
+    assert whole["megabytes"] > 1.9 * half["megabytes"]
+    assert whole["peak_megabytes"] < 1.1 * half["peak_megabytes"]  # memory is constant
