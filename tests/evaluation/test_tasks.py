@@ -16,7 +16,7 @@ SPLITS = [
     ("the cat sat on the", " mat"),
     ("and the dog sat on\nthe", " log."),
     ("42 ", " o'clock!"),
-    (LONG, " the"),  # longer than the context
+    (LONG, " dog"),  # longer than the context
     *((word, " the") for word in ("cat", "dog", "mat", "log")),
     *((word, " them") for word in ("cat", "dog", "mat", "log")),  # more than one token
 ]
