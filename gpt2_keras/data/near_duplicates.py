@@ -12,7 +12,7 @@ from gpt2_keras.data.shuffling import mix
 SHINGLE_CHARACTERS = 10
 # Penedo et al., "The FineWeb Datasets" (2024), section 3.4: 14 bands of 8 hashes each.
 BANDS, ROWS = 14, 8
-_CHUNK = 1 << 16  # shingles hashed at a time
+_CHUNK = 1 << 12  # shingles hashed at a time
 _FACTORS = mix(np.arange(1, BANDS * ROWS + 1, dtype=np.uint64)) | np.uint64(1)
 
 
@@ -65,4 +65,5 @@ def _least_hashes(codes: np.ndarray) -> np.ndarray:
     for place in range(SHINGLE_CHARACTERS):
         shingles = shingles * _FACTORS[0] + codes[place : place + count]
     shingles = np.unique(mix(shingles))
-    return np.array([(shingles * factor).min() for factor in _FACTORS])
+    least: np.ndarray = (_FACTORS[:, None] * shingles).min(axis=1)  # (hashes, n) → (hashes,)
+    return least
