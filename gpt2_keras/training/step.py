@@ -66,7 +66,7 @@ def _train_on_tensorflow(model: Any, data: Any) -> dict[str, Any]:
     with summed:
         model.optimizer.apply_gradients(zip(gradients, variables, strict=True))
     _track_loss(model, _over_replicas(total), count)
-    return {**model.get_metrics_result(), "gradient_norm": norm}
+    return _for_workers({**model.get_metrics_result(), "gradient_norm": norm})
 
 
 def _test_on_tensorflow(model: Any, data: Any) -> Any:
@@ -74,7 +74,7 @@ def _test_on_tensorflow(model: Any, data: Any) -> Any:
     total, states = _loss_sum(model, token_ids, targets, weights, training=False)
     _update_metrics(model, states, targets, weights)
     _track_loss(model, _over_replicas(total), _over_replicas(ops.sum(weights)))
-    return model.get_metrics_result()
+    return _for_workers(model.get_metrics_result())
 
 
 def _train_on_jax(model: Any, state: Any, data: Any) -> tuple[dict[str, Any], Any]:
@@ -191,6 +191,19 @@ def _over_replicas(values: Any) -> Any:
     import tensorflow as tf
 
     return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, values)
+
+
+def _for_workers(logs: dict[str, Any]) -> dict[str, Any]:
+    """Returns logs as Keras takes the mean of them over workers: along an axis."""
+    if keras.backend.backend() != "tensorflow":
+        return logs
+    import tensorflow as tf
+
+    strategy = tf.distribute.get_strategy()
+    workers = isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
+    if not (workers and strategy.extended._in_multi_worker_mode()):
+        return logs
+    return {name: ops.reshape(value, (1,)) for name, value in logs.items()}
 
 
 def _track_loss(model: Any, total: Any, count: Any) -> None:
