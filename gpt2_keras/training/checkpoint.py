@@ -108,7 +108,7 @@ class Checkpoint:
                     "Put settings.json back as it was."
                 )
             for name, variable in variables.items():
-                variable.assign(arrays[name])
+                variable.assign(arrays[name] * _num_devices(variable))
 
     def _read(self) -> dict[str, Any]:
         state: dict[str, Any] = json.loads((self.path / PROGRESS_FILE).read_text(encoding="utf-8"))
@@ -130,16 +130,22 @@ def _variables(model: "GPT2LM") -> dict[str, Any]:
 
 
 def _value(variable: Any) -> np.ndarray:
-    """Returns the value of a variable; of one of a metric, the sum over all devices.
+    """Returns the value of a variable; of a metric's, that of one device.
 
-    Every device keeps the same sums. To ask other processes for theirs would be to wait for
-    ever: they do not write checkpoints.
+    All devices keep the sums over all. To add them up over processes would be to wait for
+    ever: only one writes checkpoints.
     """
-    parts = getattr(variable.value, "values", None)  # of `tf.distribute`
-    if parts is None or variable.synchronization != "on_read":
+    if _num_devices(variable) == 1:
         return ops.convert_to_numpy(variable)
-    replicas = variable.value.distribute_strategy.num_replicas_in_sync
-    return ops.convert_to_numpy(parts[0]) * replicas
+    return ops.convert_to_numpy(variable.value.values[0])
+
+
+def _num_devices(variable: Any) -> int:
+    """Returns over how many devices of `tf.distribute` a variable is added up when read."""
+    strategy = getattr(variable.value, "distribute_strategy", None)
+    if strategy is None or variable.synchronization != "on_read":
+        return 1
+    return int(strategy.num_replicas_in_sync)
 
 
 def _write_json(path: Path, contents: dict[str, Any]) -> None:

@@ -249,8 +249,8 @@ def layout_map(mesh: Any) -> Any:
         A `keras.distribution.LayoutMap`.
     """
     layouts = keras.distribution.LayoutMap(mesh)
-    layouts["/(qkv|expand)/kernel$"] = (_MODEL, None)  # (units, width)
-    layouts["/(output_projection|project)/kernel$"] = (None, _MODEL)
-    layouts["/(qkv|expand)/bias$"] = (_MODEL,)
-    layouts["token_embedding/embeddings$"] = (None, _MODEL)
+    layouts[".*/(qkv|expand)/kernel"] = (_MODEL, None)  # (units, width)
+    layouts[".*/(output_projection|project)/kernel"] = (None, _MODEL)
+    layouts[".*/(qkv|expand)/bias"] = (_MODEL,)
+    layouts[".*token_embedding/embeddings"] = (None, _MODEL)
     return layouts
