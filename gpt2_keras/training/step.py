@@ -32,7 +32,7 @@ def step_of(model: Any, kind: str) -> Callable[..., Any] | None:
         model: A compiled `GPT2LM`.
         kind: `"train"` or `"test"`.
     """
-    steps = {
+    steps: dict[tuple[str, str], Callable[..., Any]] = {
         ("tensorflow", "train"): _train_on_tensorflow,
         ("tensorflow", "test"): _test_on_tensorflow,
         ("jax", "train"): _train_on_jax,
