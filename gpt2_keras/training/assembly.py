@@ -107,7 +107,7 @@ def make_datasets(
     from gpt2_keras.data import make_dataset
 
     strategy = strategy or Strategy()
-    strategy.check(model.config, settings.batch_size)
+    strategy.check(model.config, settings.batch_size, settings.dtype)
     train_tokens, validation_tokens = shards.split(settings.validation_fraction)
     context_length, batch_size = model.config.context_length, settings.batch_size
     # A smaller last batch would be compiled for itself; it is left out if there are others.

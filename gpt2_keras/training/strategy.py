@@ -54,8 +54,11 @@ class Strategy:
     def wait(self) -> None:
         """Returns when all processes have come here."""
 
-    def check(self, config: GPT2Config, batch_size: int) -> None:
-        """Raises ValueError if a model or a batch cannot be divided among the devices."""
+    def check(self, config: GPT2Config, batch_size: int, dtype: str) -> None:  # noqa: ARG002
+        """Raises ValueError if a model or a batch cannot be divided among the devices.
+
+        Or if they cannot compute in that dtype.
+        """
         if batch_size % self.num_replicas:
             raise ValueError(
                 "Every device must get an equal part of the batch. "
@@ -80,6 +83,17 @@ class TensorFlowStrategy(Strategy):
     """
 
     engine: Any = None
+
+    def check(self, config: GPT2Config, batch_size: int, dtype: str) -> None:
+        """Raises ValueError where Keras' scaling of the loss would not come to an end."""
+        super().check(config, batch_size, dtype)
+        if dtype == "mixed_float16" and self.num_replicas > 1:
+            # keras-team/keras issues 18666 and 21366
+            raise ValueError(
+                "On TensorFlow, mixed_float16 trains on one device only. "
+                f"Received: dtype={dtype!r}, with {self.num_replicas} devices. "
+                "Use mixed_bfloat16, or KERAS_BACKEND=jax."
+            )
 
     def building(self) -> Any:
         """Returns the scope in which each device gets a copy of every weight."""

@@ -11,8 +11,8 @@ import yaml
 from gpt2_keras.cli.main import main
 from gpt2_keras.training import layout_map, open_strategy
 from gpt2_keras.training.assembly import make_datasets, new_model, open_data, resolve
-from gpt2_keras.training.strategy import Strategy
-from tests.models import random_model
+from gpt2_keras.training.strategy import Strategy, TensorFlowStrategy
+from tests.models import TINY, random_model
 from tests.training import steps
 from tests.training.processes import assert_same, read_cases, run_cases, start_workers, wait_for
 from tests.training.runs import last_state
@@ -101,6 +101,14 @@ def test_a_batch_or_a_model_that_cannot_be_divided_is_refused(make_settings):
     many = resolve(make_settings(batch_size=512), model)
     with pytest.raises(ValueError, match=r"Received: \d+ windows, with 512 devices\. Use more"):
         make_datasets(many, shards, model, 0, Strategy(num_replicas=512, num_devices=512))
+
+
+def test_float16_on_several_devices_is_refused():
+    two = TensorFlowStrategy(num_replicas=2, num_devices=2)
+    message = r"Received: dtype='mixed_float16', with 2 devices\. Use mixed_bfloat16"
+    with pytest.raises(ValueError, match=message):
+        two.check(TINY, 4, "mixed_float16")
+    two.check(TINY, 4, "mixed_bfloat16")
 
 
 def test_every_large_weight_has_a_layout():
