@@ -149,3 +149,12 @@ def test_generate_asks_when_interactive(model_directory, capsys, monkeypatch):
 def test_generate_refuses_what_does_not_fit_together(model_directory, words, message, capsys):
     assert main(["generate", "--model", model_directory, *words]) == 1
     assert message in capsys.readouterr().err
+
+
+def test_what_a_backend_cannot_do_is_no_traceback(monkeypatch, capsys):
+    def refuse(args):
+        raise RuntimeError("Text is generated on TensorFlow. Received: jax. Unset KERAS_BACKEND.")
+
+    monkeypatch.setattr("gpt2_keras.cli.tokenizer.run", refuse)
+    assert main(["tokenizer", "a.txt", "--vocab-size", "300", "--out", "t"]) == 1
+    assert "tokenizer: error: Text is generated on TensorFlow" in capsys.readouterr().err
