@@ -47,6 +47,7 @@ def test_the_cpu_recipe_learns(tmp_path):
     assert evaluations == [loss]
 
 
+@pytest.mark.slow
 def test_the_gpu_recipe_keeps_its_best_weights(tmp_path):
     check_best_is_kept(*run(tmp_path, NOISE, *GPU))
 

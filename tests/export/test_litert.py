@@ -107,6 +107,7 @@ def test_next_token_gives_the_candidates_of_the_model(exported):
         np.testing.assert_allclose(answer["probs"], probabilities, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_shorter_context_can_be_asked_for(tmp_path):
     model = text_model(context_length=64)
     path = model.export(tmp_path / "m.tflite", format="litert", context_length=20)

@@ -9,11 +9,12 @@ from tests.models import text_model
 PROGRAMS = Path(__file__).resolve().parents[2] / "export"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("program", "out", "made"),
     [
         ("to_saved_model.py", "serving", "serving/1/saved_model.pb"),
-        pytest.param("to_litert.py", "model.tflite", "model.tflite", marks=pytest.mark.slow),
+        ("to_litert.py", "model.tflite", "model.tflite"),
     ],
 )
 def test_a_program_writes_its_artefact(tmp_path, program, out, made):
