@@ -5,7 +5,7 @@ is one: its field `text`, or the first column of a CSV file. Those that end in
 .gz, .bz2 or .xz are decompressed. The tokenizer directory holds vocab.json and
 merges.txt, or encoder.json and vocab.bpe, or tokenizer.json.
 
-Examples:
+Example:
   gpt2-keras prepare corpus/*.txt --tokenizer tokenizer --out tokens
   gpt2-keras prepare pages.jsonl.gz --tokenizer tokenizer --out tokens \\
       --deduplicate exact --min-characters 200 --validation-fraction 0.01
