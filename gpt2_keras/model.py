@@ -44,7 +44,7 @@ class GPT2LM(Stages):
             side; `keys` is `time`, or with a cache its length. Positions are
             counted from each row's first token that is not padding.
         segment_ids: Int tensor `(batch, time)`: tokens of different numbers do not see
-            each other, and positions are counted within each run of one number, so that
+            each other, and positions are counted among those of one number, so that
             documents in one row give the logits that they give alone. Not with a cache.
         cache: What `make_cache` makes, or None. See `cache_index`.
         cache_index: How many positions the cache holds already; `token_ids` are

@@ -1,6 +1,7 @@
 """The later stages as methods of the model, each loaded on first use."""
 
 import dataclasses
+import inspect
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -52,13 +53,14 @@ class Stages(keras.Model):
             **kwargs: As for `keras.Model.compile`.
 
         Raises:
-            ValueError: If parts are asked for with another loss; in the first step, if
-                separate documents are without a tokenizer.
+            ValueError: If parts or separate documents are asked for with another loss; in
+                the first step, if separate documents are without a tokenizer.
         """
         from gpt2_keras import training
 
         self.step_options = training.StepOptions(accumulation_steps, recompute, separate_documents)
         self._schedule_at_fit = optimizer == "auto"
+        self._weighs_loss = kwargs.get("loss_weights") is not None
         super().compile(
             optimizer=training.make_optimizer() if optimizer == "auto" else optimizer,
             loss=training.make_loss() if loss == "auto" else loss,
@@ -81,7 +83,9 @@ class Stages(keras.Model):
         if getattr(self, "_schedule_at_fit", False):
             from gpt2_keras import training
 
-            training.set_schedule(self.optimizer, training.count_steps(x, **kwargs))
+            given = inspect.signature(keras.Model.fit).bind_partial(self, x, *args, **kwargs)
+            settings = dict(list(given.arguments.items())[2:])  # without `self` and `x`
+            training.set_schedule(self.optimizer, training.count_steps(x, **settings))
             self._schedule_at_fit = False
         if hasattr(x, "cardinality") and len(args) < 8:  # `shuffle` is not among them
             kwargs.setdefault("shuffle", False)  # Keras warns that a dataset does it itself

@@ -51,7 +51,7 @@ def layer_norm(x: Any, gamma: Any, beta: Any, epsilon: float) -> Any:
         epsilon: Added to the variance.
 
     Returns:
-        Float tensor like `x`; computed in float32.
+        Float tensor like `x`; computed in float32 at least.
 
     Example:
         >>> ones = ops.ones(2)
@@ -82,18 +82,23 @@ def _compiled(function: Callable[..., Any], *constants: Any) -> Callable[..., An
     return compiled
 
 
+def _wide(x: Any) -> Any:
+    """Returns a tensor in float32, or in float64 if it is."""
+    return ops.cast(x, keras.backend.result_type(x.dtype, "float32"))
+
+
 def _gelu(x: Any) -> Any:
-    x32 = ops.cast(x, "float32")
+    x32 = _wide(x)
     tanh = ops.tanh(GELU_SCALE * (x32 + GELU_CUBIC * x32 * x32 * x32))
     return ops.cast(0.5 * x32 * (1 + tanh), x.dtype)
 
 
 def _gelu_slope(x: Any, upstream: Any) -> Any:
-    x32 = ops.cast(x, "float32")
+    x32 = _wide(x)
     tanh = ops.tanh(GELU_SCALE * (x32 + GELU_CUBIC * x32 * x32 * x32))
     inner = GELU_SCALE * (1 + 3 * GELU_CUBIC * x32 * x32)
     slope = 0.5 * (1 + tanh) + 0.5 * x32 * (1 - tanh * tanh) * inner
-    return ops.cast(ops.cast(upstream, "float32") * slope, x.dtype)
+    return ops.cast(_wide(upstream) * slope, x.dtype)
 
 
 def _normalised(x: Any, epsilon: float) -> tuple[Any, Any]:
@@ -104,17 +109,17 @@ def _normalised(x: Any, epsilon: float) -> tuple[Any, Any]:
 
 
 def _layer_norm(x: Any, gamma: Any, beta: Any, epsilon: float) -> Any:
-    normal, _ = _normalised(ops.cast(x, "float32"), epsilon)
-    gamma, beta = (ops.cast(weight, "float32") for weight in (gamma, beta))
+    normal, _ = _normalised(_wide(x), epsilon)
+    gamma, beta = map(_wide, (gamma, beta))
     return ops.cast(normal * gamma + beta, x.dtype)
 
 
 def _layer_norm_slope(
     x: Any, gamma: Any, beta: Any, upstream: Any, epsilon: float
 ) -> tuple[Any, Any, Any]:
-    normal, inverse = _normalised(ops.cast(x, "float32"), epsilon)
-    upstream = ops.cast(upstream, "float32")
-    slope = upstream * ops.cast(gamma, "float32")  # of the normalised values
+    normal, inverse = _normalised(_wide(x), epsilon)
+    upstream = _wide(upstream)
+    slope = upstream * _wide(gamma)  # of the normalised values
     along = normal * ops.mean(slope * normal, axis=-1, keepdims=True)
     x_slope = inverse * (slope - ops.mean(slope, axis=-1, keepdims=True) - along)
     rows = tuple(range(len(x.shape) - 1))

@@ -30,6 +30,7 @@ class LayerNorm(keras.layers.LayerNormalization):
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         """Normalises; see the class."""
-        if not fused.is_fusing(training):
+        usual = self.center and self.scale and self.axis in (-1, [-1])
+        if not (usual and fused.is_fusing(training)):
             return super().call(inputs)
         return fused.layer_norm(inputs, self.gamma, self.beta, self.epsilon)

@@ -112,6 +112,8 @@ def _in_chunks(states: Any, table: Any, targets: Any, weights: Any, size: int) -
     if isinstance(rows, int) and rows <= size:
         return _one_chunk(states, table, targets, weights)
     count = -(-rows // size)
+    if not isinstance(rows, int):  # a replica may get no row of a last batch
+        count = ops.maximum(count, 1)
     size = -(-rows // count)  # all alike, so that few rows are missing
     missing = count * size - rows  # rows that count for nothing
     states = ops.pad(states, ((0, missing), (0, 0)))

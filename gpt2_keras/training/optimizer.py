@@ -60,6 +60,9 @@ class AdamW(keras.optimizers.AdamW):
             # Earlier, while the backward pass still reads the weight, it would be copied.
             with tf.control_dependencies([gradient]):
                 variable.assign_sub(variable * decay)
+        if self.amsgrad:  # which the op below does not know
+            super().update_step(gradient, variable, learning_rate)
+            return
         index = self._get_variable_index(variable)
         dtype = variable.dtype
         step = ops.cast(self.iterations + 1, dtype)
@@ -99,6 +102,8 @@ def global_norm(gradients: Sequence[Any]) -> Any:
         >>> float(global_norm([np.array([3.0], "float32"), None, np.array([4.0], "float32")]))
         5.0
     """
+    if not any(gradient is not None for gradient in gradients):
+        return ops.zeros(())
     squares = [_sum_of_squares(gradient) for gradient in gradients if gradient is not None]
     return ops.sqrt(ops.sum(ops.stack(squares)))
 

@@ -42,9 +42,16 @@ class StepOptions:
                 f"Received: accumulation_steps={self.accumulation_steps}, loss={model.loss!r}. "
                 'Use loss="auto", or `gradient_accumulation_steps` of a Keras optimizer.'
             )
+        if self.separate_documents and not has_default_loss(model):
+            raise ValueError(
+                "Only the step with the default loss keeps documents apart. "
+                f"Received: separate_documents=True, loss={model.loss!r}. "
+                'Use loss="auto", without `loss_weights` or regularizers.'
+            )
 
 
 def has_default_loss(model: Any) -> bool:
     """Returns whether a compiled model minimises the loss of `make_loss` and nothing else."""
     overridden = type(model).compute_loss is not keras.Model.compute_loss
-    return is_default_loss(model.loss) and not overridden and not model.losses
+    weighed = getattr(model, "_weighs_loss", False)
+    return is_default_loss(model.loss) and not (overridden or weighed or model.losses)

@@ -89,9 +89,11 @@ class Recorder(keras.callbacks.Callback):
         """Stops after a signal: the state was saved before the evaluation."""
         self._stop_if_asked()
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002
         """Records what an evaluation found."""
-        step = self.ends[epoch]
+        step = self.progress.step
+        if self._saved_step != step:  # a callback has ended the epoch early
+            self._save()
         logs = {**(logs or {}), "step": step}
         logs["learning_rate"] = ops.convert_to_numpy(self.model.optimizer.learning_rate)
         row = {name: float(logs[name]) for name in COLUMNS if name in logs}
@@ -99,7 +101,9 @@ class Recorder(keras.callbacks.Callback):
         if not math.isfinite(row["val_loss"]):
             raise ValueError(
                 "The loss must stay a finite number. "
-                f"Received: val_loss={row['val_loss']} in step {step}. {self.advice()}"
+                f"Received: val_loss={row['val_loss']} in step {step}. Remove the last "
+                "checkpoint and resume from the one before it with other batches "
+                "(--resume --skip-batches 200), or start a new run with a smaller learning rate."
             )
         progress = dataclasses.replace(self.progress, history=(*self.progress.history, row))
         if progress.waited == 0:
@@ -107,8 +111,9 @@ class Recorder(keras.callbacks.Callback):
                 self.run.save_model(self.model, progress)
         self.run.record(progress)
         self.progress = progress
-        self.model.stop_training = progress.is_over(self.settings)
-        if not self.model.stop_training:
+        if progress.is_over(self.settings):
+            self.model.stop_training = True
+        else:
             self._stop_if_asked()
 
     def _save(self) -> None:

@@ -204,7 +204,7 @@ def _run(
                     shuffle=False,  # the dataset does
                     callbacks=every_callback,
                 )
-            if recorder.progress.is_over(settings):
+            if recorder.progress.is_over(settings) or getattr(model, "stop_training", False):
                 break
     strategy.wait()
     return type(model).from_preset(run.model)

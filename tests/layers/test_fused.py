@@ -73,3 +73,16 @@ def test_only_training_on_tensorflow_fuses(monkeypatch):
     assert not fused.is_fusing(training=None)
     monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
     assert not fused.is_fusing(training=True)
+
+
+def test_a_norm_without_a_shift_trains_too():
+    x = RANDOM.normal(size=(2, 3, 8)).astype("float32")
+    layer = LayerNorm(center=False)
+    np.testing.assert_allclose(layer(x, training=True), layer(x), rtol=0, atol=1e-6)
+
+
+def test_float64_stays_float64():
+    x = RANDOM.normal(size=(2, 8))
+    y = fused.gelu(ops.convert_to_tensor(x, "float64"))
+    expected = 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))
+    np.testing.assert_allclose(y, expected, rtol=0, atol=1e-12)

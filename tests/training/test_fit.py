@@ -56,3 +56,29 @@ def test_a_loss_that_is_no_number_stops_fit_with_an_error():
     model.compile(optimizer=keras.optimizers.SGD(1e30), jit_compile=False)
     with pytest.raises(ValueError, match=r"Received: loss=(nan|inf) in step \d+\. Use a smaller"):
         model.fit(INPUTS, TARGETS, batch_size=8, verbose=0, callbacks=[RequireFiniteLoss()])
+
+
+def test_a_weighed_loss_weighs():
+    steps = []
+    for weight in (1.0, 0.5):
+        model = random_model(CONFIG)
+        before = keras.ops.convert_to_numpy(model.weights[0])
+        model.compile(keras.optimizers.SGD(0.1), loss_weights=weight, jit_compile=False)
+        model.train_on_batch(INPUTS[:4], TARGETS[:4])
+        steps.append(keras.ops.convert_to_numpy(model.weights[0]) - before)
+    np.testing.assert_allclose(steps[0], 2 * steps[1], rtol=0, atol=1e-5)
+    assert np.abs(steps[0]).max() > 1e-3
+
+
+def test_the_schedule_counts_what_fit_is_given_by_position():
+    model = random_model(CONFIG)
+    model.compile(jit_compile=False)
+    model.fit(INPUTS[:8], TARGETS[:8], 4, 3, 0)
+    assert model.optimizer._learning_rate.decay_steps == 6
+
+
+def test_separate_documents_need_the_default_loss():
+    model = random_model(CONFIG)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    with pytest.raises(ValueError, match="Received: separate_documents=True, loss=<"):
+        model.compile(loss=loss, separate_documents=True)

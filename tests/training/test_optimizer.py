@@ -3,9 +3,10 @@
 import keras
 import numpy as np
 import pytest
+from keras import ops
 
 from gpt2_keras.training import AdamW, make_optimizer
-from gpt2_keras.training.optimizer import default_learning_rate
+from gpt2_keras.training.optimizer import default_learning_rate, global_norm
 from tests.models import TINY, random_ids, random_model
 
 DECAYING = ("kernel",)
@@ -95,3 +96,19 @@ def test_the_usual_learning_rate_depends_on_the_size():
 
 def _inner(optimizer):
     return getattr(optimizer, "inner_optimizer", optimizer)
+
+
+def test_amsgrad_and_its_absence_are_keras_own():
+    for amsgrad in (False, True):
+        weights = []
+        for kind in (keras.optimizers.AdamW, AdamW):
+            variable = keras.Variable(np.ones(3, "float32"), name="kernel")
+            optimizer = kind(0.1, weight_decay=0.2, amsgrad=amsgrad)
+            for size in (5.0, 0.1, -0.2):
+                optimizer.apply([ops.full((3,), size)], [variable])
+            weights.append(ops.convert_to_numpy(variable))
+        np.testing.assert_allclose(*weights, rtol=0, atol=5e-6)
+
+
+def test_the_norm_of_no_gradients_is_none():
+    assert float(global_norm([None])) == 0

@@ -10,7 +10,7 @@ import pytest
 from gpt2_keras import GPT2LM, GPT2Tokenizer
 from gpt2_keras.data import TokenShards, make_dataset
 from gpt2_keras.training import RunDirectory, resume, train
-from tests.training.runs import assert_same_end, weights
+from tests.training.runs import assert_same_end, last_state, weights
 
 
 def test_a_run_leaves_everything_in_its_directory(whole, prepared):
@@ -80,3 +80,29 @@ def test_training_goes_on_from_another_model(make_settings, whole, tmp_path):
     train(settings, tmp_path / "second", verbose=0)
     second = RunDirectory(tmp_path / "second").progress().best["val_loss"]
     assert second == pytest.approx(RunDirectory(whole).progress().best["val_loss"], abs=1e-4)
+
+
+class StopAfter(keras.callbacks.Callback):
+    """Asks Keras to stop after a step."""
+
+    def __init__(self, step):
+        super().__init__()
+        self.left = step
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.left -= 1
+        if not self.left:
+            self.model.stop_training = True
+
+
+def test_a_callback_may_end_a_run_anywhere_and_it_can_be_resumed(make_settings, whole, tmp_path):
+    run = RunDirectory(tmp_path / "run")
+    train(make_settings(), run.path, verbose=0, callbacks=[StopAfter(3)])
+    assert run.progress().step == 3
+    assert run.progress().history[-1]["step"] == 3
+    resume(run.path, verbose=0)
+    assert run.progress().step == make_settings().steps
+    ours, theirs = last_state(run.path), last_state(whole)
+    for name in theirs:
+        if not name.startswith("metrics"):
+            np.testing.assert_array_equal(ours[name], theirs[name], err_msg=name)
