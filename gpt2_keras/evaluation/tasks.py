@@ -26,7 +26,28 @@ _LAST_WORD = re.compile(r"(.*\S)(\s+)(\S+)\s*", re.DOTALL)
 
 
 @dataclasses.dataclass(frozen=True)
-class LastWordResult:
+class _Answers:
+    """How many of some examples a model gets right: what the results below share."""
+
+    name: str
+    num_examples: int
+    num_correct: int
+
+    @property
+    def accuracy(self) -> float:
+        """Share of right answers."""
+        return self.num_correct / self.num_examples
+
+    @property
+    def accuracy_standard_error(self) -> float:
+        """Standard error of the accuracy, NaN for a single example."""
+        if self.num_examples < 2:
+            return math.nan
+        return math.sqrt(self.accuracy * (1 - self.accuracy) / (self.num_examples - 1))
+
+
+@dataclasses.dataclass(frozen=True)
+class LastWordResult(_Answers):
     """How well a model says the last word of passages.
 
     Args:
@@ -37,20 +58,7 @@ class LastWordResult:
         log_prob: Sum of the words' log-probabilities, in nats.
     """
 
-    name: str
-    num_examples: int
-    num_correct: int
     log_prob: float
-
-    @property
-    def accuracy(self) -> float:
-        """Share of words said."""
-        return self.num_correct / self.num_examples
-
-    @property
-    def accuracy_standard_error(self) -> float:
-        """Standard error of the accuracy."""
-        return _standard_error(self.num_correct, self.num_examples)
 
     @property
     def perplexity(self) -> float:
@@ -63,32 +71,20 @@ class LastWordResult:
 
 
 @dataclasses.dataclass(frozen=True)
-class MultipleChoiceResult:
+class MultipleChoiceResult(_Answers):
     """How often a model finds the right choice the likeliest.
 
     Args:
         name: The file, or what the examples are called.
         num_examples: Number of questions.
-        num_correct: Right by the log-probability of the whole choice.
+        num_correct: Right by the log-probability of the whole choice, which favours
+            short ones; `accuracy` is their share.
         num_correct_by_token: Right by its mean over the choice's tokens.
         num_correct_by_byte: Right by its mean over the choice's bytes in UTF-8.
     """
 
-    name: str
-    num_examples: int
-    num_correct: int
     num_correct_by_token: int
     num_correct_by_byte: int
-
-    @property
-    def accuracy(self) -> float:
-        """Share of right choices by the whole log-probability: short ones are favoured."""
-        return self.num_correct / self.num_examples
-
-    @property
-    def accuracy_standard_error(self) -> float:
-        """Standard error of the accuracy."""
-        return _standard_error(self.num_correct, self.num_examples)
 
     @property
     def accuracy_by_token(self) -> float:
@@ -251,9 +247,3 @@ def _require_examples(examples: Sequence[Any]) -> None:
 
 def _total(score: SpanScore) -> float:
     return math.fsum(score.log_probs.astype("float64"))
-
-
-def _standard_error(correct: int, count: int) -> float:
-    """Returns the standard error of a share, NaN for a single example."""
-    share = correct / count
-    return math.sqrt(share * (1 - share) / (count - 1)) if count > 1 else math.nan

@@ -8,7 +8,7 @@ from keras import ops
 from gpt2_keras.data.targets import IGNORED_TARGET
 from gpt2_keras.layers.projection import times_transposed
 
-# Of the logits in memory at a time. Smaller products are no faster, larger ones neither.
+# Of the logits in memory at a time.
 CHUNK_BYTES = 64 * 2**20
 
 
@@ -170,7 +170,8 @@ def _one_chunk(states: Any, table: Any, targets: Any, weights: Any) -> Any:
 def _losses_and_slopes(logits: Any, targets: Any) -> tuple[Any, Any]:
     """Returns cross entropies `(rows,)` and their gradients `(rows, vocab)`.
 
-    A third of the time of TensorFlow's op that does both, on its CPU.
+    On TensorFlow's CPU a softmax and a scatter take a fifth of the time of its op that does
+    both: 53 ms instead of 253 for (256, 50257) on 2 cores.
     """
     probs = ops.softmax(logits, axis=-1)
     rows = ops.arange(ops.shape(targets)[0], dtype="int32")

@@ -34,7 +34,7 @@ def step_of(model: Any, kind: str) -> Callable[..., Any] | None:
     """
     steps: dict[tuple[str, str], Callable[..., Any]] = {
         ("tensorflow", "train"): _train_on_tensorflow,
-        ("tensorflow", "test"): _test_on_tensorflow,
+        ("tensorflow", "test"): _test,
         ("jax", "train"): _train_on_jax,
         ("jax", "test"): _test_on_jax,
     }
@@ -69,7 +69,7 @@ def _train_on_tensorflow(model: Any, data: Any) -> dict[str, Any]:
     return _for_workers({**model.get_metrics_result(), "gradient_norm": norm})
 
 
-def _test_on_tensorflow(model: Any, data: Any) -> Any:
+def _test(model: Any, data: Any) -> Any:
     token_ids, targets, weights = _unpack(data)
     total, states = _loss_sum(model, token_ids, targets, weights, training=False)
     _update_metrics(model, states, targets, weights)
@@ -122,7 +122,7 @@ def _train_on_jax(model: Any, state: Any, data: Any) -> tuple[dict[str, Any], An
 def _test_on_jax(model: Any, state: Any, data: Any) -> tuple[Any, Any]:
     trainable, others, metrics = state
     with _with_state(model, trainable, others, metrics) as scope:
-        logs = _test_on_tensorflow(model, data)
+        logs = _test(model, data)
         others = _values(scope, model.non_trainable_variables)
         metrics = _values(scope, model.metrics_variables)
     return logs, (trainable, others, metrics)
