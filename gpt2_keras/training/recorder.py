@@ -95,7 +95,6 @@ class Recorder(keras.callbacks.Callback):
         if self._saved_step != step:  # a callback has ended the epoch early
             self._save()
         logs = {**(logs or {}), "step": step}
-        logs["learning_rate"] = ops.convert_to_numpy(self.model.optimizer.learning_rate)
         row = {name: float(logs[name]) for name in COLUMNS if name in logs}
         row["step"] = step
         if not math.isfinite(row["val_loss"]):
