@@ -160,7 +160,7 @@ def _actions():
 
 
 def test_help_has_an_example():
-    assert "Examples:\n  gpt2-keras prepare" in command.__doc__
+    assert "Example:\n  gpt2-keras prepare" in command.__doc__
     assert command.HELP
 
 
