@@ -7,8 +7,8 @@ litertlm    OUT, a .litertlm bundle for the LiteRT-LM runtime: text in, text out
 huggingface, openai, keras-hub, gguf
             OUT, the weights as another system stores them: directories, and a file
 
-A savedmodel or litert is then run side by side with the model, and what was measured is written as
-its certificate; `gpt2-keras verify` measures anew.
+The first three are then run side by side with the model, and what was measured is written as their
+certificate; `gpt2-keras verify` measures anew.
 
 Example:
   gpt2-keras export --model RUN --format savedmodel --out serving
@@ -96,7 +96,7 @@ def run(args: argparse.Namespace) -> None:
     from gpt2_keras import GPT2LM
 
     model = GPT2LM.from_preset(args.model)
-    certified = not args.no_certificate and args.format in ("savedmodel", "litert")
+    certified = not args.no_certificate and args.format in FORMATS
     if args.format in CHECKPOINTS:
         from gpt2_keras import checkpoints
 

@@ -2,7 +2,7 @@
 
 Runs it side by side with the Keras model and compares both with the certificate
 that the export wrote. ARTIFACT is the version directory of a SavedModel, or a
-.tflite file. The exit status is 0 if all is equal, 1 if anything differs.
+.tflite or .litertlm file. The exit status is 0 if all is equal, 1 if anything differs.
 
 Example:
   gpt2-keras verify serving/1 --model RUN
@@ -20,7 +20,9 @@ HELP = "prove that an artefact equals its model"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the command's arguments."""
-    parser.add_argument("artifact", metavar="ARTIFACT", help="version directory, or .tflite file")
+    parser.add_argument(
+        "artifact", metavar="ARTIFACT", help="version directory, or .tflite or .litertlm file"
+    )
     parser.add_argument("--model", required=True, metavar="DIR", help="model or run directory")
     parser.add_argument(
         "--text",

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from gpt2_keras.export.artefacts import check_name
 from gpt2_keras.export.certificate import Certificate, CertificateError, certify
 from gpt2_keras.export.verification import verify
 from gpt2_keras.model import GPT2LM
@@ -30,8 +31,7 @@ def export(
             see `litert.to_litert`; or `"litertlm"`, see `litertlm.to_litertlm`.
         certificate: Whether to run the artefact side by side with the model and
             write what was measured: `certificate.json` into the version
-            directory, or `*.certificate.json` beside the file. A `.litertlm` file
-            has none.
+            directory, or `*.certificate.json` beside the file.
         **options: As these functions take them.
 
     Returns:
@@ -40,10 +40,11 @@ def export(
     Raises:
         CertificateError: If the artefact does not equal the model. It stays where
             it is, without a certificate.
-        ValueError: If the format is none of these, or the model has no tokenizer.
+        ValueError: If the format is none of these, the model has no tokenizer, or a
+            file to have a certificate is not named as above.
         FileExistsError: If the place is taken.
-        ImportError: If a `.tflite` file is to have a certificate, which needs
-            ai-edge-litert, and that is missing.
+        ImportError: If a file is to have a certificate and its runtime is missing:
+            ai-edge-litert of a `.tflite`, litert-lm of a `.litertlm`.
     """
     if format == "tf_saved_model":
         from gpt2_keras.export.saved_model import to_saved_model
@@ -53,13 +54,18 @@ def export(
         from gpt2_keras.export.litert import to_litert
         from gpt2_keras.export.litert_artefact import require_litert
 
-        if certificate:
-            require_litert()  # before the long work
+        if certificate:  # said before the long work
+            check_name(path, format)
+            require_litert()
         made = to_litert(model, path, **options)
     elif format == "litertlm":
         from gpt2_keras.export.litertlm import to_litertlm
+        from gpt2_keras.export.litertlm_artefact import require_litert_lm
 
-        return to_litertlm(model, path, **options)
+        if certificate:
+            check_name(path, format)
+            require_litert_lm()
+        made = to_litertlm(model, path, **options)
     else:
         raise ValueError(
             f"`format` must be one of {', '.join(FORMATS)}. Received: format={format!r}."

@@ -11,6 +11,8 @@ import numpy as np
 from gpt2_keras.model import GPT2LM
 
 CERTIFICATE_NAME = "certificate.json"
+# The names of artefacts that are a file.
+SUFFIXES = {"litert": ".tflite", "litertlm": ".litertlm"}
 
 
 class Continuation(NamedTuple):
@@ -78,6 +80,10 @@ class Artefact(abc.ABC):
         """Returns how many tokens it can look at; by default as many as the model."""
         return model.config.context_length
 
+    def unreadable(self, model: GPT2LM) -> tuple[str, ...]:  # noqa: ARG002 -- of subclasses
+        """Returns what its runtime cannot be given as text; by default nothing."""
+        return ()
+
     def logits(self, token_ids: np.ndarray) -> np.ndarray:
         """Returns the logits of one text; int32 (1, time) → float32 (1, time, vocab)."""
         raise NotImplementedError
@@ -99,8 +105,9 @@ def kind_of(path: Path) -> str:
             "An artefact is what `gpt2-keras export` wrote. "
             f"Received: {path}, which is not there. Name another place."
         )
-    if path.is_file() and path.suffix == ".tflite":
-        return "litert"
+    for kind, suffix in SUFFIXES.items():
+        if path.is_file() and path.suffix == suffix:
+            return kind
     if path.is_dir() and (path / "saved_model.pb").is_file():
         return "tf_saved_model"
     versions = [entry.name for entry in path.iterdir()] if path.is_dir() else []
@@ -108,8 +115,18 @@ def kind_of(path: Path) -> str:
     advice = f"Name the version: {path / numbered[-1]}." if numbered else "Name another place."
     raise ValueError(
         "An artefact is the version directory of a SavedModel, with saved_model.pb, or a .tflite "
-        f"file. Received: {path}, which is neither. {advice}"
+        f"or .litertlm file. Received: {path}, which is none of these. {advice}"
     )
+
+
+def check_name(path: str | Path, kind: str) -> None:
+    """Raises ValueError if a file to be written would not be known for what it is."""
+    suffix = SUFFIXES[kind]
+    if Path(path).suffix != suffix:
+        raise ValueError(
+            f"A {kind} file with a certificate must be named *{suffix}. "
+            f"Received: path={str(path)!r}. Name it so, or export without a certificate."
+        )
 
 
 def open_artefact(path: Path) -> Artefact:
@@ -120,10 +137,15 @@ def open_artefact(path: Path) -> Artefact:
         ImportError: If its runtime is not installed.
         ValueError: If it is no artefact, or cannot be loaded.
     """
-    if kind_of(path) == "litert":
+    kind = kind_of(path)
+    if kind == "litert":
         from gpt2_keras.export.litert_artefact import LiteRTArtefact
 
         return LiteRTArtefact(path)
+    if kind == "litertlm":
+        from gpt2_keras.export.litertlm_artefact import LiteRTLMArtefact
+
+        return LiteRTLMArtefact(path)
     from gpt2_keras.export.saved_model_artefact import SavedModelArtefact
 
     return SavedModelArtefact(path)
@@ -135,9 +157,13 @@ def certificate_path(path: Path) -> Path:
     Example:
         >>> certificate_path(Path("models/model.tflite")).as_posix()
         'models/model.certificate.json'
+        >>> certificate_path(Path("models/model.litertlm")).as_posix()
+        'models/model.litertlm.certificate.json'
     """
     if path.suffix == ".tflite":
         return path.with_name(f"{path.stem}.{CERTIFICATE_NAME}")
+    if path.suffix == ".litertlm":
+        return path.with_name(f"{path.name}.{CERTIFICATE_NAME}")
     return path / CERTIFICATE_NAME
 
 

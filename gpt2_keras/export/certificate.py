@@ -167,7 +167,7 @@ def certify(
 
     Args:
         model: The Keras model it was exported from.
-        artefact_path: The version directory of a SavedModel, or a `.tflite` file.
+        artefact_path: The version directory of a SavedModel, or a `.tflite` or `.litertlm` file.
         text: What perplexity is measured on. By default the beginning of the
             documentation that ships inside Python.
         on_progress: Called with the number of bytes of text done, and of all.

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -85,16 +86,20 @@ def run_checks(
         rows = random_rows(model)
         return (*checks, _differences(artefact, exact, compare_logits(model, artefact, rows)))
     tokenizer = model.tokenizer
-    parts = passages(text, tokenizer, artefact.context_length(model))
+    unreadable = artefact.unreadable(model)
+    length = artefact.context_length(model)
+    pieces = _without(unreadable, text)
+    parts = [part for piece in pieces for part in passages(piece, tokenizer, length)]
     if not parts:
         raise ValueError(
             "The text to measure on must have a token at least. "
             f"Received: {len(text)} characters. Give more text, or none for the built-in one."
         )
-    checks += _tokens(model, artefact, [*suite_texts(), *parts])
+    known = [each for each in suite_texts() if not any(what in each for what in unreadable)]
+    checks += _tokens(model, artefact, [*known, *parts])
     if not all(check.passed for check in checks):
         return tuple(checks)  # of other tokens there is nothing to compare
-    counted = _counted(parts, text, on_progress)
+    counted = _counted(parts, on_progress)
     if artefact.gives_logits:
         rows = (np.array([tokenizer.encode(part)], np.int32) for part in counted)
         compared = compare_logits(model, artefact, rows)
@@ -204,9 +209,14 @@ def _perplexity(exact: bool, compared: Comparison) -> Check:
     )
 
 
-def _counted(parts: Sequence[str], text: str, on_progress: Progress | None) -> Iterator[str]:
+def _without(unreadable: Sequence[str], text: str) -> list[str]:
+    """Returns what is between pieces of a text that are not read."""
+    return re.split("|".join(map(re.escape, unreadable)), text) if unreadable else [text]
+
+
+def _counted(parts: Sequence[str], on_progress: Progress | None) -> Iterator[str]:
     """Yields passages, and reports those before each as done."""
-    done, total = 0, len(text.encode())
+    done, total = 0, sum(len(part.encode()) for part in parts)
     for part in parts:
         yield part
         done += len(part.encode())

@@ -8,6 +8,7 @@ import numpy as np
 from tensorflow.lite.python import schema_py_generated as schema
 
 from gpt2_keras.export.artefacts import Artefact, Continuation
+from gpt2_keras.export.litert_contents import LiteRTContents
 from gpt2_keras.export.text_graph import FINISH_REASONS
 from gpt2_keras.model import GPT2LM
 
@@ -29,7 +30,7 @@ class LiteRTArtefact(Artefact):
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
-        self._contents = schema.Model.GetRootAsModel(path.read_bytes(), 0)
+        self._contents = LiteRTContents(np.memmap(path, mode="r"))
         interpreter = _interpreter(path)
         names = interpreter.get_signature_list()
         if not {"logits"} & set(names) and not {"prefill", "decode"} <= set(names):
@@ -42,32 +43,16 @@ class LiteRTArtefact(Artefact):
 
     @property
     def dtype(self) -> str:
-        """The smallest type among those of the constants that stand for numbers."""
-        found = set()
-        for graph in map(self._contents.Subgraphs, range(self._contents.SubgraphsLength())):
-            for tensor in map(graph.Tensors, range(graph.TensorsLength())):
-                if self._contents.Buffers(tensor.Buffer()).DataLength() == 0:
-                    continue
-                scaled = tensor.Quantization() and tensor.Quantization().ScaleLength()
-                if tensor.Type() == schema.TensorType.INT8 and scaled:
-                    found.add("int8")
-                elif tensor.Type() == schema.TensorType.FLOAT16:
-                    found.add("float16")
-        return next((name for name in ("int8", "float16") if name in found), "float32")
+        """As `LiteRTContents.dtype`."""
+        return self._contents.dtype()
 
     def operators(self) -> list[str]:
-        """Returns the names of the ops, a custom one by its own."""
-        names = {code: name for name, code in vars(schema.BuiltinOperator).items()}
-        codes = self._codes()
-        builtin = {names[code.BuiltinCode()] for code in codes} - {"CUSTOM"}
-        return sorted(builtin | set(self.foreign_operators()))
+        """Returns the names of the ops."""
+        return self._contents.operators()
 
     def foreign_operators(self) -> list[str]:
-        """Returns the custom ops; TensorFlow's (Flex) are among them."""
-        custom = schema.BuiltinOperator.CUSTOM
-        return sorted(
-            code.CustomCode().decode() for code in self._codes() if code.BuiltinCode() == custom
-        )
+        """Returns the custom ops."""
+        return self._contents.foreign_operators()
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """Returns what `tokenize` gives."""
@@ -137,20 +122,15 @@ class LiteRTArtefact(Artefact):
         """Returns the length of the cache that `prefill` and `decode` share."""
         heads, head_dim = model.config.num_heads, model.config.head_dim
         reading = schema.BuiltinOperator.READ_VARIABLE
-        for graph in map(self._contents.Subgraphs, range(self._contents.SubgraphsLength())):
+        for graph in self._contents.graphs():
             for op in map(graph.Operators, range(graph.OperatorsLength())):
-                code = self._contents.OperatorCodes(op.OpcodeIndex()).BuiltinCode()
+                code = self._contents.model.OperatorCodes(op.OpcodeIndex()).BuiltinCode()
                 if code != reading:
                     continue
                 match [int(size) for size in graph.Tensors(op.Outputs(0)).ShapeAsNumpy()]:
                     case [1, found, length, width] if (found, width) == (heads, head_dim):
                         return length
         return super().context_length(model)
-
-    def _codes(self) -> list[Any]:
-        return [
-            self._contents.OperatorCodes(i) for i in range(self._contents.OperatorCodesLength())
-        ]
 
 
 def require_litert() -> Any:

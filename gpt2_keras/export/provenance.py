@@ -9,7 +9,7 @@ from gpt2_keras.checkpoints import huggingface
 from gpt2_keras.model import GPT2LM
 from gpt2_keras.version import __version__
 
-_PACKAGES = ("tensorflow", "keras", "ai-edge-litert")
+_PACKAGES = ("tensorflow", "keras", "ai-edge-litert", "litert-lm")
 
 
 def fingerprints(model: GPT2LM) -> dict[str, str]:

@@ -75,12 +75,19 @@ def test_the_flag_of_a_tflite_file_reaches_the_library(model_directory, asked, c
     assert "--context-length: only a litert or litertlm has it" in capsys.readouterr().err
 
 
-def test_a_bundle_is_not_called_certified(model_directory, asked, capsys):
+def test_the_flags_of_a_bundle_reach_the_library(model_directory, asked, capsys):
     words = ["export", "--model", model_directory, "--out", "m.litertlm", "--format", "litertlm"]
-    assert main([*words, "--context-length", "16", "--dtype", "int8"]) == 0
-    assert asked[0]["context_length"] == 16
-    assert asked[0]["dtype"] == "int8"
-    assert "certified" not in capsys.readouterr().out
+    assert main([*words, "--context-length", "16", "--dtype", "int8", "--json"]) == 0
+    assert asked == [
+        {
+            "path": "m.litertlm",
+            "format": "litertlm",
+            "certificate": True,
+            "dtype": "int8",
+            "context_length": 16,
+        }
+    ]
+    assert json.loads(capsys.readouterr().out)["certified"] is True
 
 
 def test_what_is_not_asked_for_is_left_to_the_library(model_directory, asked, capsys):

@@ -306,11 +306,11 @@ def test_a_missing_certificate_is_an_error(model, artefact):
 def test_what_is_no_artefact_is_refused(model, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"Received: .*nowhere, which is not there"):
         certify(model, tmp_path / "nowhere")
-    with pytest.raises(ValueError, match=r"neither. Name another place"):
+    with pytest.raises(ValueError, match=r"none of these. Name another place"):
         certify(model, tmp_path)
     (tmp_path / "2").mkdir()
     (tmp_path / "10").mkdir()
-    with pytest.raises(ValueError, match=r"neither. Name the version: .*10\."):
+    with pytest.raises(ValueError, match=r"none of these. Name the version: .*10\."):
         verify(tmp_path, model)
     (tmp_path / "bad.tflite").write_bytes(b"no flatbuffer, but long enough" * 9)
     (tmp_path / "3").mkdir()

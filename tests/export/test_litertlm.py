@@ -1,36 +1,49 @@
 """The bundle, run by Google's LiteRT-LM runtime."""
 
-import builtins
+import dataclasses
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from gpt2_keras.export import litertlm
-from tests.models import random_model, text_model
+from gpt2_keras.export import Certificate, CertificateError, certify, litertlm, verify
+from gpt2_keras.export.artefacts import certificate_path, file_hashes
+from gpt2_keras.export.litertlm_artefact import LiteRTLMArtefact, _tflite_inside
+from gpt2_keras.tokenizer import GPT2Tokenizer
+from tests.models import text_model
 
-pytest.importorskip(
-    "litert_lm_builder", reason="needs litert-lm-builder: pip install 'gpt2-keras[litertlm]'"
-)
+for name in ("litert_lm", "litert_lm_builder"):
+    pytest.importorskip(name, reason="needs it: pip install 'gpt2-keras[litertlm]'")
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "on_device.md"
-NEEDS_RUNTIME = "needs litert-lm: pip install 'gpt2-keras[litertlm]'"
+LENGTH = 64  # of the cache
+OTHER_CORPUS = ["a quick brown fox jumps over lazy dogs; zebras quiz vexed jocks! 17 times, "] * 20
 PROMPTS = ["the cat", "it's 42 o'clock! é𝄞", "the cat sat on the mat, and " * 4 + "the"]
 
 
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory):
-    """A model and its bundle."""
-    model = text_model(context_length=64)
+def model():
+    return text_model(context_length=LENGTH)
+
+
+@pytest.fixture(scope="module")
+def bundle(model, tmp_path_factory):
     path = tmp_path_factory.mktemp("litertlm") / "model.litertlm"
     assert model.export(path, format="litertlm") == path
-    return model, path
+    return path
+
+
+@pytest.fixture(scope="module")
+def exported(model, bundle):
+    return model, bundle
 
 
 @pytest.fixture(scope="module")
 def engine(exported):
     """The runtime with the bundle loaded; it is slow to load and quick to answer."""
-    litert_lm = pytest.importorskip("litert_lm", reason=NEEDS_RUNTIME)
+    import litert_lm
+
     litert_lm.set_min_log_severity(litert_lm.LogSeverity.ERROR)
     with litert_lm.Engine(str(exported[1]), cache_dir=":nocache") as engine:
         yield engine
@@ -85,13 +98,13 @@ def test_an_end_token_begins_a_text(exported, engine):
 
 
 def test_the_page_says_how_to_run_the_bundle(exported, monkeypatch, capsys):
-    pytest.importorskip("litert_lm", reason=NEEDS_RUNTIME)
     blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.S)
     monkeypatch.chdir(exported[1].parent)
     exec(next(block for block in blocks if "import litert_lm" in block), {})  # noqa: S102
     text = "Once upon a time" + capsys.readouterr().out
     assert text == exported[0].generate("Once upon a time", max_new_tokens=16)
-    assert [file.name for file in exported[1].parent.iterdir()] == ["model.litertlm"]
+    names = {file.name for file in exported[1].parent.iterdir()}
+    assert names == {"model.litertlm", "model.litertlm.certificate.json"}
 
 
 def test_its_signatures_are_those_that_the_runtime_asks_for(exported):
@@ -127,65 +140,115 @@ def test_each_weight_is_in_the_bundle_once(exported):
         assert contents.count(matrix.tobytes()) == 1
 
 
+@pytest.fixture
+def artefact(bundle, tmp_path):
+    """A copy of the bundle and its certificate."""
+    shutil.copy(certificate_path(bundle), certificate_path(tmp_path / bundle.name))
+    return shutil.copy(bundle, tmp_path / bundle.name)
+
+
+def test_what_export_measured_is_verified(model, bundle):
+    certificate = verify(bundle, model)
+    assert bundle.with_name("model.litertlm.certificate.json").is_file()
+    assert (certificate.kind, certificate.dtype) == ("litertlm", "float32")
+    assert list(certificate.files) == ["model.litertlm"]
+    assert certificate.versions["litert-lm"]
+    assert {"FULLY_CONNECTED", "EMBEDDING_LOOKUP"} < set(certificate.operators)
+    measured = {check.name: check for check in certificate.checks}
+    assert list(measured) == [
+        "foreign operators",
+        "texts with other ids",
+        "texts not read back",
+        "largest log-probability difference",
+        "greedy texts that differ",
+        "perplexity difference",
+    ]
+    assert measured["texts with other ids"].details["texts"] > 400
+    assert measured["greedy texts that differ"].details == {"texts": 5, "new_tokens": 16}
+    difference = measured["largest log-probability difference"]
+    assert 0 < difference.figure < 1e-5 * difference.details["scale"]
+    assert measured["perplexity difference"].details["tokens"] > 7000
+    assert certificate.passed
+
+
+@pytest.mark.parametrize("text", ["a", "it's 42 o'clock! é𝄞", "x" * (LENGTH - 1)])
+def test_its_log_probabilities_are_those_after_an_end_token(model, bundle, text):
+    (log_probs,) = LiteRTLMArtefact(bundle).log_probs([text])
+    np.testing.assert_allclose(log_probs, model.score(text).log_probs, rtol=0, atol=1e-5)
+
+
+def test_a_runtime_without_the_shift_would_be_scored_after_one_end_token(bundle, monkeypatch):
+    end = "<|endoftext|>"
+    loaded = LiteRTLMArtefact(bundle)
+    assert loaded._beginning == end + end
+    del loaded.__dict__["_beginning"]
+    monkeypatch.setattr(loaded, "_scores", lambda read, text: [float(len(read)), hash(read)])
+    assert loaded._beginning == end
+
+
+def test_what_the_runtime_takes_for_something_else_is_left_out(model, bundle):
+    text = "the cat<|endoftext|> sat\0 on the mat"
+    pieces = ["the cat", " sat", " on the mat"]
+    certificate = certify(model, bundle, text=text)
+    assert certificate.passed
+    scores = model.score(pieces)
+    details = certificate.checks[-1].details
+    assert details["tokens"] == sum(len(score.log_probs) for score in scores)
+    mean = sum(sum(score.log_probs) for score in scores) / details["tokens"]
+    assert details["artefact"] == pytest.approx(np.exp(-mean), rel=1e-5)
+
+
+def test_a_flipped_byte_is_found(model, artefact):
+    raw = bytearray(artefact.read_bytes())
+    raw[-100] ^= 1
+    artefact.write_bytes(raw)
+    with pytest.raises(CertificateError) as stopped:
+        verify(artefact, model)
+    (failure,) = stopped.value.failures
+    assert failure.startswith("File model.litertlm: not as in the certificate. Received: ")
+
+
+def test_another_tokenizer_is_found_even_if_the_certificate_was_forged(
+    model, artefact, monkeypatch, tmp_path
+):
+    inside = _tflite_inside(artefact).tobytes()
+    monkeypatch.setattr(litertlm, "_convert", lambda *_: inside)
+    monkeypatch.setattr(litertlm, "finish", lambda contents, _: contents)
+    other = text_model(context_length=LENGTH)
+    other.tokenizer = GPT2Tokenizer.train(OTHER_CORPUS, vocab_size=model.config.vocab_size)
+    swapped = litertlm.to_litertlm(other, tmp_path / "swapped.litertlm")
+    with pytest.raises(CertificateError, match="must give the ids of the model's tokenizer"):
+        certify(model, swapped).write()
+    shutil.move(swapped, artefact)
+    dataclasses.replace(Certificate.read(artefact), files=file_hashes(artefact)).write()
+    with pytest.raises(CertificateError) as stopped:
+        verify(artefact, model)
+    assert any("texts with other ids; " in failure for failure in stopped.value.failures)
+
+
+def test_other_weights_are_found(model, bundle):
+    gamma = model.decoder.final_norm.gamma
+    kept = gamma.numpy()
+    gamma.assign(-kept)
+    try:
+        changed = certify(model, bundle, text="cats")
+    finally:
+        gamma.assign(kept)
+    assert [check.name for check in changed.checks if not check.passed] == [
+        "largest log-probability difference",
+        "greedy texts that differ",
+        "perplexity difference",
+    ]
+
+
 @pytest.mark.slow
-def test_a_bundle_of_int8_weights_is_read_by_the_runtime(tmp_path):
-    litert_lm = pytest.importorskip("litert_lm", reason=NEEDS_RUNTIME)
+def test_a_bundle_of_int8_weights_and_less_context_passes(model, tmp_path):
     pytest.importorskip("ai_edge_quantizer", reason="needs it: pip install 'gpt2-keras[litert]'")
-    model = text_model(context_length=16)
-    path = litertlm.to_litertlm(model, tmp_path / "m.litertlm", dtype="int8")
+    place = model.export(
+        tmp_path / "m.litertlm", format="litertlm", context_length=24, dtype="int8"
+    )
     (table,) = (w.numpy() for w in model.weights if w.shape == (280, 16))
-    assert table.tobytes() not in path.read_bytes()
-    with (
-        litert_lm.Engine(str(path), cache_dir=":nocache") as engine,
-        greedy_session(engine, 8) as session,
-    ):
-        session.run_prefill(["the cat"])
-        (text,) = session.run_decode().texts
-    assert text[:1] == model.generate("the cat", max_new_tokens=1)[len("the cat") :]
-
-
-def test_a_type_that_weights_cannot_have_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="Received: dtype='int3'"):
-        litertlm.to_litertlm(text_model(), tmp_path / "m.litertlm", dtype="int3")
-
-
-@pytest.mark.parametrize("length", [1, 33])
-def test_a_context_length_that_the_model_does_not_have_is_refused(tmp_path, length):
-    with pytest.raises(ValueError, match=rf"Received: context_length={length}, of 32\."):
-        litertlm.to_litertlm(text_model(), tmp_path / "m.litertlm", context_length=length)
-
-
-def test_a_model_without_a_tokenizer_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="Received: a model with tokenizer=None"):
-        litertlm.to_litertlm(random_model(), tmp_path / "m.litertlm")
-
-
-def test_a_taken_place_is_left_as_it_is(tmp_path):
-    place = tmp_path / "m.litertlm"
-    place.write_text("mine")
-    with pytest.raises(FileExistsError, match=r"Received: .*m.litertlm, which exists"):
-        litertlm.to_litertlm(text_model(), place)
-    assert place.read_text() == "mine"
-
-
-def test_a_conversion_that_fails_leaves_nothing(tmp_path, monkeypatch):
-    def fail(model, context_length):
-        raise OSError(28, f"No space left for {context_length}")
-
-    monkeypatch.setattr(litertlm, "_convert", fail)
-    with pytest.raises(OSError, match="No space left for 16"):
-        litertlm.to_litertlm(text_model(), tmp_path / "m.litertlm", context_length=16)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_without_the_builder_the_error_says_what_to_install(tmp_path, monkeypatch):
-    imports = builtins.__import__
-
-    def refuse(name, *args, **kwargs):
-        if name.startswith("litert_lm_builder"):
-            raise ImportError(name)
-        return imports(name, *args, **kwargs)
-
-    monkeypatch.setattr(builtins, "__import__", refuse)
-    with pytest.raises(ImportError, match=r"pip install 'gpt2-keras\[litertlm\]'"):
-        litertlm.to_litertlm(text_model(), tmp_path / "m.litertlm")
+    assert table.tobytes() not in place.read_bytes()
+    certificate = verify(place, model)
+    assert certificate.dtype == "int8"
+    assert certificate.checks[4].details["new_tokens"] == 12
