@@ -10,6 +10,7 @@ from keras import ops
 from gpt2_keras.config import GPT2Config
 from gpt2_keras.layers import DecoderStack, PositionEmbedding
 from gpt2_keras.layers.attention import causal_mask
+from gpt2_keras.layers.cache import BlockCache, block_index
 from gpt2_keras.layers.embedding import look_up
 from gpt2_keras.layers.initializers import token_embedding_initializer
 from gpt2_keras.layers.litert import is_for_litert
@@ -285,12 +286,22 @@ def _attention_mask(
     """Returns where to look, bool (batch or 1, 1, time, keys); None for all before a token."""
     if cache is None and padding_mask is None and segment_ids is None:
         return None
+    if cache is not None and isinstance(cache[0], BlockCache):
+        return _block_mask(time, cache[0], cache_index)
     keys = time if cache is None else ops.shape(cache[0][0])[2]
     mask = causal_mask(time, keys, cache_index, padding_mask)
     if segment_ids is None:
         return mask
     same = ops.equal(ops.expand_dims(segment_ids, 2), ops.expand_dims(segment_ids, 1))
     return ops.logical_and(mask, ops.expand_dims(same, 1))
+
+
+def _block_mask(time: Any, cache: BlockCache, cache_index: Any) -> Any:
+    """Returns where to look in the past and in the block, bool (1, 1, time, length + block)."""
+    index = block_index(cache, cache_index)
+    past = ops.arange(ops.shape(cache.past_keys)[2], dtype="int32") < cache_index - index
+    past = ops.broadcast_to(past, (1, 1, time, ops.shape(cache.past_keys)[2]))
+    return ops.concatenate([past, causal_mask(time, ops.shape(cache.keys)[2], index)], axis=3)
 
 
 def _positions(time: Any, padding_mask: Any, cache_index: Any) -> Any:

@@ -4,29 +4,12 @@ from typing import Any
 
 import tensorflow as tf
 
+from gpt2_keras.export.device_decoder import DeviceDecoder
 from gpt2_keras.export.text_graph import FINISH_REASONS, NUM_CANDIDATES, Tensors
-from gpt2_keras.generation import loop
-from gpt2_keras.generation.constraints import NO_TOKEN, History, no_rules
-from gpt2_keras.generation.sampling import SamplingTensors, greedy_numbers
+from gpt2_keras.generation.sampling import greedy_numbers
 from gpt2_keras.model import GPT2LM
 from gpt2_keras.tokenizer.graph import GraphTokenizer
 from gpt2_keras.tokenizer.litert import LiteRTTokenizer
-
-# Positions read at a time. A fixed number lets XNNPACK take the products; more than these
-# gain little, as a chunk that is not full costs as much as one that is.
-CHUNK_LENGTH = 32
-
-
-def chunk_length_of(context_length: int) -> int:
-    """Returns how many positions are read at a time: the largest divisor up to `CHUNK_LENGTH`.
-
-    A divisor, so that the last chunk of a full context ends where the context does.
-
-    Example:
-        >>> chunk_length_of(1024), chunk_length_of(48), chunk_length_of(37)
-        (32, 24, 1)
-    """
-    return max(size for size in range(1, CHUNK_LENGTH + 1) if context_length % size == 0)
 
 
 class DeviceModel:
@@ -41,16 +24,9 @@ class DeviceModel:
     def __init__(self, model: GPT2LM, context_length: int) -> None:
         tokenizer = model.require_tokenizer()
         self.tokenizer = LiteRTTokenizer(GraphTokenizer.from_tokenizer(tokenizer))
-        self.context_length = context_length
-        self.chunk_length = chunk_length_of(context_length)
+        self.decoder = DeviceDecoder(model, context_length, tokenizer.end_token_id)
         self._end_token_id = tokenizer.end_token_id
-        self._model = model
-        shape = (1, model.config.num_heads, context_length, model.config.head_dim)
-        self._cache_shape = shape
-        self.cache = [
-            (tf.Variable(tf.zeros(shape)), tf.Variable(tf.zeros(shape)))
-            for _ in range(model.config.num_layers)
-        ]
+        self._num_candidates = min(NUM_CANDIDATES, model.config.vocab_size)
 
     def generate(
         self, text: Any, max_new_tokens: Any, temperature: Any, top_k: Any, seed: Any
@@ -72,11 +48,9 @@ class DeviceModel:
         """
         prompt_ids = self.tokenizer.tokenize(text)["token_ids"]
         ids = self._fitting(prompt_ids)
-        count = tf.size(ids)
         numbers = {"temperature": temperature, "top_k": top_k, "seed": seed}
-        limits = tf.minimum(max_new_tokens, self.context_length - count)
-        _, cache = self._read(ids, count - 1)
-        new_ids = self._continue(ids, cache, greedy_numbers()._replace(**numbers), limits)
+        limits = tf.minimum(max_new_tokens, self.decoder.context_length - tf.size(ids))
+        new_ids = self.decoder.draw(ids, greedy_numbers()._replace(**numbers), limits)
         old, new = self.tokenizer.detokenize(prompt_ids), self.tokenizer.detokenize(new_ids)
         # From values and not from the shape, which a runtime may not know yet.
         num_tokens = tf.reduce_sum(tf.cast(new_ids >= 0, tf.int32))
@@ -100,9 +74,8 @@ class DeviceModel:
             `ids`, int32 `(10,)`, the likeliest first; `probs`, float32 `(10,)`.
         """
         ids = self._fitting(self.tokenizer.tokenize(text)["token_ids"])
-        logits, _ = self._read(ids, tf.size(ids))
-        candidates = min(NUM_CANDIDATES, self._model.config.vocab_size)
-        probs, ids = tf.math.top_k(tf.nn.softmax(logits[0]), candidates)
+        logits, _ = self.decoder.read(ids)
+        probs, ids = tf.math.top_k(tf.nn.softmax(logits[0]), self._num_candidates)
         return {"ids": ids, "probs": probs}
 
     def prefill(self, token_ids: Any) -> Tensors:
@@ -115,8 +88,8 @@ class DeviceModel:
         Returns:
             `logits` of the next token, float32 `(1, vocab)`.
         """
-        logits, cache = self._read(token_ids, tf.size(token_ids))
-        self._keep(cache)
+        logits, cache = self.decoder.read(token_ids)
+        self.decoder.keep(cache, tf.size(token_ids) - 1)
         return {"logits": logits}
 
     def decode(self, token_id: Any, position: Any) -> Tensors:
@@ -130,72 +103,10 @@ class DeviceModel:
         Returns:
             `logits` of the next token, float32 `(1, vocab)`.
         """
-        cache = [(keys.read_value(), values.read_value()) for keys, values in self.cache]
-        logits, cache = self._model(
-            tf.expand_dims(token_id, 0),
-            cache=cache,
-            cache_index=position[0],
-            num_logits=1,
-            training=False,
-        )
-        self._keep(cache)
-        return {"logits": logits[:, 0]}
-
-    def _keep(self, cache: Any) -> None:
-        for variables, tensors in zip(self.cache, cache, strict=True):
-            for variable, tensor in zip(variables, tensors, strict=True):
-                variable.assign(tensor)
+        return {"logits": self.decoder.step(token_id, position)}
 
     def _fitting(self, ids: tf.Tensor) -> tf.Tensor:
         """Returns the end of a prompt, with room for a token; of an empty one the end token."""
         empty = tf.cast(tf.equal(tf.size(ids), 0), tf.int32)
         ids = tf.concat([tf.fill([empty], self._end_token_id), ids], axis=0)
-        return ids[-(self.context_length - 1) :]
-
-    def _read(self, ids: tf.Tensor, count: tf.Tensor) -> tuple[tf.Tensor, Any]:
-        """Reads the first `count` ids in chunks of a fixed length.
-
-        Returns the logits of the next token, float32 (1, vocab), and the cache.
-        """
-        # What the last chunk reads past the end is written over by the tokens to come.
-        padded = tf.concat([ids, tf.zeros([self.chunk_length], tf.int32)], axis=0)
-
-        def body(start: tf.Tensor, _: Any, cache: Any) -> Any:
-            chunk = tf.expand_dims(tf.slice(padded, [start], [self.chunk_length]), 0)
-            last = tf.minimum(count - start, self.chunk_length) - 1
-            logits, cache = self._model(
-                chunk, cache=cache, cache_index=start, logits_index=last, training=False
-            )
-            return start + self.chunk_length, logits[:, 0], cache
-
-        logits = tf.zeros([1, self._model.config.vocab_size])
-        cache = [(tf.zeros(self._cache_shape), tf.zeros(self._cache_shape)) for _ in self.cache]
-        _, logits, cache = tf.while_loop(
-            lambda start, *_: start < count, body, (tf.constant(0), logits, cache)
-        )
-        return logits, cache
-
-    def _continue(
-        self, ids: tf.Tensor, cache: Any, sampling: SamplingTensors, limits: tf.Tensor
-    ) -> tf.Tensor:
-        """Returns the new tokens, (tokens,), of the loop that `generate` and SavedModel share."""
-        length, count = self.context_length, tf.size(ids)
-        state = loop.DecodingState(
-            cache,
-            tf.ones([1, length], tf.bool),
-            count - 1,
-            History(tf.fill([1, length + 1], NO_TOKEN), count, count),
-            tf.reshape(ids[-1:], [1]),
-            tf.zeros([1]),
-            limits < 1,
-        )
-        new_ids, _, _ = loop.advance(
-            self._model,
-            state,
-            sampling,
-            no_rules(self._model.config.vocab_size, self._end_token_id),
-            max_steps=length,
-            limits=limits,
-        )
-        ended = tf.equal(new_ids[0], self._end_token_id)
-        return new_ids[0, : tf.reduce_sum(tf.cast(~ended, tf.int32))]
+        return ids[-(self.decoder.context_length - 1) :]

@@ -1,5 +1,7 @@
 """What LiteRT's converter leaves to do on a `.tflite` file: each thing once in it, and metadata."""
 
+import copy
+import hashlib
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -22,7 +24,7 @@ _REFERENCES = (
 
 
 def finish(contents: bytes, metadata: Mapping[str, Any]) -> bytes:
-    """Returns a `.tflite` file with repeated subgraphs merged and metadata.
+    """Returns a `.tflite` file with repeated constants and subgraphs merged, and metadata.
 
     Embeddings become `EMBEDDING_LOOKUP`, which takes a quantised table and can share
     it with the output projection; `GATHER` cannot.
@@ -33,6 +35,11 @@ def finish(contents: bytes, metadata: Mapping[str, Any]) -> bytes:
     """
     model = flatbuffer_utils.read_model_from_bytearray(bytearray(contents))
     _look_up_embeddings(model)
+    _share_constants(model)
+    for graph in model.subgraphs:
+        for op in list(graph.operators):
+            if model.operatorCodes[op.opcodeIndex].builtinCode == _BUILTIN.WHILE:
+                _take_variables_inside(model, graph, op)
     while _merge_subgraphs(model):
         pass
     buffer = schema.BufferT()
@@ -78,6 +85,49 @@ def _look_up_embeddings(model: Any) -> None:
                 op.opcodeIndex = len(model.operatorCodes) - 1
                 op.inputs = op.inputs[::-1]
                 op.builtinOptions, op.builtinOptionsType = None, 0
+
+
+def _take_variables_inside(model: Any, graph: Any, loop: Any) -> None:
+    """Makes the body of a loop name the variables that it uses, instead of being given them.
+
+    XNNPACK takes over the variables that a subgraph names; those that it is given are
+    copied by a single thread. Loops inside come later in the file than those around them.
+    """
+    handles = {
+        int(op.outputs[0]): op
+        for op in graph.operators
+        if model.operatorCodes[op.opcodeIndex].builtinCode == _BUILTIN.VAR_HANDLE
+    }
+    places = [place for place, tensor in enumerate(loop.inputs) if int(tensor) in handles]
+    body = model.subgraphs[loop.builtinOptions.bodySubgraphIndex]
+    cond = model.subgraphs[loop.builtinOptions.condSubgraphIndex]
+    for place in places:
+        handle = copy.copy(handles[int(loop.inputs[place])])
+        handle.outputs = [body.inputs[place]]
+        body.operators.insert(0, handle)
+    for owner in (loop, body, cond):
+        owner.inputs = [t for place, t in enumerate(owner.inputs) if place not in places]
+        if owner is not cond:
+            owner.outputs = [t for place, t in enumerate(owner.outputs) if place not in places]
+    used = {int(tensor) for op in graph.operators for tensor in op.inputs}
+    graph.operators = [
+        op for op in graph.operators if op not in handles.values() or int(op.outputs[0]) in used
+    ]
+
+
+def _share_constants(model: Any) -> None:
+    """Leaves one buffer of those that hold the same."""
+    first: dict[Any, int] = {}
+    target = {}
+    for index, buffer in enumerate(model.buffers):
+        if buffer.data is not None:
+            target[index] = first.setdefault(hashlib.sha256(buffer.data).digest(), index)
+    for graph in model.subgraphs:
+        for tensor in graph.tensors:
+            tensor.buffer = target.get(tensor.buffer, tensor.buffer)
+    for index, kept in target.items():
+        if index != kept:
+            model.buffers[index].data = None
 
 
 def _merge_subgraphs(model: Any) -> bool:

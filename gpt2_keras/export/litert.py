@@ -84,7 +84,7 @@ def _convert(model: GPT2LM, context_length: int) -> bytes:
         functions["logits"] = (logits, [row])
     else:
         device = DeviceModel(model, context_length)
-        module.cache, module.tokenizer = device.cache, device.tokenizer
+        module.decoder, module.tokenizer = device.decoder, device.tokenizer
         text = tf.TensorSpec([None], tf.uint8, name="text")
         functions = {
             "generate": (device.generate, [text, *_request_specs()]),

@@ -8,7 +8,7 @@ from typing import Any
 import tensorflow as tf
 
 from gpt2_keras.atomic import new_file
-from gpt2_keras.export.device_graph import chunk_length_of
+from gpt2_keras.export.device_decoder import chunk_length_of
 from gpt2_keras.export.device_options import checked_options
 from gpt2_keras.export.flatbuffer import finish
 from gpt2_keras.export.litert_quantization import quantize

@@ -1,5 +1,6 @@
 """The cached decoding loop: one for `generate`, `stream` and every export."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import tensorflow as tf
@@ -100,23 +101,26 @@ def start(
 
 
 def advance(
-    model: GPT2LM,
+    model: Callable[..., Any],
     state: DecodingState,
     sampling: SamplingTensors,
     constraints: Constraints,
     *,
     max_steps: Any,
+    most_steps: int | None = None,
     limits: Any = None,
 ) -> tuple[tf.Tensor, tf.Tensor, DecodingState]:
     """Draws up to `max_steps` more tokens for each row, until all are finished.
 
     Args:
-        model: The model.
+        model: The model, or what answers such a call in its place.
         state: Where the generation stands. Its cache is overwritten: it must not
             be used again.
         sampling: Each row's settings.
         constraints: Rules that all rows share.
         max_steps: Int32 scalar, at least 0.
+        most_steps: What `max_steps` is never above, if that is known: then the loop
+            has tensors of fixed shapes only, which LiteRT does not allocate anew.
         limits: As for `start`.
 
     Returns:
@@ -125,7 +129,8 @@ def advance(
         drawing its stop id, with log-probability 0.
     """
     # One row more than steps: TensorFlow refuses to write to a tensor known to be empty.
-    shape = [max_steps + 1, tf.shape(state.last_ids)[0]]  # (steps + 1, batch)
+    rows = (max_steps if most_steps is None else most_steps) + 1
+    shape = [rows, tf.shape(state.last_ids)[0]]  # (steps + 1, batch)
     ids, log_probs = tf.zeros(shape, tf.int32), tf.zeros(shape)
 
     def step(count: tf.Tensor, ids: tf.Tensor, log_probs: tf.Tensor, state: DecodingState) -> Any:

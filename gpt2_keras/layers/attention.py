@@ -6,8 +6,9 @@ from typing import Any
 import keras
 from keras import ops
 
-from gpt2_keras.layers.cache import write_cache
+from gpt2_keras.layers.cache import BlockCache, write_cache
 from gpt2_keras.layers.initializers import kernel_initializer, residual_initializer
+from gpt2_keras.layers.litert import is_for_litert
 from gpt2_keras.layers.projection import Projection, open_sizes
 
 # Far below any score and finite in float32, so that a row with nothing to look
@@ -41,6 +42,29 @@ def causal_mask(time: Any, length: Any, first: Any = 0, padding_mask: Any = None
     padding_mask = ops.cast(padding_mask, "bool")
     real_keys = ops.expand_dims(ops.expand_dims(padding_mask, 1), 1)  # (batch, 1, 1, length)
     return ops.logical_and(mask, real_keys)
+
+
+def _masked(scores: Any, mask: Any) -> Any:
+    """Returns float32 scores where the mask is True, and `MASKED_SCORE` elsewhere."""
+    if is_for_litert():
+        # XNNPACK adds, and does not choose. A float32 of that size has no digits for the score.
+        return scores + ops.where(mask, 0.0, MASKED_SCORE)
+    return ops.where(mask, scores, MASKED_SCORE)
+
+
+def _scores(queries: Any, keys: Any) -> Any:
+    """(batch, heads, time, head_dim), (batch, heads, length, head_dim) → (…, time, length)."""
+    if is_for_litert() and queries.shape[2] == 1:
+        # XNNPACK copies the second factor of a product into a form of its own first.
+        return ops.expand_dims(ops.sum(queries * keys, axis=-1), 2)
+    return ops.matmul(queries, ops.swapaxes(keys, 2, 3))
+
+
+def _mixed(weights: Any, values: Any) -> Any:
+    """(batch, heads, time, length), (batch, heads, length, head_dim) → (…, time, head_dim)."""
+    if is_for_litert() and weights.shape[2] == 1:
+        return ops.sum(ops.swapaxes(weights, 2, 3) * values, axis=2, keepdims=True)
+    return ops.matmul(weights, values)
 
 
 @keras.saving.register_keras_serializable(package="gpt2_keras")
@@ -132,24 +156,30 @@ class CausalSelfAttention(keras.layers.Layer):
             return self._attend_in_one(x)
         q, k, v = self._split_heads(self.qkv(x))  # each (batch, heads, time, head_dim)
         if cache is not None:
-            k = write_cache(cache[0], k, slots, overwrite=overwrite_cache)
-            v = write_cache(cache[1], v, slots, overwrite=overwrite_cache)
-            cache = (k, v)  # each (batch, heads, length, head_dim)
+            k = write_cache(cache[-2], k, slots, overwrite=overwrite_cache)
+            v = write_cache(cache[-1], v, slots, overwrite=overwrite_cache)
+        past = isinstance(cache, BlockCache)
+        keys, values = ([cache[0], k], [cache[1], v]) if past else ([k], [v])
         if attention_mask is None:
             attention_mask = causal_mask(ops.shape(x)[1], ops.shape(k)[2])
         # Scaled before the product, which keeps float16 scores in range.
         q = q / math.sqrt(self.head_dim)
-        scores = ops.matmul(q, ops.swapaxes(k, 2, 3))  # (batch, heads, time, keys)
-        scores = ops.where(attention_mask, ops.cast(scores, "float32"), MASKED_SCORE)
+        scores = [_scores(q, part) for part in keys]
+        scores = ops.concatenate(scores, axis=-1) if past else scores[0]  # (…, time, keys)
+        scores = _masked(ops.cast(scores, "float32"), attention_mask)
         # A single key has all the weight; `ops.softmax` would warn of it as of a mistake.
         single = scores.shape[-1] == 1
         weights = ops.ones_like(scores) if single else ops.softmax(scores, axis=-1)
         weights = ops.cast(weights, self.compute_dtype)
         weights = self.attention_dropout(weights, training=training)
-        mixed = ops.matmul(weights, v)  # (batch, heads, time, head_dim)
+        length = keys[0].shape[2]
+        parts = [weights[..., :length], weights[..., length:]] if past else [weights]
+        mixed = sum(map(_mixed, parts, values))  # (batch, heads, time, head_dim)
         x = self.output_projection(self._merge_heads(mixed))  # (batch, time, width)
         x = self.output_dropout(x, training=training)
-        return x if cache is None else (x, cache)
+        if cache is None:
+            return x
+        return x, cache._replace(keys=k, values=v) if past else (k, v)
 
     def _attend_in_one(self, x: Any) -> Any:
         """Attends by JAX's own function, which on a GPU is cuDNN's flash attention."""
@@ -162,6 +192,11 @@ class CausalSelfAttention(keras.layers.Layer):
     def _split_heads(self, x: Any) -> Any:
         """(batch, time, 3 × width) → three of (batch, heads, time, head_dim)."""
         batch, time, _ = ops.shape(x)
+        if is_for_litert():
+            # XNNPACK splits, and does not unstack; one position needs no transposing.
+            shape = (batch, time, self.num_heads, self.head_dim)
+            heads = [ops.reshape(part, shape) for part in ops.split(x, 3, axis=-1)]
+            return [ops.transpose(part, (0, 2, 1, 3)) for part in heads]
         x = ops.reshape(x, (*open_sizes(batch, time), 3, self.num_heads, self.head_dim))
         return ops.unstack(ops.transpose(x, (2, 0, 3, 1, 4)), 3)
 

@@ -1,11 +1,36 @@
 """Where the keys and values of past positions are kept, and how new ones get there."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 from keras import ops
 
 from gpt2_keras.layers.litert import is_for_litert
+
+
+class BlockCache(NamedTuple):
+    """A layer's cache in two parts, of which only the small one is written to.
+
+    LiteRT copies a tensor that a step changes, once for the change and once more to
+    carry it from turn to turn of a loop; what a loop only reads is not copied. So new
+    positions go to a block of a few, which whoever holds the cache writes to the past
+    when it is full.
+    """
+
+    past_keys: Any  # float (batch, heads, length, head_dim)
+    past_values: Any
+    keys: Any  # float (batch, heads, block_length, head_dim): the block that is being filled
+    values: Any
+
+
+def block_index(cache: Any, index: Any) -> Any:
+    """Returns where in the block that is being filled a position is.
+
+    Args:
+        cache: The `BlockCache` of a layer.
+        index: The position.
+    """
+    return index % cache.keys.shape[2]
 
 
 def cache_slots(cache: Any, time: Any, index: Any) -> Any:

@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from gpt2_keras.layers.attention import CausalSelfAttention
-from gpt2_keras.layers.cache import cache_slots
+from gpt2_keras.layers.cache import BlockCache, block_index, cache_slots
 from gpt2_keras.layers.feed_forward import FeedForward
 from gpt2_keras.layers.normalization import LayerNorm
 from gpt2_keras.layers.recompute import run_recomputed
@@ -195,7 +195,9 @@ class DecoderStack(keras.layers.Layer):
         """Runs the stack; see the class."""
         slots = None
         if cache is not None:
-            slots = cache_slots(cache[0][0], ops.shape(x)[1], cache_index)
+            if isinstance(cache[0], BlockCache):
+                cache_index = block_index(cache[0], cache_index)
+            slots = cache_slots(cache[0][-1], ops.shape(x)[1], cache_index)
         states, new_cache = [x], []
         for index, block in enumerate(self.blocks):
             if self.recompute and training and cache is None:
