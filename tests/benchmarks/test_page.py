@@ -75,7 +75,8 @@ def test_the_ratios_of_the_readme_are_those_of_the_results(benchmark):
             for peer, row in benchmark("training")[1]["shapes"]["M"].items()
         },
         ".tflite int8": {
-            peer: 1 / row["generate"] for peer, row in benchmark("on_device")[1]["peers"].items()
+            peer: 1 / row["generate"]
+            for peer, row in benchmark("on_device")[1]["threads"]["2"].items()
         },
     }
     for case, row in benchmark("generation")[1]["cases"].items():
