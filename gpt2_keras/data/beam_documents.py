@@ -10,7 +10,7 @@ import numpy as np
 
 from gpt2_keras.data.cleaning import cleaned
 from gpt2_keras.data.document_encoder import DocumentEncoder
-from gpt2_keras.data.documents import read_part
+from gpt2_keras.data.documents import Document, read_part
 from gpt2_keras.data.files import Opener
 from gpt2_keras.data.options import PreparationOptions
 from gpt2_keras.data.row_fields import Part
@@ -81,13 +81,17 @@ class EncodeParts(beam.DoFn):
             prints = fingerprints_of(digest, document.pieces, options.deduplicate)
             side = VALIDATION if validates(digest, options.validation_fraction) else TRAINING
             num_tokens = 0
-            for raw in _joined(self._encoder.encode(document, digest)):
+            for raw in _joined(self._encode(document, digest)):
                 yield document.position, (num_tokens, raw)
                 num_tokens += len(raw) // corpus.dtype.itemsize
             facts: Facts = (side, num_tokens, prints)
             yield beam.pvalue.TaggedOutput("documents", (document.position, facts))
         for what, count in counts.items():
             yield beam.pvalue.TaggedOutput("counts", (what, count))
+
+    def _encode(self, document: Document, digest: bytes) -> Iterator[bytes]:
+        yield from self._encoder.add(document, digest, "")
+        yield self._encoder.finish("")
 
 
 def _joined(raws: Iterable[bytes]) -> Iterator[bytes]:

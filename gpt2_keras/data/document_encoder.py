@@ -1,5 +1,6 @@
 """Documents to token ids, as the options say."""
 
+import collections
 import random
 from collections.abc import Iterator
 
@@ -10,6 +11,9 @@ from gpt2_keras.data.options import PreparationOptions
 from gpt2_keras.tokenizer.bpe_dropout import BPEDropout
 from gpt2_keras.tokenizer.bulk import BulkEncoder
 from gpt2_keras.tokenizer.host import GPT2Tokenizer
+
+# Short documents are encoded together until they have so many characters.
+BATCH_CHARACTERS = 256 * 1024
 
 
 class DocumentEncoder:
@@ -25,23 +29,43 @@ class DocumentEncoder:
         self, tokenizer: GPT2Tokenizer, options: PreparationOptions, dtype: np.dtype
     ) -> None:
         self._options, self._dtype = options, dtype
-        self._bulk = BulkEncoder(tokenizer, dtype)
+        end = [tokenizer.end_token_id] if options.end_of_text else []
+        self._end = np.array(end, dtype).tobytes()
+        self._bulk = BulkEncoder(tokenizer, dtype, between=end)
         self._dropout = BPEDropout(tokenizer, options.bpe_dropout)
-        self._end = np.array([tokenizer.end_token_id], dtype).tobytes()
+        # By side: documents to encode, the last of which goes on; an end comes between two.
+        self._texts = collections.defaultdict[str, list[str]](lambda: [""])
+        self._sizes = collections.Counter[str]()
 
-    def encode(self, document: Document, digest: bytes) -> Iterator[bytes]:
-        """Yields the ids of a document as the bytes of arrays.
+    def add(self, document: Document, digest: bytes, side: str) -> Iterator[bytes]:
+        """Takes a document; yields the ids that are ready, of it and of those before it.
 
         Args:
             document: A document.
             digest: Its hash; with the seed it decides what is dropped.
+            side: The ids of each side come for themselves.
+
+        Yields:
+            Ids as the bytes of arrays.
         """
+        if self._options.bpe_dropout:
+            yield from self._with_dropout(document, digest)
+            return
+        for piece in document.pieces:
+            self._texts[side][-1] += piece
+            self._sizes[side] += len(piece)
+            if self._sizes[side] >= BATCH_CHARACTERS:
+                yield self.finish(side)
+        self._texts[side].append("")
+
+    def finish(self, side: str) -> bytes:
+        """Returns the ids of a side that `add` has not given yet."""
+        self._sizes[side] = 0
+        return self._bulk.encode_texts(self._texts.pop(side, []))
+
+    def _with_dropout(self, document: Document, digest: bytes) -> Iterator[bytes]:
         # Not secrets, and the same on every machine and version of Python.
         source = random.Random(self._options.seed.to_bytes(8, "big") + digest)  # noqa: S311
         for piece in document.pieces:
-            if self._options.bpe_dropout:
-                yield np.array(self._dropout.encode(piece, source), self._dtype).tobytes()
-            else:
-                yield self._bulk.encode(piece)
-        if self._options.end_of_text:
-            yield self._end
+            yield np.array(self._dropout.encode(piece, source), self._dtype).tobytes()
+        yield self._end

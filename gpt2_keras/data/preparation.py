@@ -84,9 +84,11 @@ def prepare(
                     counts["duplicates"] += 1
                     continue
                 side = VALIDATION if validates(digest, options.validation_fraction) else TRAINING
-                for raw in encoder.encode(document, digest):
+                for raw in encoder.add(document, digest, side):
                     writers[side].write(raw)
                 counts[side] += 1
+            for side, writer in writers.items():
+                writer.write(encoder.finish(side))
         sources = [(file.name, file.stat().st_size) for file in files]
         shards = {side: writer.shards for side, writer in writers.items()}
         index = index_text(tokenizer, options, shards, counts, sources)

@@ -20,15 +20,14 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from gpt2_keras.tokenizer.flat_arrays import positions, replaced, shifted, taken
+from gpt2_keras.tokenizer.pieces import APOSTROPHE, CONTRACTIONS, EDGE, SPACE, begins
 from gpt2_keras.tokenizer.unicode_classes import OTHER, WHITE_SPACE, character_classes
 from gpt2_keras.tokenizer.utf8 import BORDER, CharacterReader
 
-SPACE, EDGE, CONTINUED = 4, 5, 6  # U+0020; a border
+CONTINUED = 6
 CUT = 2 * CONTINUED  # and more: a character that nothing before it merges with
 CODES = CUT + 4
 SIZE_UNIT = 32  # above a code, the number of bytes of a character
-APOSTROPHE = ord("'")
-CONTRACTIONS = ("s", "t", "m", "d", "re", "ve", "ll")
 
 
 class PartFinder:
@@ -128,26 +127,14 @@ def part_begins() -> NDArray[np.bool_]:
     Returns:
         Bool array `(CODES ** 3,)`: the byte before, the byte, the byte behind.
     """
-    begins = np.zeros((CODES, CODES, CODES), bool)
+    found = np.zeros((CODES, CODES, CODES), bool)
     for before in range(CODES):
         for here in range(CODES):
             for behind in range(CODES):
-                begins[before, here, behind] = here >= CUT or (
-                    here < CONTINUED and _begins(before % CONTINUED, here, behind % CONTINUED)
+                found[before, here, behind] = here >= CUT or (
+                    here < CONTINUED and begins(before % CONTINUED, here, behind % CONTINUED)
                 )
-    return begins.reshape(-1)
-
-
-def _begins(before: int, here: int, behind: int) -> bool:
-    """Returns whether a part begins at the first byte of a character."""
-    spaces = (WHITE_SPACE, SPACE)
-    if here == EDGE:
-        return True
-    if here in spaces:
-        # The last white space before something else stands alone: \s+(?!\S) gives it back.
-        return before not in spaces or behind not in (*spaces, EDGE)
-    # One space may lead a run of another class, and is then its first byte.
-    return before != SPACE and before != here
+    return found.reshape(-1)
 
 
 def _byte_codes(unicode_version: str) -> NDArray[np.int32]:

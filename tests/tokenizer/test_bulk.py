@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gpt2_keras.tokenizer import GPT2Tokenizer, bulk
+from gpt2_keras.tokenizer import GPT2Tokenizer, bulk, piece_table
+from gpt2_keras.tokenizer.unicode_classes import character_classes
 from tests.tokenizer.nasty import TEXT_PIECES, seeded
 
 TEXT = "It was the best of times, it was the worst of times.\n" * 20
@@ -26,8 +27,14 @@ def encoder(tokenizer):
     return bulk.BulkEncoder(tokenizer, UINT16)
 
 
+@pytest.fixture(scope="module")
+def parting_encoder(tokenizer):
+    """One that puts ids between texts."""
+    return bulk.BulkEncoder(tokenizer, UINT16, between=[7, 8])
+
+
 def ids_of(encoder, text):
-    return np.frombuffer(encoder.encode(text), UINT16).tolist()
+    return np.frombuffer(encoder.encode_texts([text]), UINT16).tolist()
 
 
 @settings(deadline=None, max_examples=200)
@@ -62,16 +69,62 @@ def test_the_ids_of_openai_are_found(gpt2_files, text_files):
 
 def test_ids_take_the_bytes_of_the_dtype(tokenizer):
     wide = bulk.BulkEncoder(tokenizer, np.dtype("<u4"))
-    assert np.frombuffer(wide.encode("best of"), "<u4").tolist() == tokenizer.encode("best of")
+    assert np.frombuffer(wide.encode_texts(["best of"]), "<u4").tolist() == tokenizer.encode(
+        "best of"
+    )
 
 
-def test_the_table_of_words_stays_small(tokenizer, monkeypatch):
-    monkeypatch.setattr(bulk, "CACHED_WORDS", 10)
+@settings(deadline=None)
+@given(texts=st.lists(st.text(" \n\u3000'aé1!", max_size=4), max_size=5))
+def test_texts_together_have_the_ids_they_have_alone(parting_encoder, tokenizer, texts):
+    found = np.frombuffer(parting_encoder.encode_texts(texts), UINT16).tolist()
+    expected = [[*tokenizer.encode(text), 7, 8] for text in texts]
+    assert found == [number for ids in expected for number in ids][: -2 if texts else None]
+
+
+@pytest.mark.parametrize("bits", [0, 2])
+def test_pieces_that_want_one_place_keep_their_ids(tokenizer, monkeypatch, bits):
+    monkeypatch.setattr(piece_table, "_SLOT_BITS", bits)
+    encoder, random = bulk.BulkEncoder(tokenizer, UINT16), seeded(1)
+    for _ in range(30):
+        text = "".join(random.choices(TEXT_PIECES, k=60))
+        assert ids_of(encoder, text) == tokenizer.encode(text)
+
+
+def test_what_makes_two_short_pieces_differ_is_seen(tokenizer):
+    # Up to 15 bytes a piece is a key of 16: zeros that are text are not those that fill up.
+    alike = ["\0", "\0\0", "a" * 15, "a" * 16, "a" * 17, "a" * 15 + "\0", "\0" * 15, "\0" * 16]
     encoder = bulk.BulkEncoder(tokenizer, UINT16)
+    for _ in range(2):
+        for text in alike:
+            assert ids_of(encoder, text) == tokenizer.encode(text)
+
+
+def test_characters_at_the_edges_of_every_class_are_of_that_class(encoder, tokenizer):
+    edges = np.flatnonzero(np.diff(character_classes()))
+    codes = [code for code in {*edges, *(edges + 1)} if not 0xD800 <= code < 0xE000]
+    assert len(codes) > 2000
+    text = "".join(f"a{chr(code)}1{chr(code)} {chr(code)}!" for code in codes)
+    assert ids_of(encoder, text) == tokenizer.encode(text)
+
+
+def test_the_table_of_pieces_stays_small(tokenizer, monkeypatch):
+    monkeypatch.setattr(piece_table, "CACHED_PIECES", 10)
+    encoder = bulk.BulkEncoder(tokenizer, UINT16, between=[1])
     for start in range(0, 100, 5):
         text = " ".join(str(number) for number in range(start, start + 5))
         assert ids_of(encoder, text) == tokenizer.encode(text)
-        assert len(encoder._words) <= 15
-    encoder.encode("x" * (bulk.LONGEST_CACHED + 1) + " " + "é" * (bulk.LONGEST_CACHED + 1))
-    assert max(map(len, encoder._words)) <= 3
-    assert len(encoder._pieces) <= 15
+        assert len(encoder._pieces) <= 17
+    long = "x" * (piece_table.LONGEST_CACHED + 1)
+    assert ids_of(encoder, long) == tokenizer.encode(long)
+    assert long.encode() not in encoder._pieces._entry_of
+
+
+def test_the_ids_kept_are_bounded_too(tokenizer, monkeypatch):
+    monkeypatch.setattr(piece_table, "CACHED_BYTES", 100)
+    encoder = bulk.BulkEncoder(tokenizer, UINT16, between=[1])
+    for number in range(20):
+        long = f"{number:080d}"
+        assert ids_of(encoder, long + " best") == tokenizer.encode(long + " best")
+        assert len(encoder._pieces._ids) < 100 + 2 * 100
+    assert encoder.encode_texts(["", ""]) == np.array([1], UINT16).tobytes()
