@@ -71,6 +71,18 @@ def test_the_pieces_are_those_of_the_model(exported, runner, prompt):
     assert pieces == [piece for piece in exported[0].stream(prompt, max_new_tokens=16) if piece]
 
 
+def test_weights_kept_in_a_file_give_the_same_text(exported, runner, program, tmp_path):
+    cache = tmp_path / "weights"
+    texts = []
+    for _ in range(2):  # makes the file, then reads it
+        model = program.DeviceModel(str(exported[1]), weight_cache=str(cache))
+        texts.append("".join(model.stream("the cat", 16)))
+        assert (
+            cache.stat().st_size > 4 * exported[0].token_embedding.embeddings.shape.num_elements()
+        )
+    assert texts == 2 * ["".join(runner.stream("the cat", 16))]
+
+
 @pytest.mark.parametrize(
     ("settings", "num_texts"),
     [

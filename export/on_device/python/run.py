@@ -6,16 +6,22 @@ python run.py model.tflite "Once upon a time" --temperature 0.8 --top-k 40 --see
 import argparse
 import codecs
 import json
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
-from ai_edge_litert.interpreter import Interpreter
+from ai_edge_litert.compiled_model import CompiledModel
+from ai_edge_litert.hardware_accelerator import HardwareAccelerator
+from ai_edge_litert.interpreter import Interpreter, OpResolverType
+from ai_edge_litert.options import CpuOptions, Options
 
 END_OF_TEXT = b"<|endoftext|>"
 _LOW_BITS = 0xFFFFFFFF
+_TEXT_ONLY = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES  # no XNNPACK, no products
+_IN_MEMORY = ":memory"  # XNNPACK's name for weights kept in no file
 
 
 class DeviceModel:
@@ -24,16 +30,52 @@ class DeviceModel:
     Args:
         path: The file.
         threads: How many to use; by default LiteRT's own choice.
+        weight_cache: A file that keeps the weights as XNNPACK wants them. It is made at
+            the first start; later ones are faster and take less memory. One for each
+            `.tflite`: XNNPACK does not see that they belong together. By default none.
     """
 
-    def __init__(self, path: str, threads: int | None = None) -> None:
-        interpreter = Interpreter(model_path=path, num_threads=threads)
-        signatures = ("tokenize", "prefill", "decode", "detokenize")
-        self._run = {name: interpreter.get_signature_runner(name) for name in signatures}
+    def __init__(
+        self, path: str, threads: int | None = None, weight_cache: str | None = None
+    ) -> None:
+        # An interpreter has its own copy of the weights for each signature that needs them,
+        # a compiled model one for all. Sizes that only the answer tells it does not give.
+        text = Interpreter(path, experimental_op_resolver_type=_TEXT_ONLY)
+        self._run = {name: text.get_signature_runner(name) for name in ("tokenize", "detokenize")}
+        options = CpuOptions(
+            num_threads=threads or 0, xnnpack_weight_cache_path=weight_cache or _IN_MEMORY
+        )
+        self._model = CompiledModel.from_file(
+            path,
+            options=Options(hardware_accelerators=HardwareAccelerator.CPU, cpu_options=options),
+        )
         self.context_length = read_metadata(path)["config"]["context_length"]
-        vocab_size = self._run["decode"].get_output_details()["logits"]["shape"][-1]
-        ids = reversed(range(vocab_size))  # it is the last one, or near it
+        shapes = self._model.get_output_tensor_details("decode")
+        self.vocab_size = int(shapes["logits"]["shape"][-1])
+        ids = reversed(range(self.vocab_size))  # it is the last one, or near it
         self.end_token_id = next((i for i in ids if self.bytes_of(i) == END_OF_TEXT), -1)
+
+    def prefill(self, token_ids: np.ndarray) -> np.ndarray:
+        """Reads a prompt, int32 `(tokens,)`; returns the logits of the next, `(vocab,)`."""
+        self._model.resize_input_tensor_by_name("prefill", "token_ids", [token_ids.size])
+        return self._logits("prefill", token_ids=token_ids)
+
+    def decode(self, token_id: int, position: int) -> np.ndarray:
+        """Takes one more token, at a position; returns the logits of the next, `(vocab,)`."""
+        return self._logits(
+            "decode",
+            token_id=np.array([token_id], np.int32),
+            position=np.array([position], np.int32),
+        )
+
+    def _logits(self, signature: str, **inputs: np.ndarray) -> np.ndarray:
+        given = {}
+        for name, value in inputs.items():
+            given[name] = self._model.create_input_buffer_by_name(signature, name)
+            given[name].write(value)
+        logits = self._model.create_output_buffer_by_name(signature, "logits")
+        self._model.run_by_name(signature, given, {"logits": logits})
+        return logits.read(self.vocab_size, np.float32)
 
     def bytes_of(self, token_id: int) -> bytes:
         """Returns what a token stands for, which may be a part of a character."""
@@ -61,7 +103,7 @@ class DeviceModel:
         ids = self._run["tokenize"](text=text)["token_ids"][1 - self.context_length :]
         if not ids.size:
             ids = np.array([self.end_token_id], np.int32)  # begins a text
-        logits = self._run["prefill"](token_ids=ids)["logits"][0]
+        logits = self.prefill(ids)
         characters = codecs.getincrementaldecoder("utf-8")(errors="replace")
         limit = min(ids.size + max_new_tokens, self.context_length)
         for position in range(ids.size, limit):
@@ -69,8 +111,7 @@ class DeviceModel:
             if token_id == self.end_token_id:
                 break
             yield characters.decode(self.bytes_of(token_id))
-            one, place = np.array([token_id], np.int32), np.array([position], np.int32)
-            logits = self._run["decode"](token_id=one, position=place)["logits"][0]
+            logits = self.decode(token_id, position)
         yield characters.decode(b"", final=True)
 
 
@@ -105,6 +146,12 @@ def read_metadata(path: str) -> dict:
     return json.loads(buffer.DataAsNumpy().tobytes())
 
 
+def _silence_litert() -> None:
+    """Drops what LiteRT writes to stderr as it starts; Python's own errors are still seen."""
+    sys.stderr = os.fdopen(os.dup(2), "w")
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+
+
 def main() -> None:
     """Runs the program."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -115,13 +162,15 @@ def main() -> None:
     parser.add_argument("--top-k", type=int, default=0, metavar="K", help="0: all tokens")
     parser.add_argument("--seed", type=int, default=0, metavar="N")
     parser.add_argument("--threads", type=int, metavar="N")
+    parser.add_argument("--weight-cache", metavar="FILE", help="makes later starts faster")
     args = parser.parse_args()
     if not Path(args.model).is_file():
         parser.error(f"argument model: no such file: {args.model}")
     if args.temperature < 0 or args.top_k < 0 or args.max_new_tokens < 1:
         parser.error("--max-new-tokens must be at least 1, --temperature and --top-k at least 0")
     sys.stdout.reconfigure(encoding="utf-8")
-    model = DeviceModel(args.model, args.threads)
+    _silence_litert()
+    model = DeviceModel(args.model, args.threads, args.weight_cache)
     print(args.prompt, end="", flush=True)
     settings = (args.max_new_tokens, args.temperature, args.top_k, args.seed)
     for piece in model.stream(args.prompt, *settings):
