@@ -3,7 +3,8 @@
 LiteRT copies what a turn of a loop changes, and what it reads from a variable; what a loop
 carries unchanged it does not copy. So tokens are drawn in two loops: the inner one changes
 a block of a few positions and carries the past as it is, the outer one moves a full block
-to the past. All signatures run the same inner loop, which is in the file once.
+to the past. What reads prompts, what draws tokens and what takes a single one are each in
+the file once, whichever signatures run them.
 """
 
 from typing import Any
@@ -86,9 +87,16 @@ class DeviceDecoder(tf.Module):
             BlockCache(*(variable.read_value() for pair in pairs for variable in pair))
             for pairs in zip(self._past, self._block, strict=True)
         ]
-        logits, layers = self._turn(token_id, position, layers)
+        # Not by a loop, which would copy the past on entering it.
+        logits, layers = self._model(
+            tf.expand_dims(token_id, 0),
+            cache=layers,
+            cache_index=position[0],
+            num_logits=1,
+            training=False,
+        )
         self.keep(layers, position[0])
-        return logits
+        return logits[:, 0]
 
     def draw(self, token_ids: tf.Tensor, sampling: SamplingTensors, limits: tf.Tensor) -> tf.Tensor:
         """Continues a prompt, (tokens,), by up to as many tokens as `limits`, (1,), says.
