@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ pytest.importorskip(
     "ai_edge_litert.interpreter", reason="needs ai-edge-litert: pip install 'gpt2-keras[litert]'"
 )
 ROOT = Path(__file__).resolve().parents[2]
+CPP = ROOT / "export" / "on_device" / "cpp"
 PROGRAM = ROOT / "export" / "on_device" / "python" / "run.py"
 PROMPTS = ["the cat", "é𝄞\n\n x", "", "the cat sat on the mat, and " * 4 + "the"]
 
@@ -150,3 +152,68 @@ def test_a_wrong_argument_is_told_in_a_line(arguments, message):
     assert result.returncode == 2
     assert message in result.stderr.decode()
     assert "Traceback" not in result.stderr.decode()
+
+
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory):
+    """The C++ program, built with the C API in litert-lm's library."""
+    if sys.platform != "linux" or not (shutil.which("g++") and shutil.which("make")):
+        pytest.skip("needs Linux with g++ and make: apt-get install g++ make")
+    pytest.importorskip("litert_lm", reason="needs it: pip install 'gpt2-keras[litertlm]'")
+    folder = tmp_path_factory.mktemp("cpp")
+    command = ["make", "-C", str(CPP), f"OUT={folder}", f"PYTHON={sys.executable}"]
+    built = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert built.returncode == 0, built.stderr
+    assert built.stderr == ""  # no warning
+    return folder / "generate"
+
+
+def run_compiled(program, *arguments):
+    command = [str(program), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, check=False)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "count", "settings"),
+    [
+        ("the cat", 12, {}),
+        ("é𝄞\n\n x", 12, {}),
+        ("", 12, {}),
+        ("the cat sat on the mat, and " * 4, 9, {}),
+        ("the cat", 12, {"temperature": 1.5, "top_k": 40, "seed": -7}),
+    ],
+)
+def test_the_cpp_program_writes_what_the_model_writes(exported, compiled, prompt, count, settings):
+    model, file = exported
+    flags = [f"--{name.replace('_', '-')}" for name in settings]
+    words = [word for pair in zip(flags, settings.values(), strict=True) for word in pair]
+    result = run_compiled(compiled, file, prompt, "--max-new-tokens", count, *words)
+    assert result.returncode == 0, result.stderr.decode()
+    expected = model.generate(prompt, max_new_tokens=count, **settings)
+    assert result.stdout.decode() == expected + "\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (["m.tflite"], 2, "usage: generate MODEL.tflite TEXT"),
+        (["m.tflite", "the", "--top-k"], 2, "usage: generate MODEL.tflite TEXT"),
+        (["m.tflite", "the", "--top-k", "4x"], 2, "not understood: --top-k 4x"),
+        (["m.tflite", "the", "--colour", "4"], 2, "not understood: --colour 4"),
+        (["m.tflite", "the", "--temperature", "-1"], 2, "--top-k and --temperature at least 0"),
+        (["m.tflite", "the", "--max-new-tokens", "0"], 2, "--threads must be at least 1"),
+        (["nowhere.tflite", "the"], 1, "generate: error: cannot read nowhere.tflite"),
+    ],
+)
+def test_the_cpp_program_tells_a_mistake_in_a_line(compiled, arguments, status, message):
+    result = run_compiled(compiled, *arguments)
+    assert result.returncode == status
+    assert message in result.stderr.decode()
+
+
+def test_the_cpp_program_tells_a_file_without_text(exported, compiled, tmp_path):
+    file = tmp_path / "m.tflite"
+    file.write_bytes(exported[1].read_bytes().replace(b"generate", b"venerate"))
+    result = run_compiled(compiled, file, "the")
+    assert result.returncode == 1
+    assert 'm.tflite has no signature "generate"' in result.stderr.decode()

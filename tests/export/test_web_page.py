@@ -20,7 +20,7 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(
         NODE is None or not (WEB / "node_modules" / "puppeteer-core").is_dir(),
-        reason="needs node, and a browser: `npm install` in export/on_device/web",
+        reason="needs node, and a browser: `make test-web` brings one",
     ),
 ]
 
