@@ -93,6 +93,7 @@ def train(text: str, recipe: Recipe, seed: int) -> None:
         epochs=epochs,
         steps_per_epoch=steps_per_epoch,
         validation_data=validation_data,
+        shuffle=False,  # the dataset does
         callbacks=[keep_best],
     )
 

@@ -1,12 +1,13 @@
 """TensorFlow without its start-up lines."""
 
 import contextlib
+import importlib.util
 import os
 from collections.abc import Iterator
 
 
 def load_tensorflow() -> None:
-    """Imports TensorFlow and Keras and finds the devices, in silence.
+    """Imports TensorFlow, if it is installed, and Keras and finds the devices, in silence.
 
     TensorFlow's C++ code writes to the error stream, before its log level counts,
     of kernels and devices it does or does not have: no news to a user. Errors
@@ -15,9 +16,11 @@ def load_tensorflow() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with _silent_error_stream():
         import keras
-        import tensorflow as tf
 
-        tf.config.list_physical_devices()
+        if importlib.util.find_spec("tensorflow") or keras.backend.backend() == "tensorflow":
+            import tensorflow as tf
+
+            tf.config.list_physical_devices()
         # Workers find each other before anything is computed.
         if not {"TF_CONFIG", "KERAS_DISTRIBUTION_JOB_ADDRESSES"} & os.environ.keys():
             keras.ops.zeros(1)

@@ -1,34 +1,33 @@
-"""Rows of integers that are computed from their number → batches, as a `tf.data` dataset."""
+"""Rows of integers that are computed from their number, and which of them a batch has.
 
+A batch is decided by its number alone. What delivers it is TensorFlow's `tf.data` where
+TensorFlow is installed, and a Keras `PyDataset` elsewhere: the same batches in the same
+order.
+"""
+
+import dataclasses
+import importlib.util
 from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import tensorflow as tf
 
-# One call into Python gathers the batches of about this many tokens: calls cost
-# some 100 µs each, as much as a small batch.
-_TOKENS_PER_CALL = 32 * 1024
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+    from gpt2_keras.data.keras_batches import KerasBatches
+
 _ENDLESS = 2**62 // 2**31  # steps; times any batch size it is an int64
 
 
-def make_batches(
-    read: Callable[[np.ndarray], np.ndarray],
-    split: Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]],
-    *,
-    width: int,
-    num_rows: int,
-    batch_size: int,
-    repeat: bool,
-    start_step: int,
-    drop_remainder: bool,
-    shard: tuple[int, int] = (0, 1),
-) -> tf.data.Dataset:
-    """Returns batches of rows as pairs `(inputs, targets)`; the cardinality is known.
+@dataclasses.dataclass(frozen=True)
+class BatchPlan:
+    """Which rows each batch has.
 
     Args:
         read: Reads rows: int64 `(n,)`, how many rows come before each since the
             start of the first epoch → int32 `(n, width)`.
-        split: Makes the pair of integer tensors `(…, width)`.
+        split: Makes of rows the pair `(inputs, targets)`, of arrays as of tensors.
         width: Number of integers in a row.
         num_rows: Number of rows in an epoch.
         batch_size: Number of rows in a batch, at least 1.
@@ -42,50 +41,73 @@ def make_batches(
         ValueError: If a number is out of range, `start_step` behind the last batch, or a
             batch not to be cut into equal parts.
     """
-    check_integer("batch_size", batch_size, 1)
-    check_integer("start_step", start_step, 0)
-    part, num_parts = shard
-    check_integer("shard[1]", num_parts, 1)
-    check_integer("shard[0]", part, 0, num_parts - 1)
-    last_rows = 0 if repeat or drop_remainder else num_rows % batch_size
-    if batch_size % num_parts or last_rows % num_parts:
-        raise ValueError(
-            "Every batch must consist of equal parts. "
-            f"Received: shard={shard} with batch_size={batch_size}, last batch of {last_rows}. "
-            "Use a batch size that can be divided so, and drop_remainder=True."
-        )
-    num_full = _ENDLESS if repeat else num_rows // batch_size
-    num_steps = num_full + bool(last_rows)
-    if start_step > num_steps:
-        raise ValueError(
-            "`start_step` must not be behind the last batch. "
-            f"Received: start_step={start_step}, with {num_steps} batches. "
-            "Use a smaller one, or repeat=True."
-        )
 
-    def batches(first_step: int, last_step: int, rows: int) -> tf.data.Dataset:
-        """Returns the part that is wanted of batches of `rows` rows."""
-        rows //= num_parts
+    read: Callable[[np.ndarray], np.ndarray]
+    split: Callable[[Any], tuple[Any, Any]]
+    width: int
+    num_rows: int
+    batch_size: int
+    repeat: bool
+    start_step: int
+    drop_remainder: bool
+    shard: tuple[int, int] = (0, 1)
 
-        def gather(steps: np.ndarray) -> np.ndarray:
-            own = np.arange(part * rows, (part + 1) * rows)
-            count = steps[:, None] * batch_size + own  # (steps, rows)
-            return read(count.ravel()).reshape(len(steps), rows, width)
+    def __post_init__(self) -> None:
+        check_integer("batch_size", self.batch_size, 1)
+        check_integer("start_step", self.start_step, 0)
+        part, num_parts = self.shard
+        check_integer("shard[1]", num_parts, 1)
+        check_integer("shard[0]", part, 0, num_parts - 1)
+        if self.batch_size % num_parts or self.last_rows % num_parts:
+            raise ValueError(
+                "Every batch must consist of equal parts. "
+                f"Received: shard={self.shard} with batch_size={self.batch_size}, "
+                f"last batch of {self.last_rows}. "
+                "Use a batch size that can be divided so, and drop_remainder=True."
+            )
+        if self.start_step > self.num_steps:
+            raise ValueError(
+                "`start_step` must not be behind the last batch. "
+                f"Received: start_step={self.start_step}, with {self.num_steps} batches. "
+                "Use a smaller one, or repeat=True."
+            )
 
-        def load(steps: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            gathered = tf.numpy_function(gather, [steps], tf.int32, stateful=False)
-            return split(tf.ensure_shape(gathered, [None, rows, width]))
+    @property
+    def last_rows(self) -> int:
+        """Number of rows of a smaller last batch, 0 if there is none."""
+        return 0 if self.repeat or self.drop_remainder else self.num_rows % self.batch_size
 
-        steps_per_call = max(1, _TOKENS_PER_CALL // (rows * width))
-        steps = tf.data.Dataset.range(first_step, last_step).batch(steps_per_call)
-        return steps.map(load, num_parallel_calls=tf.data.AUTOTUNE).unbatch()
+    @property
+    def num_full(self) -> int:
+        """Number of full batches."""
+        return _ENDLESS if self.repeat else self.num_rows // self.batch_size
 
-    dataset = batches(start_step, num_full, batch_size)
-    if last_rows:
-        dataset = dataset.concatenate(batches(max(start_step, num_full), num_steps, last_rows))
-    cardinality = tf.data.INFINITE_CARDINALITY if repeat else num_steps - start_step
-    dataset = dataset.apply(tf.data.experimental.assert_cardinality(cardinality))
-    return dataset.prefetch(tf.data.AUTOTUNE)
+    @property
+    def num_steps(self) -> int:
+        """Number of batches."""
+        return self.num_full + bool(self.last_rows)
+
+    def gather(self, steps: np.ndarray, rows: int) -> np.ndarray:
+        """Reads batches of this part: int64 `(n,)` → int32 `(n, rows, width)`.
+
+        Args:
+            steps: Numbers of the batches.
+            rows: Number of rows of a batch that this part has.
+        """
+        own = np.arange(self.shard[0] * rows, (self.shard[0] + 1) * rows)
+        count = steps[:, None] * self.batch_size + own  # (steps, rows)
+        return self.read(count.ravel()).reshape(len(steps), rows, self.width)
+
+
+def make_batches(plan: BatchPlan) -> "tf.data.Dataset | KerasBatches":
+    """Returns the batches of a plan as pairs `(inputs, targets)`; their number is known."""
+    if importlib.util.find_spec("tensorflow") is None:
+        from gpt2_keras.data.keras_batches import KerasBatches
+
+        return KerasBatches(plan)
+    from gpt2_keras.data.tensorflow_batches import tensorflow_batches
+
+    return tensorflow_batches(plan)
 
 
 def check_integer(name: str, value: int, minimum: int, maximum: int | None = None) -> None:

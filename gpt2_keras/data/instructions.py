@@ -2,17 +2,22 @@
 
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
-import tensorflow as tf
 
-from gpt2_keras.data.batches import check_integer, make_batches
+from gpt2_keras.data.batches import BatchPlan, check_integer, make_batches
 from gpt2_keras.data.files import FilePath, format_of
 from gpt2_keras.data.rows import read_rows
 from gpt2_keras.data.shuffling import LARGEST_SEED, epoch_keys, permute
 from gpt2_keras.data.targets import IGNORED_TARGET
 from gpt2_keras.data.text import check_paths
 from gpt2_keras.tokenizer.host import GPT2Tokenizer
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+    from gpt2_keras.data.keras_batches import KerasBatches
 
 TOO_LONG = ("refuse", "crop", "skip")
 
@@ -63,7 +68,7 @@ def make_instruction_dataset(
     repeat: bool = True,
     start_step: int = 0,
     drop_remainder: bool = False,
-) -> tf.data.Dataset:
+) -> "tf.data.Dataset | KerasBatches":
     """Returns batches of examples whose targets are the completions alone.
 
     A row is an example: its prompt, its completion and the id of
@@ -91,8 +96,8 @@ def make_instruction_dataset(
             it is smaller than the others.
 
     Returns:
-        Dataset of pairs `(token_ids, targets)`, each int32 `(batch,
-        context_length)`. Its cardinality is known.
+        Pairs `(token_ids, targets)`, each int32 `(batch, context_length)`, delivered as
+        by `make_dataset`. Their number is known.
 
     Raises:
         TypeError: If an example has no texts, or a number is not an integer.
@@ -135,7 +140,7 @@ def make_instruction_dataset(
         tokenizer.end_token_id,
         seed if shuffle else None,
     )
-    return make_batches(
+    plan = BatchPlan(
         rows.read,
         lambda pairs: (pairs[..., :context_length], pairs[..., context_length:]),
         width=2 * context_length,
@@ -145,6 +150,7 @@ def make_instruction_dataset(
         start_step=start_step,
         drop_remainder=drop_remainder,
     )
+    return make_batches(plan)
 
 
 def _encode(

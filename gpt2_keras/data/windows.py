@@ -1,13 +1,18 @@
-"""Tokens → batches of inputs and targets, as a `tf.data` dataset."""
+"""Tokens → batches of inputs and targets."""
 
 import dataclasses
+from typing import TYPE_CHECKING
 
 import numpy as np
-import tensorflow as tf
 
-from gpt2_keras.data.batches import check_integer, make_batches
+from gpt2_keras.data.batches import BatchPlan, check_integer, make_batches
 from gpt2_keras.data.shards import TokenSource
 from gpt2_keras.data.shuffling import LARGEST_SEED, epoch_keys, mix, permute
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+    from gpt2_keras.data.keras_batches import KerasBatches
 
 
 def make_dataset(
@@ -21,7 +26,7 @@ def make_dataset(
     start_step: int = 0,
     drop_remainder: bool = False,
     shard: tuple[int, int] = (0, 1),
-) -> tf.data.Dataset:
+) -> "tf.data.Dataset | KerasBatches":
     """Returns batches of windows of tokens, with the tokens that follow as targets.
 
     The windows of an epoch lie side by side and share no input. With `shuffle`
@@ -51,9 +56,12 @@ def make_dataset(
             for workers who train on one batch together.
 
     Returns:
-        Dataset of pairs `(inputs, targets)`, each int32 `(batch, context_length)`,
-        where `targets[:, i]` follows `inputs[:, i]` in the text. Its cardinality
-        is known.
+        Pairs `(inputs, targets)`, each int32 `(batch, context_length)`, where
+        `targets[:, i]` follows `inputs[:, i]` in the text: a `tf.data` dataset whose
+        cardinality is known. Where TensorFlow is not installed, a Keras `PyDataset`
+        with the same batches in the same order (without `repeat`, train on it with
+        `fit(shuffle=False)`: Keras would mix its batches), which has `take` and
+        `as_numpy_iterator` too.
 
     Raises:
         TypeError: If `tokens` is an array that is not 1-D or not of integers, or
@@ -75,7 +83,7 @@ def make_dataset(
     check_integer("seed", seed, 0, LARGEST_SEED)
     num_windows, num_offsets = _count_windows(len(tokens), context_length, shuffle)
     windows = _Windows(tokens, context_length, seed if shuffle else None, num_windows, num_offsets)
-    return make_batches(
+    plan = BatchPlan(
         windows.read,
         lambda rows: (rows[..., :-1], rows[..., 1:]),
         width=context_length + 1,
@@ -86,6 +94,7 @@ def make_dataset(
         drop_remainder=drop_remainder,
         shard=shard,
     )
+    return make_batches(plan)
 
 
 @dataclasses.dataclass(frozen=True)

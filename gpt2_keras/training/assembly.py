@@ -103,7 +103,7 @@ def make_datasets(
         ValueError: If there are too few tokens, or a batch cannot be divided among the
             devices.
     """
-    # tf.data, loaded here so that models train on JAX without TensorFlow.
+    # Loaded here: where TensorFlow is installed, this loads it.
     from gpt2_keras.data import make_dataset
 
     strategy = strategy or Strategy()
@@ -134,6 +134,7 @@ def make_datasets(
         )
 
     def validation_part(shard: tuple[int, int]) -> Any:
+        assert settings.evaluation_batches is not None  # noqa: S101 -- tells the type checker
         return make_dataset(
             validation_tokens,
             context_length=context_length,

@@ -1,5 +1,6 @@
 """What a run shows while it goes on."""
 
+import importlib.util
 import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -57,7 +58,9 @@ class Display:
             first_step: Number of steps done before.
         """
         settings, config = self.settings, self.model.config
-        tensorboard = StepTensorBoard(str(self.run.logs), steps_after, first_step)
+        tensorboard = None
+        if importlib.util.find_spec("tensorflow"):  # Keras writes the files by it
+            tensorboard = StepTensorBoard(str(self.run.logs), steps_after, first_step)
         callbacks: list[keras.callbacks.Callback] = [
             TokensPerSecond(
                 settings.batch_size * config.context_length,
@@ -65,7 +68,7 @@ class Display:
                 self.peak.flops,
             ),
             LearningRate(),
-            tensorboard,
+            *([tensorboard] if tensorboard else []),
         ]
         if settings.sample_prompts:
             samples = WriteSamples(

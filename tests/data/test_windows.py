@@ -1,15 +1,16 @@
 """Windows of tokens: what each epoch holds, in which order, and what is refused."""
 
 import itertools
+import sys
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gpt2_keras.data import TokenShards, make_dataset
-from gpt2_keras.data import batches as batches_module
+from gpt2_keras.data import TokenShards, make_dataset, tensorflow_batches
 from gpt2_keras.data.shuffling import mix, permute
 
 
@@ -108,11 +109,33 @@ def test_the_order_is_the_same_in_every_version():
 def test_a_later_start_gives_the_batches_that_were_left(
     monkeypatch, step, options, tokens_per_call
 ):
-    monkeypatch.setattr(batches_module, "_TOKENS_PER_CALL", tokens_per_call)
+    monkeypatch.setattr(tensorflow_batches, "_TOKENS_PER_CALL", tokens_per_call)
     sizes = {"context_length": 4, "batch_size": 2, **options}
     tokens = np.arange(411)  # 101 or 102 windows: the last batch may be smaller
     whole = batches(tokens, 60, **sizes)
     assert same(batches(tokens, 60 - step, start_step=step, **sizes), whole[step:])
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"start_step": 7},
+        {"repeat": False},
+        {"repeat": False, "shuffle": False, "start_step": 50},
+        {"repeat": False, "drop_remainder": True},
+        {"shard": (1, 2)},
+    ],
+)
+def test_without_tensorflow_the_same_batches_come_in_the_same_order(monkeypatch, options):
+    tokens, sizes = np.arange(411), {"context_length": 4, "batch_size": 2, **options}
+    expected = batches(tokens, 60, **sizes)
+    monkeypatch.setitem(sys.modules, "tensorflow", None)
+    data = make_dataset(tokens, **sizes)
+    assert isinstance(data, keras.utils.PyDataset)
+    assert same(batches(tokens, 60, **sizes), expected)
+    assert data.num_batches == (len(expected) if "repeat" in options else None)
+    assert all(array.dtype == np.int32 for array in data[0])
+    assert same(list(data.take(1).take(5).as_numpy_iterator()), expected[:1])
 
 
 def test_far_steps_are_reached_at_once():

@@ -56,3 +56,15 @@ def test_the_gpu_recipe_keeps_its_best_weights(tmp_path):
 def test_the_gpu_recipe_keeps_its_best_weights_on_jax(tmp_path):
     pytest.importorskip("jax")
     check_best_is_kept(*run(tmp_path, NOISE, *GPU, KERAS_BACKEND="jax"))
+
+
+@pytest.mark.slow
+def test_the_example_runs_on_jax_where_tensorflow_is_not_installed(tmp_path):
+    pytest.importorskip("jax")
+    (tmp_path / "sitecustomize.py").write_text('import sys; sys.modules["tensorflow"] = None')
+    environment = {"KERAS_BACKEND": "jax", "PYTHONWARNINGS": "error::UserWarning"}
+    loss, evaluations = run(
+        tmp_path, LEARNABLE, "--steps=20", PYTHONPATH=str(tmp_path), **environment
+    )
+    assert loss < 2.0
+    assert evaluations == [loss]
