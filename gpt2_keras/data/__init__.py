@@ -4,10 +4,12 @@ read_texts          texts of files, many, large or compressed, in pieces
 prepare             files to token shards; PreparationOptions say how
 prepare_with_beam   the same by an Apache Beam pipeline, on one machine or many
 TokenShards         token shards, memory-mapped
-make_dataset        tokens to `tf.data` batches of inputs and targets
-read_examples, make_instruction_dataset   prompts and completions to such batches
+make_dataset        tokens to batches of inputs and targets
+read_examples, read_conversations, make_instruction_dataset
+                    prompts and completions, or conversations, to such batches
+conversation_prompt what to ask a model with that was trained on conversations
 
-They are loaded on first use; only the last lines need TensorFlow.
+They are loaded on first use. Batches are `tf.data` datasets where TensorFlow is installed.
 """
 
 import importlib
@@ -15,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gpt2_keras.data.beam import prepare_with_beam
+    from gpt2_keras.data.conversations import conversation_prompt, read_conversations
     from gpt2_keras.data.documents import read_texts
     from gpt2_keras.data.instructions import make_instruction_dataset, read_examples
     from gpt2_keras.data.options import PreparationOptions
@@ -26,10 +29,12 @@ if TYPE_CHECKING:
 _HOMES = {
     "PreparationOptions": "gpt2_keras.data.options",
     "TokenShards": "gpt2_keras.data.shards",
+    "conversation_prompt": "gpt2_keras.data.conversations",
     "make_dataset": "gpt2_keras.data.windows",
     "make_instruction_dataset": "gpt2_keras.data.instructions",
     "prepare": "gpt2_keras.data.preparation",
     "prepare_with_beam": "gpt2_keras.data.beam",
+    "read_conversations": "gpt2_keras.data.conversations",
     "read_examples": "gpt2_keras.data.instructions",
     "read_texts": "gpt2_keras.data.documents",
 }
@@ -37,10 +42,12 @@ _HOMES = {
 __all__ = [
     "PreparationOptions",
     "TokenShards",
+    "conversation_prompt",
     "make_dataset",
     "make_instruction_dataset",
     "prepare",
     "prepare_with_beam",
+    "read_conversations",
     "read_examples",
     "read_texts",
 ]

@@ -68,6 +68,17 @@ def read_rows(
     return _read_jsonl(path, fields or (DEFAULT_FIELD,), part, report, open_file)
 
 
+def read_objects(path: FilePath) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Reads the objects of a JSONL file of this machine, with the numbers of their lines.
+
+    Raises:
+        ValueError: While reading, as `read_rows`.
+    """
+    for number, line in _lines(path, WHOLE, _ignore, open_local):
+        if line.strip():
+            yield number, _json_object(line, path, number)
+
+
 def parts_of(path: FilePath, input_format: str, size: int, open_file: Opener) -> list[Part]:
     """Returns parts of a file that can be read independently, in their order.
 
@@ -144,7 +155,7 @@ def _read_jsonl(
             yield _json_row(line, fields, path, before + number)  # raises, with the right number
 
 
-def _json_row(line: bytes, fields: Sequence[str], path: FilePath, number: int) -> tuple[str, ...]:
+def _json_object(line: bytes, path: FilePath, number: int) -> dict[str, Any]:
     text = _decoded(line, path, number)
     try:
         row = json.loads(text)
@@ -160,11 +171,14 @@ def _json_row(line: bytes, fields: Sequence[str], path: FilePath, number: int) -
             f"Received: {path}, line {number}, a JSON {type(row).__name__}. "
             'Write {"text": …}, or give the file\'s format with `input_format`.'
         )
+    return row
+
+
+def _json_row(line: bytes, fields: Sequence[str], path: FilePath, number: int) -> tuple[str, ...]:
+    row = _json_object(line, path, number)
+    there = f"fields {', '.join(row) or 'none'}"
     return tuple(
-        field_text(
-            row.get(field), field, path, f"line {number}", f"fields {', '.join(row) or 'none'}"
-        )
-        for field in fields
+        field_text(row.get(field), field, path, f"line {number}", there) for field in fields
     )
 
 

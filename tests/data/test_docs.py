@@ -24,6 +24,8 @@ def test_the_page_on_data_runs(tmp_path, monkeypatch, capsys):
     Path("pages.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in TEXTS))
     rows = [{"question": text, "answer": " yes"} for text in TEXTS]
     Path("answers.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    answer = [{"role": role, "content": "yes"} for role in ("user", "assistant")]
+    Path("chats.jsonl").write_text(json.dumps({"messages": answer}) + "\n")
     GPT2Tokenizer.train(TEXTS, vocab_size=300).save("tokenizer")
     commands = [
         shlex.split(line)
@@ -39,8 +41,11 @@ def test_the_page_on_data_runs(tmp_path, monkeypatch, capsys):
         TokenShards.open("pages-tokens")[:]
     )
     capsys.readouterr()
-    exec("".join(blocks("python")), {})  # noqa: S102
+    names = {}
+    exec("".join(blocks("python")), names)  # noqa: S102
     assert capsys.readouterr().out == "(2, 64) (2, 64)\n"
+    question, assistant = names["prompt"].split("\n\n")
+    assert f"```\n{question}\n\n{assistant} Paris<|endoftext|>\n```" in PAGE
 
 
 def test_its_figures_are_those_of_the_benchmark():
