@@ -208,6 +208,8 @@ def run(args: argparse.Namespace) -> None:
         return
     verbose = 1 if sys.stderr.isatty() else 2
     directory = RunDirectory(Path(args.out))
+    # A run that was there before is another one: nothing of this one is kept in it.
+    is_own = args.resume or not directory.settings_file.is_file()
     try:
         with contextlib.redirect_stdout(sys.stderr), _plain_warnings():  # where progress belongs
             if args.resume:
@@ -216,10 +218,11 @@ def run(args: argparse.Namespace) -> None:
             else:
                 train(TrainingSettings(**given), args.out, verbose=verbose)
     except KeyboardInterrupt as stop:
-        _print_kept(directory, str(stop) or "stopped at once")
+        if is_own:
+            _print_kept(directory, str(stop) or "stopped at once")
         raise
     except (ValueError, OSError):
-        if directory.model.is_dir():
+        if is_own and directory.model.is_dir():
             _print_kept(directory, "stopped by an error")
         raise
     _print_results(directory, as_json=args.json)

@@ -131,6 +131,13 @@ def test_a_run_that_is_there_is_not_touched(files, tmp_path, capsys):
     error = capsys.readouterr().err
     assert error.startswith("gpt2-keras train: error: The output must be a new or empty directory")
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+    # Nor is it taken for this one, which could go on.
+    (tmp_path / "settings.json").write_text("{}")
+    (tmp_path / "model").mkdir()
+    assert main(["train", *files, "--out", str(tmp_path), *TINY_FLAGS]) == 1
+    error = capsys.readouterr().err
+    assert "which holds 3 entries" in error
+    assert "--resume" not in error
 
 
 @pytest.mark.parametrize(
