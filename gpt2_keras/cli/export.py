@@ -29,7 +29,7 @@ CHECKPOINTS = {
     "keras-hub": "save_keras_hub",
     "gguf": "save_gguf",
 }
-DTYPES = ("float32", "float16", "bfloat16", "int8")
+DTYPES = ("float32", "float16", "bfloat16", "int8", "int4")
 BAD_TEXT = ("refuse", "answer")
 # Which flags a format has.
 _OPTIONS = {

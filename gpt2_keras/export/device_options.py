@@ -14,7 +14,7 @@ def checked_options(
     Raises:
         FileExistsError: If the path is taken.
         ValueError: If `context_length` is below 2 or above the model's, or `dtype`
-            is unknown.
+            is unknown or not for this model.
         ImportError: If `dtype` needs ai-edge-quantizer, and that is missing.
     """
     path = Path(path)
@@ -30,5 +30,5 @@ def checked_options(
             "`context_length` must be at least 2 and at most the model's. "
             f"Received: context_length={context_length}, of {model.config.context_length}."
         )
-    check_dtype(dtype)
+    check_dtype(dtype, model.config)
     return path, context_length

@@ -21,14 +21,18 @@ class LiteRTContents:
         found = set()
         for graph in self.graphs():
             for tensor in map(graph.Tensors, range(graph.TensorsLength())):
-                if self.model.Buffers(tensor.Buffer()).DataLength() == 0:
+                buffer = self.model.Buffers(tensor.Buffer())
+                # The large ones of a quantised file stand behind the FlatBuffer.
+                if buffer.DataLength() == 0 and buffer.Offset() == 0:
                     continue
                 scaled = tensor.Quantization() and tensor.Quantization().ScaleLength()
-                if tensor.Type() == schema.TensorType.INT8 and scaled:
+                if tensor.Type() == schema.TensorType.INT4:
+                    found.add("int4")
+                elif tensor.Type() == schema.TensorType.INT8 and scaled:
                     found.add("int8")
                 elif tensor.Type() == schema.TensorType.FLOAT16:
                     found.add("float16")
-        return next((name for name in ("int8", "float16") if name in found), "float32")
+        return next((name for name in ("int4", "int8", "float16") if name in found), "float32")
 
     def operators(self) -> list[str]:
         """Returns the names of the ops, a custom one by its own."""

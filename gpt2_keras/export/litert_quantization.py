@@ -3,20 +3,34 @@
 import contextlib
 import importlib.util
 import io
+import re
 
-LITERT_DTYPES = ("float32", "float16", "int8")
+from tensorflow.lite.python import schema_py_generated as schema
+
+from gpt2_keras.config import GPT2Config
+
+LITERT_DTYPES = ("float32", "float16", "int8", "int4")
+_WITH_WEIGHTS = (schema.BuiltinOperator.FULLY_CONNECTED, schema.BuiltinOperator.EMBEDDING_LOOKUP)
+BLOCK_SIZE = 32  # weights that share a scale in int4; the smallest that XNNPACK has kernels for
 
 
-def check_dtype(dtype: str) -> None:
-    """Raises if weights cannot be stored in a type.
+def check_dtype(dtype: str, config: GPT2Config) -> None:
+    """Raises if the weights of a model cannot be stored in a type.
 
     Raises:
-        ValueError: If it is none of `LITERT_DTYPES`.
+        ValueError: If it is none of `LITERT_DTYPES`, or `"int4"` and a width is no
+            multiple of `BLOCK_SIZE`.
         ImportError: If ai-edge-quantizer is needed and missing.
     """
     if dtype not in LITERT_DTYPES:
         raise ValueError(
             f"`dtype` must be one of {', '.join(LITERT_DTYPES)}. Received: dtype={dtype!r}."
+        )
+    if dtype == "int4" and (config.hidden_dim % BLOCK_SIZE or config.feed_forward_dim % BLOCK_SIZE):
+        raise ValueError(
+            f"int4 needs widths that are multiples of {BLOCK_SIZE}. "
+            f"Received: hidden_dim={config.hidden_dim}, "
+            f"feed_forward_dim={config.feed_forward_dim}. Use dtype='int8'."
         )
     if dtype != "float32" and importlib.util.find_spec("ai_edge_quantizer") is None:
         raise ImportError(
@@ -28,9 +42,11 @@ def check_dtype(dtype: str) -> None:
 def quantize(contents: bytes, dtype: str) -> bytes:
     """Returns a `.tflite` file with the weights of its products and embeddings in a type.
 
-    Never the activations, which ruins GPT-2: `"int8"` has a scale for each output
-    channel, and the runtime makes integers of the activations of each product as it
-    goes; `"float16"` is widened again when the file is loaded.
+    Never the activations, which ruins GPT-2: of `"int8"` and `"int4"` the runtime makes
+    integers of the activations of each product as it goes; `"float16"` is widened again
+    when the file is loaded. `"int8"` has a scale for each output channel. `"int4"` has one
+    for each 32 weights of a product, and int8 for the embeddings and the product of the
+    logits, which share their table.
 
     Args:
         contents: The float32 file.
@@ -43,10 +59,8 @@ def quantize(contents: bytes, dtype: str) -> bytes:
 
     work = quantizer.Quantizer(bytearray(contents))
     names = qtyping.TFLOperationName
-    for name in (names.FULLY_CONNECTED, names.EMBEDDING_LOOKUP):
-        if dtype == "int8":
-            work.add_dynamic_config(".*", name, num_bits=8)
-        else:
+    if dtype == "float16":
+        for name in (names.FULLY_CONNECTED, names.EMBEDDING_LOOKUP):
             work.update_quantization_recipe(
                 ".*",
                 name,
@@ -59,7 +73,32 @@ def quantize(contents: bytes, dtype: str) -> bytes:
                 ),
                 AlgorithmName.FLOAT_CASTING,
             )
+    else:
+        work.add_dynamic_config(".*", names.EMBEDDING_LOOKUP, num_bits=8)
+        work.add_dynamic_config(".*", names.FULLY_CONNECTED, num_bits=8)
+    if dtype == "int4":
+        granularity = qtyping.QuantGranularity[f"BLOCKWISE_{BLOCK_SIZE}"]
+        for name in _products_of_blocks(contents):
+            work.add_dynamic_config(re.escape(name), names.FULLY_CONNECTED, 4, granularity)
     with contextlib.redirect_stdout(io.StringIO()):  # its own report
         result = work.quantize().quantized_model
     assert result is not None  # noqa: S101 -- tells the type checker
     return bytes(result)
+
+
+def _products_of_blocks(contents: bytes) -> set[str]:
+    """Returns the outputs of all products but those with a table that is looked up in, too."""
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(contents))
+    codes = [code.builtinCode for code in model.operatorCodes]
+    weights: dict[int, list[tuple[str, int]]] = {}
+    for graph in model.subgraphs:
+        for op in graph.operators:
+            if codes[op.opcodeIndex] not in _WITH_WEIGHTS:
+                continue
+            table, output = graph.tensors[op.inputs[1]], graph.tensors[op.outputs[0]]
+            weights.setdefault(codes[op.opcodeIndex], []).append(
+                (output.name.decode(), table.buffer)
+            )
+    looked_up = {buffer for _, buffer in weights.get(schema.BuiltinOperator.EMBEDDING_LOOKUP, [])}
+    products = weights.get(schema.BuiltinOperator.FULLY_CONNECTED, [])
+    return {name for name, buffer in products if buffer not in looked_up}

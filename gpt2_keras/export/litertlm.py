@@ -51,7 +51,7 @@ def to_litertlm(
         context_length: How many tokens prompt and new text may have in all. By
             default as many as the model allows; fewer take less memory and time.
             `N` is its largest divisor up to 32, so best a multiple of 32.
-        dtype: How the weights are stored: `"float32"`, `"float16"` or `"int8"`; see
+        dtype: How the weights are stored: `"float32"`, `"float16"`, `"int8"` or `"int4"`; see
             `litert_quantization.quantize`.
 
     Returns:

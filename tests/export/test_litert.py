@@ -8,7 +8,9 @@ import tensorflow as tf
 from tensorflow.lite.python import schema_py_generated as schema
 from tensorflow.lite.tools import flatbuffer_utils
 
+from gpt2_keras import GPT2LM, GPT2Config
 from gpt2_keras.export import clients, flatbuffer, litert, litert_quantization
+from gpt2_keras.export.litert_contents import LiteRTContents
 from gpt2_keras.export.text_graph import FINISH_REASONS
 from gpt2_keras.litert_conversion import ConversionError, convert
 from tests.models import random_ids, random_model, text_model
@@ -156,6 +158,7 @@ def test_weights_can_be_stored_smaller(exported, tmp_path, dtype, tolerance):
     count = sum(np.prod(variable.shape) for variable in products)
     saved = len(contents) - len(smaller)
     assert saved > 0.9 * {"float16": 2, "int8": 3}[dtype] * count - 2000  # less the scales
+    assert LiteRTContents(np.frombuffer(smaller, np.uint8)).dtype() == dtype
     (tmp_path / "smaller.tflite").write_bytes(smaller)
     answers = []
     for runner in (interpreter, interpreter_module.Interpreter(str(tmp_path / "smaller.tflite"))):
@@ -165,6 +168,36 @@ def test_weights_can_be_stored_smaller(exported, tmp_path, dtype, tolerance):
     assert 0 < difference < tolerance
 
 
+def test_four_bits_a_weight_but_for_the_table_of_the_logits(tmp_path):
+    # A table of over 256 KB, which the quantiser puts behind the FlatBuffer.
+    sizes = {"context_length": 16, "num_layers": 1, "num_heads": 2, "hidden_dim": 32}
+    config = GPT2Config(vocab_size=9000, **sizes)
+    model = GPT2LM(config)
+    path = model.export(tmp_path / "m.tflite", format="litert", certificate=False)
+    smaller = litert_quantization.quantize(path.read_bytes(), "int4")
+    contents = flatbuffer_utils.read_model_from_bytearray(bytearray(smaller))
+    four, eight = (
+        {tuple(t.shape) for t in contents.subgraphs[0].tensors if t.type == number}
+        for number in (schema.TensorType.INT4, schema.TensorType.INT8)
+    )
+    assert four == {(96, 32), (32, 32), (128, 32), (32, 128)}
+    assert eight == {(9000, 32), (16, 32)}
+    assert LiteRTContents(np.frombuffer(smaller, np.uint8)).dtype() == "int4"
+    path.with_name("smaller.tflite").write_bytes(smaller)
+    ids, answers = random_ids((1, 8), config), []
+    for place in (path, path.with_name("smaller.tflite")):
+        runner = interpreter_module.Interpreter(str(place)).get_signature_runner("logits")
+        answers.append(runner(token_ids=ids)["logits"].copy())
+    difference = np.abs(answers[1] - answers[0]).max() / np.abs(answers[0]).max()
+    assert 1e-4 < difference < 0.2
+
+
+def test_four_bits_need_whole_blocks(tmp_path):
+    message = r"multiples of 32. Received: hidden_dim=16, feed_forward_dim=64. Use dtype='int8'"
+    with pytest.raises(ValueError, match=message):
+        random_model().export(tmp_path / "m.tflite", format="litert", dtype="int4")
+
+
 def test_the_type_and_the_context_are_in_the_metadata(exported):
     written = flatbuffer.read_metadata(exported[1].read_bytes())
     assert (written["weights"], written["config"]["context_length"]) == ("float32", 64)
@@ -172,7 +205,7 @@ def test_the_type_and_the_context_are_in_the_metadata(exported):
 
 
 def test_another_type_is_refused(tmp_path, monkeypatch):
-    message = "float32, float16, int8. Received: dtype='int2'"
+    message = "float32, float16, int8, int4. Received: dtype='int2'"
     with pytest.raises(ValueError, match=message):
         random_model().export(tmp_path / "m.tflite", format="litert", dtype="int2")
     monkeypatch.setattr(litert_quantization.importlib.util, "find_spec", lambda _: None)
