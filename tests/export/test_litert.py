@@ -170,7 +170,7 @@ def test_weights_can_be_stored_smaller(exported, tmp_path, dtype, tolerance):
 
 def test_four_bits_a_weight_but_for_the_table_of_the_logits(tmp_path):
     # A table of over 256 KB, which the quantiser puts behind the FlatBuffer.
-    sizes = {"context_length": 16, "num_layers": 1, "num_heads": 2, "hidden_dim": 32}
+    sizes = {"context_length": 32, "num_layers": 1, "num_heads": 2, "hidden_dim": 32}
     config = GPT2Config(vocab_size=9000, **sizes)
     model = GPT2LM(config)
     path = model.export(tmp_path / "m.tflite", format="litert", certificate=False)
@@ -181,8 +181,10 @@ def test_four_bits_a_weight_but_for_the_table_of_the_logits(tmp_path):
         for number in (schema.TensorType.INT4, schema.TensorType.INT8)
     )
     assert four == {(96, 32), (32, 32), (128, 32), (32, 128)}
-    assert eight == {(9000, 32), (16, 32)}
-    assert LiteRTContents(np.frombuffer(smaller, np.uint8)).dtype() == "int4"
+    assert eight == {(9000, 32), (32, 32)}
+    for dtype in ("int8", "int4"):
+        quantized = litert_quantization.quantize(path.read_bytes(), dtype)
+        assert LiteRTContents(np.frombuffer(quantized, np.uint8)).dtype() == dtype
     path.with_name("smaller.tflite").write_bytes(smaller)
     ids, answers = random_ids((1, 8), config), []
     for place in (path, path.with_name("smaller.tflite")):
