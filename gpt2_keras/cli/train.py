@@ -182,23 +182,7 @@ def _add_seeing_arguments(group: Any) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Trains, and prints what came of it."""
-    given = {
-        name: value for name, value in vars(args).items() if name not in _OWN and value is not None
-    }
-    missing = [f"--{name}" for name in ("data", "tokenizer") if name not in given]
-    if missing and not args.resume:
-        args.usage_error(f"the following arguments are required: {', '.join(missing)}")
-    if args.skip_batches and not args.resume:
-        args.usage_error("--skip-batches needs --resume")
-    refused = [name.replace("dropout_rate", "dropout") for name in given if name != "steps"]
-    if refused and args.resume:
-        flags = ", ".join("--" + name.replace("_", "-") for name in refused)
-        args.usage_error(
-            f"--resume takes every setting from {args.out}/settings.json; remove {flags}, "
-            f"or start a new run with --init {args.out}"
-        )
-    if args.dry_run and args.resume:
-        args.usage_error("--dry-run is about a new run; leave out --resume")
+    given = _settings_given(args)
     load_tensorflow()
     from gpt2_keras.training import RunDirectory, TrainingSettings, resume, train
 
@@ -226,6 +210,28 @@ def run(args: argparse.Namespace) -> None:
             _print_kept(directory, "stopped by an error")
         raise
     _print_results(directory, as_json=args.json)
+
+
+def _settings_given(args: argparse.Namespace) -> dict[str, Any]:
+    """Returns the flags that are settings; ends with a usage error if some do not fit."""
+    given = {
+        name: value for name, value in vars(args).items() if name not in _OWN and value is not None
+    }
+    missing = [f"--{name}" for name in ("data", "tokenizer") if name not in given]
+    if missing and not args.resume:
+        args.usage_error(f"the following arguments are required: {', '.join(missing)}")
+    if args.skip_batches and not args.resume:
+        args.usage_error("--skip-batches needs --resume")
+    refused = [name.replace("dropout_rate", "dropout") for name in given if name != "steps"]
+    if refused and args.resume:
+        flags = ", ".join("--" + name.replace("_", "-") for name in refused)
+        args.usage_error(
+            f"--resume takes every setting from {args.out}/settings.json; remove {flags}, "
+            f"or start a new run with --init {args.out}"
+        )
+    if args.dry_run and args.resume:
+        args.usage_error("--dry-run is about a new run; leave out --resume")
+    return given
 
 
 @contextlib.contextmanager
