@@ -18,20 +18,21 @@ from gpt2_keras.export import (
     verification,
     verify,
 )
+from gpt2_keras.export import litert as litert_export
 from gpt2_keras.export.artefacts import Artefact, Continuation, certificate_path, file_hashes
 from gpt2_keras.export.certificate import seal
 from gpt2_keras.export.comparison import Comparison
 from gpt2_keras.export.text_suite import default_text, passages, suite_texts
 from gpt2_keras.version import __version__
+from tests.export.device_files import SMALL, bare_file, small_file, small_model
 from tests.models import TINY, random_model, text_model
 
-SMALL = {"context_length": 48, "num_layers": 1}
 SHA = "[0-9a-f]{64}"
 
 
 @pytest.fixture(scope="module")
 def model():
-    return text_model(**SMALL)
+    return small_model()
 
 
 @pytest.fixture(scope="module")
@@ -40,9 +41,24 @@ def saved_model(model, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def litert(model, tmp_path_factory):
+def litert():
+    """Its `.tflite` file."""
     pytest.importorskip("ai_edge_litert", reason="runs the .tflite file")
-    return model.export(tmp_path_factory.mktemp("litert") / "model.tflite", format="litert")
+    return small_file()[1]
+
+
+@pytest.fixture
+def bare():
+    """A model without a tokenizer, and its file."""
+    pytest.importorskip("ai_edge_litert", reason="runs the .tflite file")
+    return bare_file()
+
+
+@pytest.fixture
+def converted(bare, monkeypatch):
+    """Has exports as LiteRT begin with what was converted before."""
+    contents = bare[1].read_bytes()
+    monkeypatch.setattr(litert_export, "_convert", lambda *_: contents)
 
 
 @pytest.fixture
@@ -249,19 +265,22 @@ EDITS = {
 }
 
 
+@pytest.fixture
+def measured(litert, monkeypatch):
+    """Has `verify` find what the certificate says, without measuring it again."""
+    certificate = Certificate.read(litert)
+    monkeypatch.setattr(verification, "certify", lambda *args, **kwargs: certificate)
+
+
 @pytest.mark.parametrize("name", EDITS)
-def test_an_edited_certificate_fails_though_it_was_sealed_again(
-    model, artefact, name, litert, monkeypatch
-):
+def test_an_edited_certificate_fails_though_it_was_sealed_again(model, artefact, name, measured):
     change, message = EDITS[name]
-    measured = Certificate.read(litert)  # once is enough
-    monkeypatch.setattr(verification, "certify", lambda *args, **kwargs: measured)
     edit(artefact, change, sealed=True)
     (failure,) = failures_of(artefact, model)
     assert re.search(message, failure), failure
 
 
-def test_any_edit_breaks_the_seal(model, artefact):
+def test_any_edit_breaks_the_seal(model, artefact, measured):
     edit(artefact, lambda contents: contents["versions"].update(tensorflow="9.9"))
     (failure,) = failures_of(artefact, model)
     assert failure.startswith("The certificate was edited after it was written. Received: seal ")
@@ -338,8 +357,7 @@ def test_the_text_must_not_be_empty(model, litert):
         certify(model, litert, text="")
 
 
-def test_an_export_that_does_not_pass_stays_without_a_certificate(tmp_path, monkeypatch):
-    pytest.importorskip("ai_edge_litert", reason="runs the .tflite file")
+def test_an_export_that_does_not_pass_stays_without_a_certificate(converted, tmp_path, monkeypatch):
     monkeypatch.setattr(checks, "FLOAT32_TOLERANCE", 0.0)
     with pytest.raises(CertificateError, match=r"at most 0. Received: \d.*e-\d+. Export") as error:
         random_model().export(tmp_path / "model.tflite", format="litert")
@@ -347,7 +365,9 @@ def test_an_export_that_does_not_pass_stays_without_a_certificate(tmp_path, monk
     assert [path.name for path in tmp_path.iterdir()] == ["model.tflite"]
 
 
-def test_without_litert_nothing_is_exported_but_without_a_certificate(tmp_path, monkeypatch):
+def test_without_litert_nothing_is_exported_but_without_a_certificate(
+    converted, tmp_path, monkeypatch
+):
     monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", None)
     place = tmp_path / "model.tflite"
     with pytest.raises(ImportError, match=r"needs ai-edge-litert, .* or export without a cert"):
@@ -363,11 +383,9 @@ def test_a_tflite_file_of_less_context_passes(model, tmp_path):
     assert verify(place, model).passed
 
 
-def test_a_model_without_a_tokenizer_has_its_logits_compared(model, tmp_path):
-    pytest.importorskip("ai_edge_litert", reason="runs the .tflite file")
-    bare = random_model()
-    place = bare.export(tmp_path / "model.tflite", format="litert")
-    names = [check.name for check in verify(place, bare).checks]
+def test_a_model_without_a_tokenizer_has_its_logits_compared(model, bare):
+    unworded, place = bare
+    names = [check.name for check in verify(place, unworded).checks]
     assert names == ["foreign operators", "largest logit difference"]
     with pytest.raises(ValueError, match=r"tokenizers of the artefact: 0, of the model: 1"):
         certify(model, place)

@@ -13,6 +13,7 @@ from gpt2_keras.export import clients, flatbuffer, litert, litert_quantization
 from gpt2_keras.export.litert_contents import LiteRTContents
 from gpt2_keras.export.text_graph import FINISH_REASONS
 from gpt2_keras.litert_conversion import ConversionError, convert
+from tests.export.device_files import bare_file, text_file
 from tests.models import random_ids, random_model, text_model
 
 interpreter_module = pytest.importorskip(
@@ -21,16 +22,14 @@ interpreter_module = pytest.importorskip(
 
 
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory):
+def exported():
     """A model, its file, and an interpreter of it."""
-    model = text_model(context_length=64)
-    path = model.export(tmp_path_factory.mktemp("litert") / "model.tflite", format="litert")
+    model, path = text_file()
     return model, path, interpreter_module.Interpreter(model_path=str(path))
 
 
-def test_without_a_tokenizer_its_logits_are_those_of_the_model_at_every_length(tmp_path):
-    model = random_model()
-    path = model.export(tmp_path / "model.tflite", format="litert")
+def test_without_a_tokenizer_its_logits_are_those_of_the_model_at_every_length():
+    model, path = bare_file()
     interpreter = interpreter_module.Interpreter(model_path=str(path))
     assert list(interpreter.get_signature_list()) == ["logits"]
     logits = interpreter.get_signature_runner("logits")

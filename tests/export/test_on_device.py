@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from gpt2_keras.generation import random
-from tests.models import text_model
+from tests.export.device_files import text_file
 
 pytest.importorskip(
     "ai_edge_litert.interpreter", reason="needs ai-edge-litert: pip install 'gpt2-keras[litert]'"
@@ -23,11 +23,9 @@ PROMPTS = ["the cat", "é𝄞\n\n x", "", "the cat sat on the mat, and " * 4 + "
 
 
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory):
+def exported():
     """A model and its file."""
-    model = text_model(context_length=64)
-    place = tmp_path_factory.mktemp("on_device") / "model.tflite"
-    return model, model.export(place, format="litert", certificate=False)
+    return text_file()
 
 
 @pytest.fixture(scope="module")
