@@ -7,13 +7,12 @@ to the past. What reads prompts, what draws tokens and what takes a single one a
 the file once, whichever signatures run them.
 """
 
-from typing import Any
 
 import tensorflow as tf
 
 from gpt2_keras.generation import loop
 from gpt2_keras.generation.constraints import NO_TOKEN, History, no_rules
-from gpt2_keras.generation.sampling import SamplingTensors, greedy_numbers
+from gpt2_keras.generation.sampling import SamplingTensors
 from gpt2_keras.layers.cache import BlockCache, cache_slots, write_cache
 from gpt2_keras.model import GPT2LM
 
@@ -59,22 +58,43 @@ class DeviceDecoder(tf.Module):
         empty = tf.zeros([1, config.num_heads, length, config.head_dim])
         return [(tf.Variable(empty), tf.Variable(empty)) for _ in range(config.num_layers)]
 
-    def read(self, token_ids: tf.Tensor) -> tuple[tf.Tensor, list[BlockCache]]:
-        """Reads a prompt, (tokens,), from the beginning.
+    def read(self, token_ids: tf.Tensor) -> tf.Tensor:
+        """Reads a prompt, (tokens,), into the past, in chunks.
 
         Returns:
-            The logits of the next token, float32 `(1, vocab)`, and the cache.
+            The logits of the next token, float32 `(1, vocab)`.
         """
-        last = tf.size(token_ids) - 1
-        layers = self._read_all_but_last(token_ids)
-        return self._turn(tf.reshape(token_ids[-1:], [1]), tf.reshape(last, [1]), layers)
+        count, size = tf.size(token_ids), self.block_length
+        # What the last chunk reads past the end is written over by the tokens to come.
+        padded = tf.concat([token_ids, tf.zeros([size], tf.int32)], axis=0)
+        empty = tf.zeros([1, self._model.config.num_heads, size, self._model.config.head_dim])
 
-    def keep(self, layers: list[BlockCache], position: tf.Tensor) -> None:
-        """Makes a cache, which holds this position, the one that `step` goes on with."""
-        for (keys, values), layer in zip(self._block, layers, strict=True):
-            keys.assign(layer.keys)
-            values.assign(layer.values)
-        self._block_start.assign(self._start_of_block(position))
+        def body(start: tf.Tensor, _: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            logits, layers = self._model(
+                tf.expand_dims(tf.slice(padded, [start], [size]), 0),
+                cache=[BlockCache(*pair, empty, empty) for pair in self._read_past()],
+                cache_index=start,
+                # Of each chunk, though the last one's are wanted: a condition would cost more.
+                logits_index=tf.minimum(count - start, size) - 1,
+                training=False,
+            )
+            for (keys, values), layer in zip(self._past, layers, strict=True):
+                written = self._with_block(layer, start)
+                keys.assign(written.past_keys)
+                values.assign(written.past_values)
+            return start + size, logits[:, 0]
+
+        logits = tf.zeros([1, self._model.config.vocab_size])
+        state = (tf.constant(0), logits)
+        return tf.while_loop(lambda start, _: start < count, body, state)[1]
+
+    def keep(self, position: tf.Tensor) -> None:
+        """Takes the block of a position, a scalar, out of the past, for `step`."""
+        start = self._start_of_block(position)
+        for past, block in zip(self._past, self._block, strict=True):
+            for variable, part in zip(block, past, strict=True):
+                variable.assign(self._block_of(part.read_value(), start))
+        self._block_start.assign(start)
 
     def step(self, token_id: tf.Tensor, position: tf.Tensor) -> tf.Tensor:
         """Takes one more token, (1,), at a position, (1,).
@@ -83,19 +103,18 @@ class DeviceDecoder(tf.Module):
             The logits of the next, float32 `(1, vocab)`.
         """
         self._change_block(self._start_of_block(position[0]))
-        layers = [
-            BlockCache(*(variable.read_value() for pair in pairs for variable in pair))
-            for pairs in zip(self._past, self._block, strict=True)
-        ]
-        # Not by a loop, which would copy the past on entering it.
+        blocks = [[variable.read_value() for variable in pair] for pair in self._block]
+        pairs = zip(self._read_past(), blocks, strict=True)
         logits, layers = self._model(
             tf.expand_dims(token_id, 0),
-            cache=layers,
+            cache=[BlockCache(*past, *block) for past, block in pairs],
             cache_index=position[0],
             num_logits=1,
             training=False,
         )
-        self.keep(layers, position[0])
+        for (keys, values), layer in zip(self._block, layers, strict=True):
+            keys.assign(layer.keys)
+            values.assign(layer.values)
         return logits[:, 0]
 
     def draw(self, token_ids: tf.Tensor, sampling: SamplingTensors, limits: tf.Tensor) -> tf.Tensor:
@@ -104,92 +123,46 @@ class DeviceDecoder(tf.Module):
         Returns:
             The new tokens, int32 `(new tokens,)`, without the one that ends the text.
         """
-        last = tf.size(token_ids) - 1
-        layers = self._read_all_but_last(token_ids)
-        state = self._state(tf.reshape(token_ids[-1:], [1]), last, layers, limits < 1)
+        rules = no_rules(self._model.config.vocab_size, self._end_token_id)
+        count, logits = tf.size(token_ids), self.read(token_ids)
+        state = loop.draw(self._state(count, limits < 1), logits, sampling, rules, limits)
 
         def fill_block(state: loop.DecodingState) -> tuple[loop.DecodingState]:
             start = self._start_of_block(state.cache_index)
-            room = start + self.block_length - state.cache_index
-            state = self._turns(state, sampling, limits, room)
-            logits, layers = state.cache
-            written = [self._with_block(layer, start) for layer in layers]
-            # Nobody asks for the log-probability, here or in `_turn`.
-            return (state._replace(cache=(logits, written), last_log_probs=tf.zeros([1])),)
+            _, _, state = loop.advance(
+                self._model,
+                state,
+                sampling,
+                rules,
+                max_steps=start + self.block_length - state.cache_index,
+                most_steps=self.block_length,
+                limits=limits,
+            )
+            return (state._replace(cache=[self._with_block(it, start) for it in state.cache]),)
 
         (state,) = tf.while_loop(lambda state: ~tf.reduce_all(state.finished), fill_block, (state,))
-        new_ids = state.history.token_ids[0, last + 1 : state.history.next_new]
+        new_ids = state.history.token_ids[0, count : state.history.next_new]
         ended = tf.cast(tf.equal(new_ids, self._end_token_id), tf.int32)
         return new_ids[: tf.size(new_ids) - tf.reduce_sum(ended)]
 
-    def _read_all_but_last(self, token_ids: tf.Tensor) -> list[BlockCache]:
-        """Reads all ids but the last, in chunks; returns the cache, its block that of the last."""
-        last, size = tf.size(token_ids) - 1, self.block_length
-        # What the last chunk reads past the end is written over by the tokens to come.
-        padded = tf.concat([token_ids, tf.zeros([size], tf.int32)], axis=0)
-        empty = tf.zeros([1, self._model.config.num_heads, size, self._model.config.head_dim])
-
-        def body(start: tf.Tensor) -> tuple[tf.Tensor]:
-            chunk = tf.expand_dims(tf.slice(padded, [start], [size]), 0)
-            layers = [
-                BlockCache(k.read_value(), v.read_value(), empty, empty) for k, v in self._past
-            ]
-            _, layers = self._model(
-                chunk, cache=layers, cache_index=start, num_logits=0, training=False
-            )
-            for (keys, values), layer in zip(self._past, layers, strict=True):
-                written = self._with_block(layer, start)
-                keys.assign(written.past_keys)
-                values.assign(written.past_values)
-            return (start + size,)
-
-        tf.while_loop(lambda start: start < last, body, (tf.constant(0),))
-        start = self._start_of_block(last)
-        past = [(keys.read_value(), values.read_value()) for keys, values in self._past]
-        return [BlockCache(*pair, *(self._block_of(part, start) for part in pair)) for pair in past]
-
-    def _turns(
-        self, state: loop.DecodingState, sampling: SamplingTensors, limits: Any, max_steps: Any
-    ) -> loop.DecodingState:
-        """Draws tokens within one block, by the loop that `generate` and SavedModel share."""
-
-        def run(token_ids: Any, *, cache: Any, cache_index: Any, **_: Any) -> Any:
-            logits, layers = self._model(
-                token_ids, cache=cache[1], cache_index=cache_index, num_logits=1, training=False
-            )
-            return logits, (logits, layers)
-
-        rules = no_rules(self._model.config.vocab_size, self._end_token_id)
-        numbers = {"max_steps": max_steps, "most_steps": self.block_length, "limits": limits}
-        return loop.advance(run, state, sampling, rules, **numbers)[2]
-
-    def _turn(
-        self, token_id: tf.Tensor, position: tf.Tensor, layers: list[BlockCache]
-    ) -> tuple[tf.Tensor, list[BlockCache]]:
-        """Takes one token, (1,); returns logits, (1, vocab), and cache."""
-        # Numbers that nobody can know before, as in `draw`: so its loop and this are the same.
-        nought, seed = tf.minimum(position, 0), tf.minimum(position, 1)
-        numbers = {"temperature": tf.cast(nought, tf.float32), "top_k": nought, "seed": seed}
-        sampling = greedy_numbers()._replace(**numbers)
-        state = self._state(token_id, position[0], layers, nought > 0)
-        state = self._turns(state, sampling, nought + 2, nought[0] + 1)
-        logits, layers = state.cache
-        return logits[:, 0], layers
-
-    def _state(
-        self, token_id: Any, position: Any, layers: list[BlockCache], finished: Any
-    ) -> loop.DecodingState:
-        """Returns a generation that takes a token, (1,), at a position next."""
-        length, vocab_size = self.context_length, self._model.config.vocab_size
+    def _state(self, count: tf.Tensor, finished: tf.Tensor) -> loop.DecodingState:
+        """Returns a generation of which the first `count` positions are read."""
+        start, length = self._start_of_block(count), self.context_length
         return loop.DecodingState(
-            (tf.zeros([1, 1, vocab_size]), layers),
+            [
+                BlockCache(*pair, *(self._block_of(part, start) for part in pair))
+                for pair in self._read_past()
+            ],
             tf.ones([1, length], tf.bool),
-            position,
-            History(tf.fill([1, length + 1], NO_TOKEN), position + 1, position + 1),
-            token_id,
+            count,
+            History(tf.fill([1, length + 1], NO_TOKEN), count, count),
+            tf.zeros([1], tf.int32),
             tf.zeros([1]),
             finished,
         )
+
+    def _read_past(self) -> list[tuple[tf.Tensor, tf.Tensor]]:
+        return [(keys.read_value(), values.read_value()) for keys, values in self._past]
 
     def _start_of_block(self, position: tf.Tensor) -> tf.Tensor:
         return position - position % self.block_length

@@ -74,7 +74,7 @@ class DeviceModel:
             `ids`, int32 `(10,)`, the likeliest first; `probs`, float32 `(10,)`.
         """
         ids = self._fitting(self.tokenizer.tokenize(text)["token_ids"])
-        logits, _ = self.decoder.read(ids)
+        logits = self.decoder.read(ids)
         probs, ids = tf.math.top_k(tf.nn.softmax(logits[0]), self._num_candidates)
         return {"ids": ids, "probs": probs}
 
@@ -88,8 +88,8 @@ class DeviceModel:
         Returns:
             `logits` of the next token, float32 `(1, vocab)`.
         """
-        logits, cache = self.decoder.read(token_ids)
-        self.decoder.keep(cache, tf.size(token_ids) - 1)
+        logits = self.decoder.read(token_ids)
+        self.decoder.keep(tf.size(token_ids) - 1)
         return {"logits": logits}
 
     def decode(self, token_id: Any, position: Any) -> Tensors:

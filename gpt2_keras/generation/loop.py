@@ -1,6 +1,5 @@
 """The cached decoding loop: one for `generate`, `stream` and every export."""
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import tensorflow as tf
@@ -97,11 +96,11 @@ def start(
         tf.zeros([batch_size]),
         tf.zeros([batch_size], tf.bool) if limits is None else limits < 1,
     )
-    return _draw(state, logits[:, 0], sampling, constraints, limits)
+    return draw(state, logits[:, 0], sampling, constraints, limits)
 
 
 def advance(
-    model: Callable[..., Any],
+    model: GPT2LM,
     state: DecodingState,
     sampling: SamplingTensors,
     constraints: Constraints,
@@ -113,7 +112,7 @@ def advance(
     """Draws up to `max_steps` more tokens for each row, until all are finished.
 
     Args:
-        model: The model, or what answers such a call in its place.
+        model: The model.
         state: Where the generation stands. Its cache is overwritten: it must not
             be used again.
         sampling: Each row's settings.
@@ -144,7 +143,7 @@ def advance(
             training=False,
         )
         state = state._replace(cache=cache, cache_index=state.cache_index + 1)
-        state = _draw(state, logits[:, 0], sampling, constraints, limits)
+        state = draw(state, logits[:, 0], sampling, constraints, limits)
         ids = tf.tensor_scatter_nd_update(ids, [[count]], [state.last_ids])
         log_probs = tf.tensor_scatter_nd_update(log_probs, [[count]], [state.last_log_probs])
         return count + 1, ids, log_probs, state
@@ -188,14 +187,20 @@ def decode(
     return new_ids, tf.minimum(tf.reduce_sum(running, axis=1), limits)
 
 
-def _draw(
+def draw(
     state: DecodingState,
     logits: tf.Tensor,
     sampling: SamplingTensors,
     constraints: Constraints,
-    limits: tf.Tensor | None,
+    limits: Any = None,
 ) -> DecodingState:
-    """Draws each row's next token from logits (batch, vocab), and notes it."""
+    """Draws each row's next token, and notes it.
+
+    Args:
+        state: Where the generation stands.
+        logits: Float32 tensor `(batch, vocab)`: the model's, of the next token.
+        sampling, constraints, limits: As for `start`.
+    """
     history = state.history
     step = history.next_new - history.first_new
     ids = choose(constrain(logits, history, sampling, constraints), sampling, step)

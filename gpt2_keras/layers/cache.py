@@ -14,7 +14,7 @@ class BlockCache(NamedTuple):
     LiteRT copies a tensor that a step changes, once for the change and once more to
     carry it from turn to turn of a loop; what a loop only reads is not copied. So new
     positions go to a block of a few, which whoever holds the cache writes to the past
-    when it is full.
+    when it is full. Rows have no padding.
     """
 
     past_keys: Any  # float (batch, heads, length, head_dim)
