@@ -161,8 +161,8 @@ def load_keras_hub(path: str, threads: int) -> Case:
     logits = interpreter.get_signature_runner()
 
     def read(ids: np.ndarray) -> int:
-        mask = np.ones_like(ids, dtype=bool)
-        (answer,) = logits(token_ids=ids[np.newaxis], padding_mask=mask[np.newaxis]).values()
+        row = ids[np.newaxis]
+        (answer,) = logits(token_ids=row, padding_mask=np.ones_like(row)).values()
         return int(answer[0, -1].argmax())
 
     def run() -> dict[str, float]:

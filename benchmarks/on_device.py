@@ -53,7 +53,10 @@ def measure(paths: dict[str, Path], threads: int, rounds: int) -> dict[str, dict
     workers = {
         peer: Worker(__file__, [peer, str(path), str(threads)]) for peer, path in paths.items()
     }
-    turns: dict[str, list[dict[str, float]]] = {peer: [] for peer in paths}
+    for peer in [peer for peer, worker in workers.items() if worker.first is None]:
+        print(f"{peer} is left out: it did not load; SHOW=1 shows why", file=sys.stderr)
+        del workers[peer]
+    turns: dict[str, list[dict[str, float]]] = {peer: [] for peer in workers}
     for turn in range(rounds):
         for peer, worker in workers.items():
             what = f"{peer}, {threads} threads, round {turn + 1}/{rounds}"
