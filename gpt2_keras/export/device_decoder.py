@@ -7,7 +7,6 @@ to the past. What reads prompts, what draws tokens and what takes a single one a
 the file once, whichever signatures run them.
 """
 
-
 import tensorflow as tf
 
 from gpt2_keras.generation import loop
@@ -65,8 +64,11 @@ class DeviceDecoder(tf.Module):
             The logits of the next token, float32 `(1, vocab)`.
         """
         count, size = tf.size(token_ids), self.block_length
-        # What the last chunk reads past the end is written over by the tokens to come.
-        padded = tf.concat([token_ids, tf.zeros([size], tf.int32)], axis=0)
+        # The last token again and again after the end; what is read of it there is written over
+        # by the tokens to come. Of a fixed size, as signatures share the loop: LiteRT does not
+        # notice that one of them has changed the size of its inputs.
+        places = tf.minimum(tf.range(self.context_length + size), count - 1)
+        padded = tf.gather(token_ids, places)
         empty = tf.zeros([1, self._model.config.num_heads, size, self._model.config.head_dim])
 
         def body(start: tf.Tensor, _: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

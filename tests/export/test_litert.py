@@ -122,6 +122,27 @@ def test_a_text_may_fill_several_blocks(exported):
         assert answer["token_ids"].tolist() == expected.token_ids
 
 
+def test_signatures_do_not_disturb_each_other(exported):
+    # They share loops, and the sizes of what goes into these differ from call to call.
+    interpreter, random = exported[2], np.random.default_rng(0)
+    text = b"the dog sat on the log, it's 42 o'clock " * 2
+
+    def ask_some(name, size):
+        if name == "generate":
+            return ask(interpreter, text[:size].decode(), count=3)["token_ids"]
+        runner = interpreter.get_signature_runner(name)
+        if name in ("prefill", "detokenize"):
+            return max(runner(token_ids=np.arange(size, dtype=np.int32)).items())[1]
+        return max(runner(text=np.frombuffer(text[:size], np.uint8)).items())[1]
+
+    names, known = ("generate", "next_token", "tokenize", "prefill", "detokenize"), {}
+    for _ in range(60):
+        call = (str(random.choice(names)), int(random.choice([10, 33, 50])))
+        answer = ask_some(*call).copy()
+        np.testing.assert_array_equal(answer, known.setdefault(call, answer))
+    assert len(known) == 15
+
+
 def test_next_token_gives_the_candidates_of_the_model(exported):
     model, _, interpreter = exported
     runner = interpreter.get_signature_runner("next_token")
