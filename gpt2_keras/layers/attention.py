@@ -6,6 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from gpt2_keras.layers import fused
 from gpt2_keras.layers.cache import BlockCache, write_cache
 from gpt2_keras.layers.initializers import kernel_initializer, residual_initializer
 from gpt2_keras.layers.litert import is_for_litert
@@ -155,6 +156,11 @@ class CausalSelfAttention(keras.layers.Layer):
         if plain and keras.backend.backend() == "jax":
             return self._attend_in_one(x)
         q, k, v = self._split_heads(self.qkv(x))  # each (batch, heads, time, head_dim)
+        if plain and fused.is_fusing(training):
+            time = ops.shape(x)[1]
+            look = ops.where(causal_mask(time, time), 0.0, MASKED_SCORE)
+            mixed = fused.attend(q / math.sqrt(self.head_dim), k, v, look)
+            return self.output_projection(self._merge_heads(mixed))
         if cache is not None:
             k = write_cache(cache[-2], k, slots, overwrite=overwrite_cache)
             v = write_cache(cache[-1], v, slots, overwrite=overwrite_cache)

@@ -19,6 +19,8 @@ from keras import ops
 
 GELU_SCALE = math.sqrt(2 / math.pi)  # openai/gpt-2 src/model.py, gelu()
 GELU_CUBIC = 0.044715  # openai/gpt-2 src/model.py, gelu()
+# Numbers in a weight from which on one pass over it is worth the compiling, 0.1 s.
+LARGE = 2**17
 
 
 def is_fusing(training: bool | None) -> bool:
@@ -69,6 +71,128 @@ def layer_norm(x: Any, gamma: Any, beta: Any, epsilon: float) -> Any:
 
     # Outside of graphs a custom gradient takes no variables.
     return run(x, *map(tf.convert_to_tensor, (gamma, beta)))
+
+
+def attend(q: Any, k: Any, v: Any, bias: Any) -> Any:
+    """Returns what attention makes of queries that are scaled already.
+
+    TensorFlow's own gradient passes over all scores for the mask, whose weights are 0
+    anyway, and for a sum that two far smaller tensors give too, the output and its
+    gradient. Measured on 2 cores, forward and backward, of (12, 6, 256, 64): 100 ms of CPU
+    instead of 113.
+
+    Args:
+        q, k, v: Float tensors `(batch, heads, time, head_dim)`.
+        bias: Float32 tensor `(1, 1, time, time)`, added to the scores: 0, or far below any
+            score where a query may not look. Each may look at one key at least.
+
+    Returns:
+        Float tensor like `q`; the softmax is computed in float32 at least.
+
+    Example:
+        >>> v = ops.reshape([1.0, 3.0], (1, 1, 2, 1))
+        >>> bias = ops.reshape([0.0, -1e10, 0.0, 0.0], (1, 1, 2, 2))
+        >>> attend(0 * v, 0 * v, v, bias).numpy().ravel().tolist()
+        [1.0, 2.0]
+    """
+    import tensorflow as tf
+
+    @tf.custom_gradient
+    def run(q: Any, k: Any, v: Any) -> Any:
+        scores = _wide(tf.matmul(q, k, transpose_b=True))  # (batch, heads, time, time)
+        weights = tf.nn.softmax(scores + tf.cast(bias, scores.dtype))
+        weights = tf.cast(weights, q.dtype)
+        mixed = tf.matmul(weights, v)  # (batch, heads, time, head_dim)
+
+        def slope(upstream: Any) -> Any:
+            along = tf.reduce_sum(_wide(upstream) * _wide(mixed), axis=-1, keepdims=True)
+            inner = _wide(tf.matmul(upstream, v, transpose_b=True)) - along
+            inner = tf.cast(_wide(weights) * inner, q.dtype)  # of the scores
+            return (
+                tf.matmul(inner, k),
+                tf.matmul(inner, q, transpose_a=True),
+                tf.matmul(weights, upstream, transpose_a=True),
+            )
+
+        return mixed, slope
+
+    return run(q, k, v)
+
+
+def adamw(
+    weight: tuple[Any, Any, Any],
+    gradient: Any,
+    share: Any,
+    rate: Any,
+    decay: Any,
+    beta_1: Any,
+    beta_2: Any,
+    epsilon: Any,
+    step: Any,
+) -> None:
+    """Takes one step of AdamW, by Keras' formula, in one pass over a weight and its moments.
+
+    Measured with 57 million numbers on 2 cores, clipping and decay included: 0.11 s of CPU
+    instead of the 0.21 s of TensorFlow's op for Adam with a product and a subtraction before.
+
+    Args:
+        weight: The variable, its momentum and its velocity.
+        gradient: Float tensor like the weight, and of its dtype, as all others.
+        share: By what the gradient is multiplied first.
+        rate: The learning rate.
+        decay: Share of the weight that is taken off first.
+        beta_1, beta_2, epsilon: As for `keras.optimizers.AdamW`.
+        step: The number of this step, from 1.
+    """
+    handles = [variable.handle for variable in weight]
+    if weight[0].shape.num_elements() >= LARGE:
+        numbers = (gradient, share, rate, decay, beta_1, beta_2, epsilon, step)
+        _compiled(_adamw)(*handles, *numbers)
+        return
+    import tensorflow as tf
+
+    weight[0].assign_sub(weight[0] * decay)
+    tf.raw_ops.ResourceApplyAdam(
+        var=handles[0],
+        m=handles[1],
+        v=handles[2],
+        beta1_power=tf.pow(beta_1, step),
+        beta2_power=tf.pow(beta_2, step),
+        lr=rate,
+        beta1=beta_1,
+        beta2=beta_2,
+        epsilon=epsilon,
+        grad=gradient * share,
+    )
+
+
+def _adamw(
+    weight: Any,
+    momentum: Any,
+    velocity: Any,
+    gradient: Any,
+    share: Any,
+    rate: Any,
+    decay: Any,
+    beta_1: Any,
+    beta_2: Any,
+    epsilon: Any,
+    step: Any,
+) -> None:
+    """Does what `adamw` does, with resources in place of variables."""
+    import tensorflow as tf
+
+    old, first, second = (
+        tf.raw_ops.ReadVariableOp(resource=handle, dtype=gradient.dtype)
+        for handle in (weight, momentum, velocity)
+    )
+    gradient = gradient * share
+    first += (gradient - first) * (1 - beta_1)
+    second += (tf.square(gradient) - second) * (1 - beta_2)
+    alpha = rate * tf.sqrt(1 - tf.pow(beta_2, step)) / (1 - tf.pow(beta_1, step))
+    new = old - old * decay - alpha * first / (tf.sqrt(second) + epsilon)
+    for handle, value in ((momentum, first), (velocity, second), (weight, new)):
+        tf.raw_ops.AssignVariableOp(resource=handle, value=value)
 
 
 @functools.cache

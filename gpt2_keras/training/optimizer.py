@@ -6,6 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from gpt2_keras.layers import fused
 from gpt2_keras.training.schedule import FINAL_SHARE, make_schedule
 
 # The 125M model of "Language Models are Few-Shot Learners" (Brown et al., 2020), table 2.1;
@@ -48,37 +49,40 @@ class AdamW(keras.optimizers.AdamW):
         self.no_decay = tuple(no_decay)
         self.exclude_from_weight_decay(var_names=list(self.no_decay))
 
-    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        """Updates one weight, on TensorFlow in a single pass over it and its moments."""
+    def update_step(
+        self, gradient: Any, variable: Any, learning_rate: Any, share: Any = 1.0
+    ) -> None:
+        """Updates one weight, on TensorFlow in a single pass over it and its moments.
+
+        `share` is what clipping leaves of the gradient.
+        """
         if keras.backend.backend() != "tensorflow":
             super().update_step(gradient, variable, learning_rate)
             return
         import tensorflow as tf
 
-        if self.weight_decay and self._use_weight_decay(variable):
-            decay = ops.cast(self.weight_decay * learning_rate, variable.dtype)
-            # Earlier, while the backward pass still reads the weight, it would be copied.
+        dtype = variable.dtype
+        decay = self.weight_decay if self._use_weight_decay(variable) else None
+        decay = ops.cast((decay or 0.0) * learning_rate, dtype)
+        gradient = ops.cast(tf.convert_to_tensor(gradient), dtype)
+        share = ops.cast(share, dtype)
+        if self.amsgrad:  # which the formula below does not know
             with tf.control_dependencies([gradient]):
                 variable.assign_sub(variable * decay)
-        if self.amsgrad:  # which the op below does not know
-            super().update_step(gradient, variable, learning_rate)
+            super().update_step(gradient * share, variable, learning_rate)
             return
         index = self._get_variable_index(variable)
-        dtype = variable.dtype
-        step = ops.cast(self.iterations + 1, dtype)
-        # Keras' formula, to the letter; Keras writes a temporary for each of its operators.
-        tf.raw_ops.ResourceApplyAdam(
-            var=variable.handle,
-            m=self._momentums[index].value.handle,
-            v=self._velocities[index].value.handle,
-            beta1_power=ops.power(ops.cast(self.beta_1, dtype), step),
-            beta2_power=ops.power(ops.cast(self.beta_2, dtype), step),
-            lr=ops.cast(learning_rate, dtype),
-            beta1=self.beta_1,
-            beta2=self.beta_2,
-            epsilon=self.epsilon,
-            grad=ops.cast(gradient, dtype),
-        )
+        numbers = (self.beta_1, self.beta_2, self.epsilon, self.iterations + 1)
+        # Earlier, while the backward pass still reads the weight, it would be copied.
+        with tf.control_dependencies([gradient]):
+            fused.adamw(
+                (variable, self._momentums[index].value, self._velocities[index].value),
+                gradient,
+                share,
+                ops.cast(learning_rate, dtype),
+                decay,
+                *(ops.cast(number, dtype) for number in numbers),
+            )
 
     def _apply_weight_decay(self, variables: list[Any]) -> None:
         if keras.backend.backend() != "tensorflow":
@@ -87,12 +91,35 @@ class AdamW(keras.optimizers.AdamW):
     def _clip_gradients(self, grads: list[Any]) -> list[Any]:
         if not self.global_clipnorm:
             return super()._clip_gradients(grads)
-        share = self.global_clipnorm / ops.maximum(global_norm(grads), self.global_clipnorm)
+        if _is_alone():
+            return grads  # `_backend_update_step` does it
+        share = self._share(grads)
         return [grad if grad is None else grad * ops.cast(share, grad.dtype) for grad in grads]
+
+    def _share(self, grads: list[Any]) -> Any:
+        """Returns by how much clipping multiplies the gradients."""
+        return self.global_clipnorm / ops.maximum(global_norm(grads), self.global_clipnorm)
+
+    def _backend_update_step(self, grads: list[Any], variables: list[Any], rate: Any) -> None:
+        if not (self.global_clipnorm and _is_alone()):
+            super()._backend_update_step(grads, variables, rate)
+            return
+        share = self._share(grads)
+        for grad, variable in zip(grads, variables, strict=True):
+            self.update_step(grad, getattr(variable, "value", variable), rate, share)
 
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments that rebuild the optimizer."""
         return {**super().get_config(), "no_decay": list(self.no_decay)}
+
+
+def _is_alone() -> bool:
+    """Returns whether TensorFlow trains on one device, so that steps need no agreement."""
+    if keras.backend.backend() != "tensorflow":
+        return False
+    import tensorflow as tf
+
+    return not tf.distribute.has_strategy()
 
 
 def global_norm(gradients: Sequence[Any]) -> Any:

@@ -6,7 +6,8 @@ import pytest
 import tensorflow as tf
 from keras import ops
 
-from gpt2_keras.layers import fused
+from gpt2_keras.layers import CausalSelfAttention, fused
+from gpt2_keras.layers.attention import MASKED_SCORE, causal_mask
 from gpt2_keras.layers.initializers import LAYER_NORM_EPSILON
 from gpt2_keras.layers.normalization import LayerNorm
 
@@ -57,6 +58,30 @@ def test_the_norm_and_its_gradients_are_keras_own(dtype):
         upstream,
     )
     assert_same(ours, slopes(plain, [x, gamma, beta], upstream), TOLERANCES[dtype] * 3)
+
+
+@pytest.mark.parametrize("dtype", TOLERANCES)
+def test_attention_and_its_gradients_are_those_of_the_formula(dtype):
+    q, k, v, upstream = (ops.cast(RANDOM.normal(size=(2, 3, 5, 4)), dtype) for _ in range(4))
+    mask = causal_mask(5, 5)
+    bias = ops.where(mask, 0.0, MASKED_SCORE)
+
+    def plain(q, k, v):
+        scores = ops.cast(ops.matmul(q, ops.swapaxes(k, 2, 3)), "float32")
+        weights = ops.softmax(ops.where(mask, scores, MASKED_SCORE), axis=-1)
+        return ops.matmul(ops.cast(weights, dtype), v)
+
+    ours = slopes(lambda q, k, v: fused.attend(q, k, v, bias), [q, k, v], upstream)
+    assert_same(ours, slopes(plain, [q, k, v], upstream), TOLERANCES[dtype])
+
+
+def test_a_layer_attends_in_training_as_elsewhere():
+    layer = CausalSelfAttention(num_heads=2)
+    x = ops.convert_to_tensor(RANDOM.normal(size=(2, 5, 8)).astype("float32"))
+    layer.build(x.shape)
+    layer.qkv.kernel.assign(20 * layer.qkv.kernel)  # scores far from 0
+    ours = slopes(lambda x: layer(x, training=True), [x], x)
+    assert_same(ours, slopes(layer, [x], x), 1e-5)
 
 
 def test_the_layer_computes_the_same_in_training():

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
+from gpt2_keras.layers import fused
 from gpt2_keras.training import AdamW, make_optimizer
 from gpt2_keras.training.optimizer import default_learning_rate, global_norm
 from tests.models import TINY, random_ids, random_model
@@ -29,8 +30,10 @@ def adamw_oracle(weights, gradients, decays, rates, *, clip=1.0, decay=0.1, b1=0
     return weights
 
 
+@pytest.mark.parametrize("large", [0, fused.LARGE])  # all weights, and none
 @pytest.mark.parametrize("size", [0.001, 10.0])  # below the clipping norm, and above
-def test_three_steps_equal_the_oracle(size):
+def test_three_steps_equal_the_oracle(size, large, monkeypatch):
+    monkeypatch.setattr(fused, "LARGE", large)
     random = np.random.default_rng(0)
     names = ["kernel", "bias", "gamma", "beta", "embeddings"]
     values = [random.normal(size=(3, 4)).astype("float32") for _ in names]
