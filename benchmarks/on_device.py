@@ -8,6 +8,8 @@ some are timed. Peers are processes of their own that take turns; figures are me
 that is not installed is left out.
 
 llama.cpp: `CMAKE_ARGS=-DGGML_NATIVE=ON pip install llama-cpp-python gguf`, which compiles it.
+In a virtual machine whose processor names AMX but does not run it, q8_0 crashes; then add
+`-DCMAKE_C_FLAGS=-mno-amx-int8 -DCMAKE_CXX_FLAGS=-mno-amx-int8` to the arguments.
 """
 
 import argparse
