@@ -8,6 +8,7 @@ from gpt2_keras.export.requests import check_fit, check_limits, check_texts
 from gpt2_keras.generation import loop, scoring_graph
 from gpt2_keras.generation.constraints import no_rules
 from gpt2_keras.generation.sampling import SamplingTensors
+from gpt2_keras.generation.traces import COUNTS, IDS, traced
 from gpt2_keras.model import GPT2LM
 from gpt2_keras.tokenizer.graph import GraphTokenizer
 
@@ -37,6 +38,9 @@ class TextModel:
             )
         host_tokenizer = model.require_tokenizer()
         self.tokenizer = GraphTokenizer.from_tokenizer(host_tokenizer)
+        # Traced once for all that need them: they are most of the ops of a graph.
+        self._tokenize = traced(self.tokenizer.tokenize, [tf.TensorSpec([None], tf.string)])
+        self._detokenize = traced(self.tokenizer.detokenize, [IDS, COUNTS])
         self._end_token_id = host_tokenizer.end_token_id
         self._context_length = model.config.context_length
         self._vocab_size = model.config.vocab_size
@@ -78,8 +82,8 @@ class TextModel:
             limits=limits,
         )
         prompt = prompt_ids.to_tensor()  # (batch, time)
-        prompt_text, _ = self.tokenizer.detokenize(prompt, _lengths(prompt_ids))
-        new_text, new_bytes = self.tokenizer.detokenize(new_ids, counts)
+        prompt_text, _ = self._detokenize(prompt, _lengths(prompt_ids))
+        new_text, new_bytes = self._detokenize(new_ids, counts)
         end, length, context = FINISH_REASONS
         full = tf.where(limits < max_new_tokens, context, length)
         return {
@@ -131,23 +135,23 @@ class TextModel:
             tf.constant(min(NUM_CANDIDATES, self._vocab_size)),
         )
         single = tf.reshape(ids, [-1, 1])
-        shown = self.tokenizer.detokenize(single, tf.ones_like(single[:, 0]))
+        shown = self._detokenize(single, tf.ones_like(single[:, 0]))
         tokens, token_bytes = (tf.reshape(strings, tf.shape(ids)) for strings in shown)
         return {"tokens": tokens, "token_bytes": token_bytes, "ids": ids, "probs": probs}
 
     def tokenize(self, texts: Any) -> Tensors:
         """Turns texts, or any other bytes, into `token_ids` and `num_tokens`."""
-        return self._padded(self.tokenizer.tokenize(texts))
+        return self._padded(self._tokenize(texts))
 
     def detokenize(self, token_ids: Any, num_tokens: Any) -> Tensors:
         """Turns the first `num_tokens` of each row into `text` and `text_bytes`."""
-        text, text_bytes = self.tokenizer.detokenize(token_ids, num_tokens)
+        text, text_bytes = self._detokenize(token_ids, num_tokens)
         return {"text": text, "text_bytes": text_bytes}
 
     def _encode(self, texts: Any) -> tf.RaggedTensor:
         if self._refuses:
             check_texts(texts)
-        return self.tokenizer.tokenize(texts)
+        return self._tokenize(texts)
 
     def _padded(self, ids: tf.RaggedTensor) -> Tensors:
         """Returns rows as int32 `(batch, time)` and their lengths, int32 `(batch,)`."""

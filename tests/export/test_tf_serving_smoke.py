@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tests.export.serving_double import NEW_TOKENS, served_model
 
@@ -78,9 +79,9 @@ def check_usage(program, place):
     assert missing.stdout == ""
 
 
-def build(out):
-    """Starts the Makefile, as a user does; `finish` waits for it."""
-    command = ["make", "-C", str(SMOKE), f"PYTHON={sys.executable}", f"OUT={out}"]
+def build(out, *variables):
+    """Starts the Makefile; `finish` waits for it."""
+    command = ["make", "-C", str(SMOKE), f"PYTHON={sys.executable}", f"OUT={out}", *variables]
     return subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
 
@@ -91,7 +92,9 @@ def finish(process):
 
 # One test, so that the program is compiled once however the suite is divided.
 def test_every_signature_answers_in_cpp_as_the_keras_model_does(tmp_path):
-    building = build(tmp_path)
+    # What the Makefile asks Python for, which takes seconds; the slow test leaves it to it.
+    flags = [tf.sysconfig.get_lib(), *tf.sysconfig.get_compile_flags()]
+    building = build(tmp_path, f"TENSORFLOW={' '.join(flags)}")
     model, place = served_model()  # meanwhile
     finish(building)
     program = tmp_path / "smoke"

@@ -14,7 +14,8 @@ def version(tmp_path_factory):
         "tensorflow_serving.apis", reason="needs tensorflow-serving-api: gpt2-keras[serving]"
     )
     directory = tmp_path_factory.mktemp("warm") / "model"
-    return text_model(context_length=64).export(directory, max_new_tokens=4, certificate=False)
+    model = text_model(context_length=64, num_layers=1)
+    return model.export(directory, max_new_tokens=4, certificate=False)
 
 
 def test_every_request_is_one_that_its_signature_answers(version):
