@@ -28,3 +28,19 @@ def names_of_docstring_examples(doctest_namespace: dict[str, Any]) -> None:
 
     for name in ("GPT2Config", "GPT2LM", "GPT2Tokenizer"):
         doctest_namespace[name] = getattr(gpt2_keras, name)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Divides the tests among processes: `pytest -n 2`."""
+    from tests.distribution import make_scheduler
+
+    return make_scheduler(config, log)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Puts first what takes longest, where several processes divide the tests."""
+    if hasattr(config, "workerinput"):
+        from tests.distribution import rank_of
+
+        items.sort(key=lambda item: rank_of(item.nodeid))

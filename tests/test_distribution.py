@@ -1,0 +1,33 @@
+"""The lists of `tests.distribution` name tests that exist."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.distribution import LONGEST_FIRST, TOGETHER, group_of, rank_of
+
+ROOT = Path(__file__).resolve().parents[1]
+MODULES = [str(path.relative_to(ROOT)) for path in ROOT.glob("tests/**/test_*.py")]
+
+
+@pytest.mark.parametrize("name", TOGETHER)
+def test_what_is_together_exists(name):
+    module, *function = name.split("::")
+    found = [path for path in MODULES if path.startswith(module)]
+    assert found
+    for begin in function:
+        assert re.search(rf"^def {begin}", (ROOT / found[0]).read_text("utf-8"), re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", LONGEST_FIRST)
+def test_what_is_first_exists(name):
+    assert name in TOGETHER.values() or any(path.startswith(name) for path in MODULES)
+
+
+def test_a_test_goes_where_its_longest_name_says():
+    assert group_of("tests/training/test_run.py::test_a") == "training"
+    assert group_of("tests/training/test_strategy.py::test_a") == "several devices"
+    assert group_of("tests/test_atomic.py::test_a[x::y]") == "tests/test_atomic.py"
+    assert rank_of("tests/training/test_run.py::test_a") == 0
+    assert rank_of("tests/test_atomic.py::test_a") == len(LONGEST_FIRST)
