@@ -51,7 +51,7 @@ def finish(contents: bytes, metadata: Mapping[str, Any]) -> bytes:
     return _to_bytes(model)
 
 
-def read_metadata(contents: bytes) -> dict[str, Any] | None:
+def read_metadata(contents: bytes | np.ndarray) -> dict[str, Any] | None:
     """Returns what `finish` wrote, or None if it did not."""
     model = schema.Model.GetRootAsModel(contents, 0)
     for entry in map(model.Metadata, range(model.MetadataLength())):

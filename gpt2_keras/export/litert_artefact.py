@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tensorflow.lite.python import schema_py_generated as schema
 
 from gpt2_keras.export.artefacts import Artefact, Continuation
+from gpt2_keras.export.flatbuffer import read_metadata
 from gpt2_keras.export.litert_contents import LiteRTContents
 from gpt2_keras.export.text_graph import FINISH_REASONS
 from gpt2_keras.model import GPT2LM
@@ -30,8 +30,10 @@ class LiteRTArtefact(Artefact):
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
-        self._contents = LiteRTContents(np.memmap(path, mode="r"))
-        interpreter = _interpreter(path)
+        interpreter = _interpreter(path)  # first: it says what is wrong with a file that is none
+        data = np.memmap(path, mode="r")
+        self._contents = LiteRTContents(data)
+        self._about = read_metadata(data) or {}
         names = interpreter.get_signature_list()
         if not {"logits"} & set(names) and not {"prefill", "decode"} <= set(names):
             raise ValueError(
@@ -119,18 +121,9 @@ class LiteRTArtefact(Artefact):
         return np.array(rows)
 
     def context_length(self, model: GPT2LM) -> int:
-        """Returns the length of the cache that `prefill` and `decode` share."""
-        heads, head_dim = model.config.num_heads, model.config.head_dim
-        reading = schema.BuiltinOperator.READ_VARIABLE
-        for graph in self._contents.graphs():
-            for op in map(graph.Operators, range(graph.OperatorsLength())):
-                code = self._contents.model.OperatorCodes(op.OpcodeIndex()).BuiltinCode()
-                if code != reading:
-                    continue
-                match [int(size) for size in graph.Tensors(op.Outputs(0)).ShapeAsNumpy()]:
-                    case [1, found, length, width] if (found, width) == (heads, head_dim):
-                        return length
-        return super().context_length(model)
+        """Returns what the file says of itself."""
+        config = self._about.get("config", {})
+        return int(config.get("context_length", super().context_length(model)))
 
 
 def require_litert() -> Any:
