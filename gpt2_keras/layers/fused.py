@@ -3,7 +3,8 @@
 TensorFlow's CPU runs each operator of a formula by itself, reading and writing the whole
 tensor every time, and its gradients keep what lies between. Here the forward and the
 backward formula are each compiled by XLA into one loop, and only the inputs are kept. The
-matrix products stay with TensorFlow, whose kernels are the faster ones.
+matrix products stay with TensorFlow, whose kernels are the faster ones, those of attention
+too, whose gradient is written out here.
 
 Measured on 2 cores, forward and backward: GELU of (1024, 3072) in 12 ms instead of 43,
 a norm of (1024, 768) in 12 ms instead of 20. JAX fuses by itself.
