@@ -49,6 +49,7 @@ PROGRAMS = {
     "float32.tflite": _EXPORT + "format='litert')",
     "float16.tflite": _QUANTIZE,
     "int8.tflite": _QUANTIZE,
+    "int4.tflite": _QUANTIZE,
     "int8.litertlm": _EXPORT + "format='litertlm', dtype='int8')",
     "ctranslate2": _CTRANSLATE2,
     "ctranslate2_int8": _CTRANSLATE2,
@@ -59,6 +60,7 @@ PROGRAMS = {
 MADE_OF = {
     "float16.tflite": "float32.tflite",
     "int8.tflite": "float32.tflite",
+    "int4.tflite": "float32.tflite",
     "llama_q8.gguf": "llama_f16.gguf",
 }
 

@@ -13,6 +13,7 @@ from _device_files import CONTEXT_LENGTH, write
 
 PROMPT_LENGTH, NEW_TOKENS = 32, 128
 TEXT = " the" * PROMPT_LENGTH  # a token each
+RUNNER = Path(__file__).resolve().parents[1] / "export" / "on_device" / "python" / "run.py"
 HUB_STEPS = 8  # of KerasHub, which takes a second for each: others take NEW_TOKENS - 1
 Case = Callable[[], dict[str, float]]
 
@@ -72,6 +73,27 @@ def load_litert(path: str, threads: int) -> Case:
         end = time.perf_counter()
         inside = whole(NEW_TOKENS) - whole(1)
         return {"prefill": first - start, "decode": end - first, "generate": inside}
+
+    return run
+
+
+def load_runner(path: str, threads: int) -> Case:
+    """Loads the runner that users copy, which has the weights in memory once."""
+    spec = importlib.util.spec_from_file_location("runner", RUNNER)
+    runner = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(runner)
+    model = runner.DeviceModel(path, threads)
+    prompt = random_prompt()
+    model.prefill(prompt)
+
+    def run() -> dict[str, float]:
+        start = time.perf_counter()
+        logits = model.prefill(prompt)
+        first = time.perf_counter()
+        for position in range(PROMPT_LENGTH, PROMPT_LENGTH + NEW_TOKENS - 1):
+            logits = model.decode(int(logits.argmax()), position)
+        decode = time.perf_counter() - first
+        return {"prefill": first - start, "decode": decode, "generate": decode}
 
     return run
 
@@ -186,6 +208,9 @@ PEERS = {
     "float32": Peer(
         "`.tflite`, float32", "float32.tflite", "float32", "ai_edge_litert", load_litert
     ),
+    "float32_runner": Peer(
+        "the same, in the runner", "float32.tflite", "float32_runner", "ai_edge_litert", load_runner
+    ),
     "ctranslate2": Peer("CTranslate2", "ctranslate2", "float32", "ctranslate2", load_ctranslate2),
     "keras_hub": Peer(
         "KerasHub's `.tflite`, no cache", "keras_hub.tflite", "float32", "keras_hub", load_keras_hub
@@ -195,11 +220,15 @@ PEERS = {
     ),
     "llama_f16": Peer("llama.cpp, f16", "llama_f16.gguf", "float16", "llama_cpp", load_llama_cpp),
     "int8": Peer("`.tflite`, int8", "int8.tflite", "int8", "ai_edge_quantizer", load_litert),
+    "int8_runner": Peer(
+        "the same, in the runner", "int8.tflite", "int8_runner", "ai_edge_quantizer", load_runner
+    ),
     "litertlm": Peer("`.litertlm`, int8", "int8.litertlm", "int8", "litert_lm", load_litertlm),
     "ctranslate2_int8": Peer(
         "CTranslate2, int8", "ctranslate2_int8", "int8", "ctranslate2", load_ctranslate2
     ),
     "llama_q8": Peer("llama.cpp, q8_0", "llama_q8.gguf", "int8", "llama_cpp", load_llama_cpp),
+    "int4": Peer("`.tflite`, int4", "int4.tflite", "int4", "ai_edge_quantizer", load_litert),
 }
 
 
