@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import math
+import signal
 import time
 from typing import Any
 
@@ -14,6 +15,7 @@ from gpt2_keras.training.progress import Progress
 from gpt2_keras.training.run_directory import COLUMNS, RunDirectory
 from gpt2_keras.training.settings import TrainingSettings
 from gpt2_keras.training.stopping import Stopped, StopSignals
+from gpt2_keras.training.strategy import Strategy
 
 
 class Recorder(keras.callbacks.Callback):
@@ -29,6 +31,7 @@ class Recorder(keras.callbacks.Callback):
         settings: Those of the run.
         ends: The step that each epoch ends with.
         signals: Says whether the run is to stop.
+        strategy: Workers that train together stop together.
         sums: The variables of the metrics, if the run goes on inside an epoch.
         averages: What swaps averaged weights in, if they are to be saved.
 
@@ -45,12 +48,14 @@ class Recorder(keras.callbacks.Callback):
         settings: TrainingSettings,
         ends: list[int],
         signals: StopSignals,
+        strategy: Strategy,
         sums: list[Any] | None = None,
         averages: AverageWeights | None = None,
     ) -> None:
         super().__init__()
         self.run, self.progress, self.settings, self.ends = run, progress, settings, ends
-        self.signals, self.sums, self.averages = signals, sums, averages
+        self.signals, self.strategy = signals, strategy
+        self.sums, self.averages = sums, averages
         self._saved_step, self._saved_at = progress.step, time.monotonic()
 
     def advice(self) -> str:
@@ -75,19 +80,20 @@ class Recorder(keras.callbacks.Callback):
         before, step = self.progress.step, self._first_step + batch + 1
         numbers = {name: float(value) for name, value in (logs or {}).items()}
         self.progress = dataclasses.replace(self.progress, step=step, logs=numbers)
+        asked = self._asked()
         every, minutes = self.settings.checkpoint_every, self.settings.checkpoint_minutes
         if (
-            self.signals.received
+            asked
             or step == self.ends[self._epoch]
             or (every and step // every > before // every)
             or (minutes and time.monotonic() - self._saved_at >= 60 * minutes)
         ):
             self._save()
-        self._stop_if_asked()
+        self._stop(asked)
 
     def on_test_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002
         """Stops after a signal: the state was saved before the evaluation."""
-        self._stop_if_asked()
+        self._stop(self._asked())
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002
         """Records what an evaluation found."""
@@ -113,7 +119,7 @@ class Recorder(keras.callbacks.Callback):
         if progress.is_over(self.settings):
             self.model.stop_training = True
         else:
-            self._stop_if_asked()
+            self._stop(self._asked())
 
     def _save(self) -> None:
         """Saves the state, unless a weight is no number: the next loss would not be one."""
@@ -127,6 +133,12 @@ class Recorder(keras.callbacks.Callback):
         self.run.save(self.model, self.progress, self.settings.keep_checkpoints)
         self._saved_step, self._saved_at = self.progress.step, time.monotonic()
 
-    def _stop_if_asked(self) -> None:
-        if self.signals.received:
-            raise Stopped(self.signals.received, self._saved_step)
+    def _asked(self) -> signal.Signals | None:
+        """Returns the signal to stop by; SIGTERM where only another worker has one."""
+        received = self.signals.received
+        return received or signal.SIGTERM if self.strategy.any(received is not None) else None
+
+    def _stop(self, asked: signal.Signals | None) -> None:
+        if asked:
+            self.strategy.any(True)  # no worker leaves before the chief has saved
+            raise Stopped(asked, self._saved_step)

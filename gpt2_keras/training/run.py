@@ -178,7 +178,7 @@ def _run(
         model, settings, run, averages, verbose=verbose != 0, num_devices=strategy.num_devices
     )
     with StopSignals(verbose=verbose != 0) as signals, strategy.running():
-        recorder = Recorder(run, progress, settings, ends, signals, sums, averages)
+        recorder = Recorder(run, progress, settings, ends, signals, strategy, sums, averages)
         for epochs, steps_per_epoch in _spans(ends, progress):
             step = recorder.progress.step
             train_data, validation_data = make_datasets(

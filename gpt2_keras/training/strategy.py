@@ -5,6 +5,7 @@ A step is the same on one device and on many (see `step.py`); here is only who t
 
 import contextlib
 import dataclasses
+import functools
 import json
 import os
 from collections.abc import Callable
@@ -53,6 +54,10 @@ class Strategy:
 
     def wait(self) -> None:
         """Returns when all processes have come here."""
+
+    def any(self, flag: bool) -> bool:
+        """Returns whether the flag of a process is true; all of them must call it together."""
+        return flag
 
     def check(self, config: GPT2Config, batch_size: int, dtype: str) -> None:  # noqa: ARG002
         """Raises ValueError if a model or a batch cannot be divided among the devices.
@@ -118,6 +123,31 @@ class TensorFlowStrategy(Strategy):
 
         if isinstance(self.engine, tf.distribute.MultiWorkerMirroredStrategy):
             self.engine.reduce(tf.distribute.ReduceOp.SUM, tf.constant(1.0), axis=None)
+
+    def any(self, flag: bool) -> bool:
+        """Returns whether the flag of a worker is true; all of them must call it together."""
+        import tensorflow as tf
+
+        if not isinstance(self.engine, tf.distribute.MultiWorkerMirroredStrategy):
+            return flag
+        return bool(self._sum(tf.constant(float(flag))) > 0)
+
+    @functools.cached_property
+    def _sum(self) -> Any:
+        """The sum of a number of each device; one graph, as it is asked for in every step."""
+        import tensorflow as tf
+
+        def of_device(number: Any) -> Any:
+            context = tf.distribute.get_replica_context()
+            # A copy is on the device, where an argument is nowhere.
+            return context.all_reduce(tf.distribute.ReduceOp.SUM, tf.identity(number))
+
+        @tf.function(autograph=False)
+        def total(number: Any) -> Any:
+            sums = self.engine.run(of_device, args=(number,))
+            return self.engine.experimental_local_results(sums)[0]
+
+        return total
 
 
 @dataclasses.dataclass(frozen=True)

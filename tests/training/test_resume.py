@@ -14,6 +14,7 @@ from gpt2_keras.training import run as run_module
 from gpt2_keras.training.progress import Progress
 from gpt2_keras.training.recorder import Recorder
 from gpt2_keras.training.stopping import StopSignals
+from gpt2_keras.training.strategy import Strategy
 from tests.models import random_model
 from tests.training.runs import At, assert_same_end, last_state, weights
 
@@ -98,7 +99,7 @@ def test_a_weight_that_is_no_number_is_not_saved(make_settings, tmp_path):
     model = random_model()
     model.weights[0].assign(model.weights[0] * np.inf)
     run = RunDirectory(tmp_path / "run")
-    recorder = Recorder(run, Progress(step=2), make_settings(), [4], StopSignals())
+    recorder = Recorder(run, Progress(step=2), make_settings(), [4], StopSignals(), Strategy())
     recorder.set_model(model)
     recorder.on_epoch_begin(0)
     message = r"embeddings after step 4\. The state after step 2 is the last good one"

@@ -1,6 +1,8 @@
 """Several devices and workers take the step that one device takes."""
 
 import re
+import signal
+import time
 from pathlib import Path
 
 import keras
@@ -9,7 +11,7 @@ import pytest
 import yaml
 
 from gpt2_keras.cli.main import main
-from gpt2_keras.training import layout_map, open_strategy
+from gpt2_keras.training import RunDirectory, layout_map, open_strategy
 from gpt2_keras.training.assembly import make_datasets, new_model, open_data, resolve
 from gpt2_keras.training.strategy import Strategy, TensorFlowStrategy
 from tests.models import TINY, random_model
@@ -70,6 +72,24 @@ def test_a_run_of_two_workers_and_its_resumption_equal_one_of_one(prepared, tmp_
     for name, value in ours.items():
         # Also the moments, the number of steps and the sums of the running loss.
         np.testing.assert_allclose(value, theirs[name], rtol=1e-4, atol=2e-5, err_msg=name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("told", [0, 1])
+def test_a_signal_to_one_worker_stops_all_after_the_same_step(prepared, tmp_path, told):
+    files = ["--data", prepared / "shards", "--tokenizer", prepared / "tokenizer"]
+    shape = ["--num-layers", 1, "--num-heads", 2, "--hidden-dim", 16, "--context-length", 8]
+    how = ["--batch-size", 4, "--checkpoint-every", 5, "--steps", 10**6, "--out", tmp_path / "run"]
+    command = ("-m", "gpt2_keras.cli.main", "train", *files, *shape, *how)
+    workers, run = start_workers([command, command]), RunDirectory(tmp_path / "run")
+    while run.last_checkpoint() is None and not any(worker.poll() for worker in workers):
+        time.sleep(0.1)
+    workers[told].send_signal(signal.SIGINT)
+    outputs = [worker.communicate(timeout=600)[0] for worker in workers]
+    assert [worker.returncode for worker in workers] == [
+        130 if index == told else 143 for index in range(2)
+    ], outputs
+    assert f"after step {run.progress().step}, which is saved" in outputs[0]
 
 
 def test_one_device_is_what_auto_finds_here():
