@@ -37,6 +37,10 @@ def flags_of(settings):
     return [word for pair in pairs for word in pair]
 
 
+# A crowded machine may take minutes to start a process; one that hangs takes longer.
+LONGEST_SECONDS = 1800
+
+
 def kill_while_saving(process, out, after_step=0, delay=0.0):
     """Ends a process without a warning, `delay` seconds after it began to write a checkpoint.
 
@@ -44,7 +48,11 @@ def kill_while_saving(process, out, after_step=0, delay=0.0):
     """
     before = unfinished(out)
     place = RunDirectory(out)
+    deadline = time.monotonic() + LONGEST_SECONDS
     while process.poll() is None:
+        if time.monotonic() > deadline:
+            process.kill()
+            pytest.fail(f"a run hung after step {place.progress().step}")
         if unfinished(out) - before and (not after_step or place.progress().step >= after_step):
             time.sleep(delay)
             process.kill()
@@ -66,19 +74,20 @@ def test_a_run_killed_while_it_saves_goes_on_as_if_nothing_had_happened(
 @pytest.mark.slow
 def test_a_run_killed_many_times_at_random_equals_one_that_was_not(make_settings, tmp_path):
     settings = make_settings(
-        steps=150, checkpoint_every=2, evaluate_every=10, hidden_dim=64, patience=0
+        steps=80, checkpoint_every=2, evaluate_every=10, hidden_dim=64, patience=0
     )
     whole, out = tmp_path / "whole", tmp_path / "run"
     train(settings, whole, verbose=0)
     random, kills = np.random.default_rng(0), 0
     process = start(out, *flags_of(settings))
     while True:
-        after_step = RunDirectory(out).progress().step + int(random.integers(2, 40))
+        after_step = RunDirectory(out).progress().step + int(random.integers(2, 25))
         # Saving takes some 20 ms: often it is not the save that is cut off, but what follows it.
         status = kill_while_saving(process, out, after_step, random.uniform(0, 0.1))
         if status != -9:
             break
         kills += 1
+        print(f"kill {kills} at step {RunDirectory(out).progress().step}")
         process = start(out, "--resume")
     assert status == 0
     assert kills >= 3
