@@ -10,7 +10,7 @@ from gpt2_keras.data.documents import Document
 from gpt2_keras.data.options import PreparationOptions
 from gpt2_keras.data.text import cut_safely
 
-_LINE_ENDS = re.compile("\r\n|[\r\v\f\x85\u2028\u2029]")
+_LINE_ENDS = re.compile("[\r\v\f\x85\u2028\u2029]")
 _CONTROLS = re.compile("[\0-\x08\x0e-\x1f\x7f-\x9f]")
 
 
@@ -29,7 +29,8 @@ def clean_text(text: str, *, clean: bool = True, nfc: bool = False) -> str:
         1
     """
     if clean:
-        text = _CONTROLS.sub("", _LINE_ENDS.sub("\n", text))
+        text = _LINE_ENDS.sub("\n", text.replace("\r\n", "\n"))
+        text = _CONTROLS.sub("", text)
     return unicodedata.normalize("NFC", text) if nfc else text
 
 
