@@ -26,3 +26,11 @@ def _data_folder(name: str) -> Path:
     if not (DATA / name).is_dir():
         pytest.skip(f"no {DATA / name}: set GPT2_KERAS_TEST_DATA to a folder that holds {name}/")
     return DATA / name
+
+
+@pytest.fixture
+def short_certificates(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Certificates of a sentence; those of the whole text are proven in test_certificate."""
+    from gpt2_keras.export import certificate
+
+    monkeypatch.setattr(certificate, "default_text", lambda: "The standard library is large. " * 4)

@@ -9,7 +9,9 @@ from tests.models import CORPUS
 pytest.importorskip("ai_edge_litert", reason="the demo runs the .tflite file")
 
 
-def test_the_demo_ends_with_the_answers_of_both_artefacts(tmp_path, capfd, monkeypatch):
+def test_the_demo_ends_with_the_answers_of_both_artefacts(
+    tmp_path, capfd, monkeypatch, short_certificates
+):
     corpus = tmp_path / "corpus.txt"
     corpus.write_text("".join(CORPUS) * 10)
     monkeypatch.setattr(demo, "SHAPE", {**demo.SHAPE, "num_layers": 1, "hidden_dim": 32})

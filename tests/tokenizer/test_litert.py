@@ -1,40 +1,27 @@
 """The LiteRT tokenizer equals the one in the graph, in builtin ops."""
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 from tensorflow.lite.python import schema_py_generated as schema
 
+from gpt2_keras.tokenizer.graph import GraphTokenizer
+from gpt2_keras.tokenizer.litert import write_litert
 from tests.tokenizer.multilingual import TEXTS
 from tests.tokenizer.nasty import random_text, seeded
 
 interpreter = pytest.importorskip("ai_edge_litert.interpreter")
-CONVERT = """
-import sys
-from pathlib import Path
-from gpt2_keras.tokenizer.graph import GraphTokenizer
-from gpt2_keras.tokenizer.litert import write_litert
-from tests.tokenizer.reference_bpe import read_gpt2
-tokenizer = GraphTokenizer(*read_gpt2(Path(sys.argv[1])))
-write_litert(tokenizer, sys.argv[2])
-write_litert(tokenizer, sys.argv[2] + ".special", allowed_special=["<|endoftext|>"])
-specials = {"<a>": 256, "<a><b>": 257, "><": 258, "<b><": 259}
-tokens = [*(bytes([value]) for value in range(256)), *map(str.encode, specials)]
-small = GraphTokenizer(tokens, [], specials)
-write_litert(small, sys.argv[2] + ".overlapping", allowed_special=list(specials))
-"""
+SPECIALS = {"<a>": 256, "<a><b>": 257, "><": 258, "<b><": 259}
 MOST_BYTES = 2_000_000  # of the tables, both ways
 
 
 @pytest.fixture(scope="module")
-def tflite(gpt2_files, tmp_path_factory):
+def tflite(gpt2_graph, tmp_path_factory):
     path = tmp_path_factory.mktemp("litert") / "tokenizer.tflite"
-    # In its own process: the converter keeps memory, and prints.
-    subprocess.run(
-        [sys.executable, "-c", CONVERT, gpt2_files, path], check=True, capture_output=True
-    )
+    write_litert(gpt2_graph, path)
+    write_litert(gpt2_graph, f"{path}.special", allowed_special=["<|endoftext|>"])
+    tokens = [*(bytes([value]) for value in range(256)), *map(str.encode, SPECIALS)]
+    small = GraphTokenizer(tokens, [], SPECIALS)
+    write_litert(small, f"{path}.overlapping", allowed_special=list(SPECIALS))
     return path
 
 
