@@ -1,0 +1,15 @@
+"""Proves anew that an artefact equals the model it was made of.
+
+    python export/verify.py model.tflite run
+
+The same as `gpt2-keras verify model.tflite --model run`.
+"""
+
+import sys
+
+from gpt2_keras import GPT2LM
+from gpt2_keras.export import verify
+
+if __name__ == "__main__":
+    artefact, model_directory = sys.argv[1:]
+    print(verify(artefact, GPT2LM.from_preset(model_directory)).summary)
