@@ -2,10 +2,10 @@
 
 The text is that of the other benchmarks, repeated, and, as text that does not repeat, the
 sources of the installed Python packages. Speed is megabytes of text for each second of CPU
-time, all threads together; `prepare` uses one. `tokenizers` alone, without reading or
-writing, is measured beside it, with one thread.
+time, all threads together; `prepare` uses one; of several rounds it is the median. `tokenizers`
+alone, without reading or writing, is measured beside it, with one thread.
 
-    benchmarks/prepare.py                 all cases
+    benchmarks/prepare.py                 all cases, three rounds
     benchmarks/prepare.py --megabytes 20  smaller ones
 """
 
@@ -137,6 +137,7 @@ def run_alone(*words: str) -> Any:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--megabytes", type=int, default=200, help="of the largest case")
+    parser.add_argument("--rounds", type=int, default=3, help="of each case; the median counts")
     parser.add_argument("--one", nargs=2, metavar=("CASE", "DIR"), help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.one:
@@ -149,7 +150,12 @@ def main() -> int:
     for case, (write, texts, share, _) in CASES.items():
         with tempfile.TemporaryDirectory() as folder:
             write(Path(folder), texts(), max(1, round(args.megabytes * share)))
-            results[case] = run_alone("--one", case, folder)
+            rounds = [run_alone("--one", case, folder) for _ in range(args.rounds)]
+            rounds.sort(key=lambda row: row["megabytes_per_cpu_second"])
+            results[case] = rounds[len(rounds) // 2]
+            results[case]["megabytes_per_cpu_second_of_rounds"] = [
+                row["megabytes_per_cpu_second"] for row in rounds
+            ]
             if write is write_text and share < 1:
                 speed = run_alone("--one", "tokenizers", folder)
                 results[case]["tokenizers_megabytes_per_cpu_second"] = speed

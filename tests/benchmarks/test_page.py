@@ -23,7 +23,9 @@ def benchmark(monkeypatch):
     return load
 
 
-@pytest.mark.parametrize("name", ["generation", "loading", "on_device", "serving", "training"])
+@pytest.mark.parametrize(
+    "name", ["generation", "loading", "on_device", "pipeline", "serving", "training"]
+)
 def test_its_tables_are_what_the_program_prints(benchmark, name):
     program, results = benchmark(name)
     assert program["markdown"](results).rstrip("\n") in PAGE
@@ -38,6 +40,14 @@ def test_what_it_says_of_memory_while_generating_was_measured(benchmark):
     }
     assert f"{peaks['gpt2_keras']:.0f} MB, KerasHub {peaks['keras_hub']:.0f}" in section
     assert f"TensorFlow alone {results['bare_tensorflow_megabytes']:.0f}" in section
+
+
+def test_the_pipeline_takes_less_than_a_thousandth_of_a_step(benchmark):
+    training = benchmark("training")[1]
+    for case, engines in benchmark("pipeline")[1]["cases"].items():
+        if (shape := case.split(", ")[1]) in training["shapes"]:
+            step = training["shapes"][shape]["gpt2_keras"]["tokens_per_second"]
+            assert step / training["cores"] / engines["tf.data"]["tokens_per_cpu_second"] < 1e-3
 
 
 def test_what_it_says_of_warming_up_was_measured(benchmark):
