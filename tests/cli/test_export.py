@@ -8,6 +8,7 @@ from gpt2_keras import GPT2LM
 from gpt2_keras.cli import export
 from gpt2_keras.cli.main import main
 from gpt2_keras.export import Certificate
+from gpt2_keras.export.litert_quantization import LITERT_DTYPES
 from gpt2_keras.export.weights import WEIGHT_DTYPES
 from tests.models import text_model
 
@@ -138,5 +139,5 @@ def test_a_flag_that_does_not_fit_is_a_wrong_usage(flags, message, capsys):
 
 
 def test_the_choices_are_those_of_the_library():
-    assert export.DTYPES == WEIGHT_DTYPES
+    assert set(export.DTYPES) == {*WEIGHT_DTYPES, *LITERT_DTYPES}
     assert tuple(export.FORMATS.values()) == gpt2_keras.export.FORMATS
