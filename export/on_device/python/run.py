@@ -17,6 +17,7 @@ from ai_edge_litert.compiled_model import CompiledModel
 from ai_edge_litert.hardware_accelerator import HardwareAccelerator
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from ai_edge_litert.options import CpuOptions, Options
+from ai_edge_litert.tensor_buffer import TensorBuffer
 
 END_OF_TEXT = b"<|endoftext|>"
 _LOW_BITS = 0xFFFFFFFF
@@ -50,6 +51,15 @@ class DeviceModel:
             options=Options(hardware_accelerators=HardwareAccelerator.CPU, cpu_options=options),
         )
         self.context_length = read_metadata(path)["config"]["context_length"]
+        # Kept, as LiteRT does not give back the memory of a buffer.
+        self._answers = {
+            name: self._model.create_output_buffer_by_name(name, "logits")
+            for name in ("prefill", "decode")
+        }
+        self._given = {
+            name: self._model.create_input_buffer_by_name("decode", name)
+            for name in ("token_id", "position")
+        }
         shapes = self._model.get_output_tensor_details("decode")
         self.vocab_size = int(shapes["logits"]["shape"][-1])
         ids = reversed(range(self.vocab_size))  # it is the last one, or near it
@@ -58,22 +68,18 @@ class DeviceModel:
     def prefill(self, token_ids: np.ndarray) -> np.ndarray:
         """Reads a prompt, int32 `(tokens,)`; returns the logits of the next, `(vocab,)`."""
         self._model.resize_input_tensor_by_name("prefill", "token_ids", [token_ids.size])
-        return self._logits("prefill", token_ids=token_ids)
+        given = self._model.create_input_buffer_by_name("prefill", "token_ids")
+        given.write(token_ids)
+        return self._logits("prefill", {"token_ids": given})
 
     def decode(self, token_id: int, position: int) -> np.ndarray:
         """Takes one more token, at a position; returns the logits of the next, `(vocab,)`."""
-        return self._logits(
-            "decode",
-            token_id=np.array([token_id], np.int32),
-            position=np.array([position], np.int32),
-        )
+        self._given["token_id"].write(np.array([token_id], np.int32))
+        self._given["position"].write(np.array([position], np.int32))
+        return self._logits("decode", self._given)
 
-    def _logits(self, signature: str, **inputs: np.ndarray) -> np.ndarray:
-        given = {}
-        for name, value in inputs.items():
-            given[name] = self._model.create_input_buffer_by_name(signature, name)
-            given[name].write(value)
-        logits = self._model.create_output_buffer_by_name(signature, "logits")
+    def _logits(self, signature: str, given: dict[str, TensorBuffer]) -> np.ndarray:
+        logits = self._answers[signature]
         self._model.run_by_name(signature, given, {"logits": logits})
         return logits.read(self.vocab_size, np.float32)
 
