@@ -84,7 +84,7 @@ def test_the_ratios_of_the_readme_are_those_of_the_results(benchmark):
             peer: row["tokens_per_second"]
             for peer, row in benchmark("training")[1]["shapes"]["M"].items()
         },
-        ".tflite int8": {
+        ".tflite": {
             peer: 1 / row["generate"]
             for peer, row in benchmark("on_device")[1]["threads"]["2"].items()
         },
@@ -108,7 +108,11 @@ def test_the_ratios_of_the_readme_are_those_of_the_results(benchmark):
         f"CTranslate2 {ratio(one, 'ctranslate2')} |",
         f"| serving text, batch 8 | {ratio('serving', 'keras_hub', 'saved_model')} | "
         f"CTranslate2 {ratio('serving', 'ctranslate2', 'saved_model')} |",
+        f"| `.tflite`, `generate` | {ratio('.tflite', 'keras_hub', 'float32')} | "
+        f"CTranslate2 {ratio('.tflite', 'ctranslate2', 'float32')}, "
+        f"llama.cpp f16 {ratio('.tflite', 'llama_f16', 'float16')} |",
         "| `.tflite` int8, `generate` | | "
-        f"CTranslate2 int8 {ratio('.tflite int8', 'ctranslate2_int8', 'int8')} |",
+        f"CTranslate2 int8 {ratio('.tflite', 'ctranslate2_int8', 'int8')}, "
+        f"llama.cpp q8_0 {ratio('.tflite', 'llama_q8', 'int8')} |",
     ):
         assert row in README, row
