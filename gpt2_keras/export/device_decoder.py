@@ -80,10 +80,7 @@ class DeviceDecoder(tf.Module):
                 logits_index=tf.minimum(count - start, size) - 1,
                 training=False,
             )
-            for (keys, values), layer in zip(self._past, layers, strict=True):
-                written = self._with_block(layer, start)
-                keys.assign(written.past_keys)
-                values.assign(written.past_values)
+            self._write_to_past(layers, start)
             return start + size, logits[:, 0]
 
         logits = tf.zeros([1, self._model.config.vocab_size])
@@ -105,11 +102,9 @@ class DeviceDecoder(tf.Module):
             The logits of the next, float32 `(1, vocab)`.
         """
         self._change_block(self._start_of_block(position[0]))
-        blocks = [[variable.read_value() for variable in pair] for pair in self._block]
-        pairs = zip(self._read_past(), blocks, strict=True)
         logits, layers = self._model(
             tf.expand_dims(token_id, 0),
-            cache=[BlockCache(*past, *block) for past, block in pairs],
+            cache=self._kept_layers(),
             cache_index=position[0],
             num_logits=1,
             training=False,
@@ -166,6 +161,19 @@ class DeviceDecoder(tf.Module):
     def _read_past(self) -> list[tuple[tf.Tensor, tf.Tensor]]:
         return [(keys.read_value(), values.read_value()) for keys, values in self._past]
 
+    def _kept_layers(self) -> list[BlockCache]:
+        """Returns the cache that `step` goes on with."""
+        blocks = [(keys.read_value(), values.read_value()) for keys, values in self._block]
+        pairs = zip(self._read_past(), blocks, strict=True)
+        return [BlockCache(*past, *block) for past, block in pairs]
+
+    def _write_to_past(self, layers: list[BlockCache], start: tf.Tensor) -> None:
+        """Keeps the blocks, which begin at a position, in the past."""
+        for (keys, values), layer in zip(self._past, layers, strict=True):
+            written = self._with_block(layer, start)
+            keys.assign(written.past_keys)
+            values.assign(written.past_values)
+
     def _start_of_block(self, position: tf.Tensor) -> tf.Tensor:
         return position - position % self.block_length
 
@@ -186,14 +194,8 @@ class DeviceDecoder(tf.Module):
         """Moves the kept block to the past and takes another out of it, if it is another."""
 
         def body(_: tf.Tensor, start: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            kept = self._block_start.read_value()
-            for pairs in zip(self._past, self._block, strict=True):
-                layer = BlockCache(*(variable.read_value() for pair in pairs for variable in pair))
-                layer = self._with_block(layer, kept)
-                for past, block, written in zip(*pairs, layer[:2], strict=True):
-                    past.assign(written)
-                    block.assign(self._block_of(written, start))
-            self._block_start.assign(start)
+            self._write_to_past(self._kept_layers(), self._block_start.read_value())
+            self.keep(start)
             return start, start
 
         before = self._block_start.read_value()
