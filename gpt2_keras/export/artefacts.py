@@ -47,7 +47,7 @@ class Artefact(abc.ABC):
     @property
     @abc.abstractmethod
     def dtype(self) -> str:
-        """How the weights are stored: float32, float16, bfloat16 or int8."""
+        """How the weights are stored: float32, float16, bfloat16, int8 or int4."""
 
     @abc.abstractmethod
     def operators(self) -> list[str]:

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from gpt2_keras.export.artefacts import Artefact, Continuation
+from gpt2_keras.export.artefacts import Continuation
 from gpt2_keras.export.flatbuffer import read_metadata
-from gpt2_keras.export.litert_contents import LiteRTContents
+from gpt2_keras.export.litert_contents import LiteRTBased
 from gpt2_keras.export.text_graph import FINISH_REASONS
 from gpt2_keras.model import GPT2LM
 
@@ -16,7 +16,7 @@ _OF_TEXT = ("tokenize", "detokenize", "generate", "prefill", "decode")
 _NEW_TOKENS = 16
 
 
-class LiteRTArtefact(Artefact):
+class LiteRTArtefact(LiteRTBased):
     """A `.tflite` file with the signatures of `litert.to_litert`.
 
     Raises:
@@ -25,14 +25,12 @@ class LiteRTArtefact(Artefact):
     """
 
     kind = "litert"
-    home = "LiteRT's builtin ops"
     gives_logits = True
 
     def __init__(self, path: Path) -> None:
-        super().__init__(path)
         interpreter = _interpreter(path)  # first: it says what is wrong with a file that is none
         data = np.memmap(path, mode="r")
-        self._contents = LiteRTContents(data)
+        super().__init__(path, data)
         self._about = read_metadata(data) or {}
         names = interpreter.get_signature_list()
         if not {"logits"} & set(names) and not {"prefill", "decode"} <= set(names):
@@ -42,19 +40,6 @@ class LiteRTArtefact(Artefact):
             )
         self._run = {name: interpreter.get_signature_runner(name) for name in names}
         self.reads_text = set(_OF_TEXT) <= set(names)
-
-    @property
-    def dtype(self) -> str:
-        """As `LiteRTContents.dtype`."""
-        return self._contents.dtype()
-
-    def operators(self) -> list[str]:
-        """Returns the names of the ops."""
-        return self._contents.operators()
-
-    def foreign_operators(self) -> list[str]:
-        """Returns the custom ops."""
-        return self._contents.foreign_operators()
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """Returns what `tokenize` gives."""

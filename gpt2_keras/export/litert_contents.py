@@ -1,9 +1,12 @@
 """What a `.tflite` file says of itself: types, ops and the sizes of its inputs."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from tensorflow.lite.python import schema_py_generated as schema
+
+from gpt2_keras.export.artefacts import Artefact
 
 
 class LiteRTContents:
@@ -63,3 +66,31 @@ class LiteRTContents:
 
     def _codes(self) -> list[Any]:
         return [self.model.OperatorCodes(i) for i in range(self.model.OperatorCodesLength())]
+
+
+class LiteRTBased(Artefact):
+    """An artefact that is a `.tflite` file, or has one inside.
+
+    Args:
+        path: Where it is.
+        data: The `.tflite` file, uint8 `(size,)`.
+    """
+
+    home = "LiteRT's builtin ops"
+
+    def __init__(self, path: Path, data: np.ndarray) -> None:
+        super().__init__(path)
+        self.contents = LiteRTContents(data)
+
+    @property
+    def dtype(self) -> str:
+        """As `LiteRTContents.dtype`."""
+        return self.contents.dtype()
+
+    def operators(self) -> list[str]:
+        """Returns the names of the ops."""
+        return self.contents.operators()
+
+    def foreign_operators(self) -> list[str]:
+        """Returns the custom ops."""
+        return self.contents.foreign_operators()

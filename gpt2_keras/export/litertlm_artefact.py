@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from gpt2_keras.export.artefacts import Artefact, Continuation
-from gpt2_keras.export.litert_contents import LiteRTContents
+from gpt2_keras.export.artefacts import Continuation
+from gpt2_keras.export.litert_contents import LiteRTBased
 from gpt2_keras.model import GPT2LM
 
 _NEW_TOKENS = 16
 
 
-class LiteRTLMArtefact(Artefact):
+class LiteRTLMArtefact(LiteRTBased):
     """A `.litertlm` bundle of `litertlm.to_litertlm`.
 
     Raises:
@@ -24,30 +24,16 @@ class LiteRTLMArtefact(Artefact):
     """
 
     kind = "litertlm"
-    home = "LiteRT's builtin ops"
     reads_text = True
     gives_logits = False
 
     def __init__(self, path: Path) -> None:
-        super().__init__(path)
         self._litert_lm = require_litert_lm()
+        # First: it says what is wrong with a file that is none.
         self._engine = _engine(self._litert_lm, path)
-        self._contents = LiteRTContents(_tflite_inside(path))
-        shape = self._contents.input_shape("decode", "kv_cache_k_0")
+        super().__init__(path, _tflite_inside(path))
+        shape = self.contents.input_shape("decode", "kv_cache_k_0")
         self._cache_length = shape[2]  # of (1, heads, length, head_dim)
-
-    @property
-    def dtype(self) -> str:
-        """As of the `.tflite` file inside."""
-        return self._contents.dtype()
-
-    def operators(self) -> list[str]:
-        """Returns the names of the ops of the `.tflite` file inside."""
-        return self._contents.operators()
-
-    def foreign_operators(self) -> list[str]:
-        """Returns its custom ops."""
-        return self._contents.foreign_operators()
 
     def unreadable(self, model: GPT2LM) -> tuple[str, ...]:
         """Returns NUL, which ends a text of C, and the special tokens, which it takes for such."""
