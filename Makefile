@@ -40,7 +40,7 @@ test-peers: $(INSTALLED)
 
 test-beam: $(INSTALLED)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev,litert,beam]"
-	$(BIN)/python -m pytest -q -m "slow or not slow" tests/data/test_beam.py
+	$(BIN)/python -m pytest -q -m "slow or not slow" tests/data/apache_beam/test_pipeline.py
 
 WEB := export/on_device/web
 $(WEB)/node_modules/.installed: $(WEB)/package.json

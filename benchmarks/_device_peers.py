@@ -23,7 +23,7 @@ class Peer(NamedTuple):
 
     Args:
         name: In the table.
-        file: What it loads, in the folder of artefacts.
+        file: What it loads, in the folder of artifacts.
         ours: The peer it is compared with, of the same type of weights.
         needs: What has to be installed.
         load: Takes the path of the file and a number of threads.

@@ -54,12 +54,11 @@ Generate = Callable[[np.ndarray, int], Any]
 
 def load_gpt2_keras(directory: str, dtype: str = "float32") -> Generate:
     from gpt2_keras import GPT2LM
-    from gpt2_keras.generation.batch import pad
     from gpt2_keras.generation.compiled import compiled
-    from gpt2_keras.generation.constraints import make_constraints
-    from gpt2_keras.generation.prefix import no_prefix
-    from gpt2_keras.generation.samplers import Sampler
-    from gpt2_keras.generation.sampling import sampling_tensors
+    from gpt2_keras.generation.logits_processors import make_constraints
+    from gpt2_keras.generation.prefix_cache import no_prefix
+    from gpt2_keras.generation.prompts import pad
+    from gpt2_keras.generation.sampling import Sampler, sampling_tensors
 
     model = GPT2LM.from_preset(directory, dtype=dtype)
     functions = compiled(model)

@@ -7,7 +7,7 @@ trains with the largest batch, a power of two, that fits into the GPU; which tha
 found by doubling. Then they take turns, each turn a process of its own; figures are medians.
 
 MFU, model FLOPs utilisation, is the FLOPs that the formula asks for by those that the GPU
-could do: `flops_per_token` and `find_peak` of `gpt2_keras.training.utilization`, where the
+could do: `flops_per_token` and `find_peak` of `gpt2_keras.runs.mfu`, where the
 sources are.
 
 No figures have been published: none was run on a GPU so far.
@@ -91,7 +91,7 @@ def utilization(job: Job, device: str, stated: float | None) -> dict[str, Any]:
     """Returns what MFU is computed from."""
     # Late, for on import JAX may take the memory of the GPU.
     from gpt2_keras import GPT2Config
-    from gpt2_keras.training.utilization import find_peak, flops_per_token
+    from gpt2_keras.runs.mfu import find_peak, flops_per_token
 
     peak = find_peak(job.dtype, stated, device=device)
     flops = flops_per_token(GPT2Config(**job.shape()))

@@ -119,12 +119,12 @@ def write_checkpoint(directory: Path, size: str, dtype: str) -> int:
     from gpt2_keras import GPT2LM, GPT2Config
     from gpt2_keras.checkpoints import huggingface
     from gpt2_keras.checkpoints.json_files import write_json
-    from gpt2_keras.layers.initializers import blank_weights
+    from gpt2_keras.layers.initializers import uninitialized_weights
 
     config = GPT2Config.from_size(size)
     random = np.random.default_rng(0)
     noise = (random.normal(size=1 << 20) * 0.02).astype(DTYPES[dtype])
-    with blank_weights():  # costs no memory until it is written to
+    with uninitialized_weights():  # costs no memory until it is written to
         stored = huggingface.stored_variables(GPT2LM(config))
     weights = {name: np.resize(noise, variable.shape) for name, variable in stored.items()}
     save_file(weights, directory / "model.safetensors", metadata={"format": "pt"})

@@ -208,7 +208,7 @@ def markdown(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def write_artefacts(folder: Path) -> None:
+def write_artifacts(folder: Path) -> None:
     """Writes model and SavedModel, each in a process of its own."""
     write_model(folder / "model")
     code = (
@@ -235,7 +235,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = args.folder or Path(name)
         if not (folder / "serving").exists():
-            write_artefacts(folder)
+            write_artifacts(folder)
         peers: dict[str, Any] = {}
         for peer in args.peers:
             cpp = peer == "saved_model_cpp"

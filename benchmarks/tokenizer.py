@@ -38,8 +38,8 @@ import tokenizers
 from tiktoken.load import data_gym_to_mergeable_bpe_ranks
 
 from gpt2_keras.tokenizer import GPT2Tokenizer
-from gpt2_keras.tokenizer.graph import GraphTokenizer
-from gpt2_keras.tokenizer.litert import write_litert
+from gpt2_keras.tokenizer.graph.litert import write_litert
+from gpt2_keras.tokenizer.graph.tokenizer import GraphTokenizer
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))

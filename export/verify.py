@@ -1,4 +1,4 @@
-"""Proves anew that an artefact equals the model it was made of.
+"""Proves anew that an artifact equals the model it was made of.
 
     python export/verify.py model.tflite run
 
@@ -11,5 +11,5 @@ from gpt2_keras import GPT2LM
 from gpt2_keras.export import verify
 
 if __name__ == "__main__":
-    artefact, model_directory = sys.argv[1:]
-    print(verify(artefact, GPT2LM.from_preset(model_directory)).summary)
+    artifact, model_directory = sys.argv[1:]
+    print(verify(artifact, GPT2LM.from_preset(model_directory)).summary)

@@ -11,18 +11,22 @@ nothing until a model is wanted:
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from gpt2_keras.registration import register_with_keras
 from gpt2_keras.version import __version__
 
 if TYPE_CHECKING:
     from gpt2_keras.config import GPT2Config
-    from gpt2_keras.model import GPT2LM
+    from gpt2_keras.lm import GPT2LM
     from gpt2_keras.tokenizer import GPT2Tokenizer
 
 _HOMES = {
     "GPT2Config": "gpt2_keras.config",
-    "GPT2LM": "gpt2_keras.model",
+    "GPT2LM": "gpt2_keras.lm",
     "GPT2Tokenizer": "gpt2_keras.tokenizer",
 }
+
+# A `.keras` file loads wherever this package is imported.
+register_with_keras()
 
 __all__ = ["GPT2LM", "GPT2Config", "GPT2Tokenizer", "__version__"]
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
-from tensorflow.lite.python import convert as tensorflow_lite
+
+from gpt2_keras.private_api import lite_converter
 
 # TensorFlow imports these where they are installed, for a third of its own time.
 _NOT_NEEDED = ("jax", "keras", "matplotlib")
@@ -71,7 +72,7 @@ def convert_saved_model(saved: str, converted: str, *signature_keys: str) -> Non
     """
     # `tf.lite.TFLiteConverter` does the same, but first loads the SavedModel twice, and then
     # unpacks the file three times and packs it twice, in Python: twice the time in all.
-    contents = tensorflow_lite.convert_saved_model(
+    contents = lite_converter().convert_saved_model(
         saved_model_dir=saved,
         saved_model_version=1,
         saved_model_tags={tf.saved_model.SERVING},

@@ -15,14 +15,13 @@ from gpt2_keras.layers.embedding import look_up
 from gpt2_keras.layers.initializers import token_embedding_initializer
 from gpt2_keras.layers.litert import is_for_litert
 from gpt2_keras.layers.projection import multiply
-from gpt2_keras.stages import Stages
 
 if TYPE_CHECKING:
     from gpt2_keras.tokenizer import GPT2Tokenizer
 
 
 @keras.saving.register_keras_serializable(package="gpt2_keras")
-class GPT2LM(Stages):
+class GPT2Model(keras.Model):
     """A GPT-2 language model: for every position, logits of the next token.
 
     A standard Keras model: `compile()` without arguments sets GPT-2's usual

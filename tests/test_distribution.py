@@ -26,8 +26,8 @@ def test_what_is_first_exists(name):
 
 
 def test_a_test_goes_where_its_longest_name_says():
-    assert group_of("tests/training/test_run.py::test_a") == "training"
-    assert group_of("tests/training/test_strategy.py::test_a") == "several devices"
+    assert group_of("tests/runs/test_run.py::test_a") == "training"
+    assert group_of("tests/runs/test_distribution.py::test_a") == "several devices"
     assert group_of("tests/test_atomic.py::test_a[x::y]") == "tests/test_atomic.py"
-    assert rank_of("tests/training/test_run.py::test_a") == 0
+    assert rank_of("tests/runs/test_run.py::test_a") == 0
     assert rank_of("tests/test_atomic.py::test_a") == len(LONGEST_FIRST)

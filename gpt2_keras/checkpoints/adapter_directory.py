@@ -11,7 +11,7 @@ from gpt2_keras.checkpoints.huggingface import PREFIX
 from gpt2_keras.checkpoints.huggingface_files import read_safetensors
 from gpt2_keras.checkpoints.json_files import read_json, write_json
 from gpt2_keras.checkpoints.tensors import StoredVariable, fill
-from gpt2_keras.model import GPT2LM
+from gpt2_keras.model import GPT2Model
 
 CONFIG_FILE = "adapter_config.json"
 WEIGHTS_FILE = "adapter_model.safetensors"
@@ -50,7 +50,7 @@ class Adapter(NamedTuple):
     layers: tuple[str, ...]
 
 
-def save_adapter(model: GPT2LM, directory: str | Path) -> None:
+def save_adapter(model: GPT2Model, directory: str | Path) -> None:
     """Writes what LoRA added to a model; see `gpt2_keras.finetuning.save_adapter`."""
     stored = dict(_stored_variables(model))
     if not stored:
@@ -119,7 +119,7 @@ def read_adapter(directory: str | Path) -> Adapter:
     return Adapter(config["r"], config.get("lora_alpha", config["r"]), layers)
 
 
-def fill_adapter(model: GPT2LM, directory: str | Path) -> None:
+def fill_adapter(model: GPT2Model, directory: str | Path) -> None:
     """Sets the LoRA weights of a model to those of an adapter.
 
     Raises:
@@ -129,7 +129,7 @@ def fill_adapter(model: GPT2LM, directory: str | Path) -> None:
     fill(dict(_stored_variables(model)), tensors, config_file=CONFIG_FILE)
 
 
-def _layers(model: GPT2LM) -> Iterator[tuple[str, Any]]:
+def _layers(model: GPT2Model) -> Iterator[tuple[str, Any]]:
     """Yields the projections of a model by Hugging Face's names."""
     for index, block in enumerate(model.decoder.blocks):
         for name, module in _MODULES.items():
@@ -137,7 +137,7 @@ def _layers(model: GPT2LM) -> Iterator[tuple[str, Any]]:
             yield f"h.{index}.{module}", getattr(part, name)
 
 
-def _stored_variables(model: GPT2LM) -> Iterator[tuple[str, StoredVariable]]:
+def _stored_variables(model: GPT2Model) -> Iterator[tuple[str, StoredVariable]]:
     """Yields the LoRA weights by PEFT's names; their A is what multiplies the input, Keras' B."""
     for name, layer in _layers(model):
         if layer.lora_enabled:

@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from gpt2_keras.atomic import new_directory
 from gpt2_keras.checkpoints import huggingface, huggingface_files
+from gpt2_keras.checkpoints.formats import detect
 from gpt2_keras.checkpoints.hub import locate
 from gpt2_keras.checkpoints.json_files import read_json
-from gpt2_keras.checkpoints.kinds import detect
 from gpt2_keras.checkpoints.model_directory import CONFIG_FILE, write_files
 from gpt2_keras.checkpoints.tensors import StoredVariable
-from gpt2_keras.layers.initializers import blank_weights
-from gpt2_keras.model import GPT2LM
+from gpt2_keras.layers.initializers import uninitialized_weights
+from gpt2_keras.model import GPT2Model
 
 if TYPE_CHECKING:
     from gpt2_keras.finetuning import GPT2Classifier
@@ -44,13 +44,19 @@ def save_classifier(classifier: "GPT2Classifier", directory: str | Path) -> None
 
 
 def load_classifier(
-    preset: str | Path, *, classifier_class: type[Classifier], dtype: Any = None, **changes: Any
+    preset: str | Path,
+    *,
+    classifier_class: type[Classifier],
+    model_class: type[GPT2Model],
+    dtype: Any = None,
+    **changes: Any,
 ) -> Classifier:
     """Loads a classifier from a directory or an address.
 
     Args:
         preset: As for `load`.
         classifier_class: `GPT2Classifier` or a subclass.
+        model_class: The class of its language model.
         dtype: Keras dtype or policy of the model; by default Keras' global one.
         **changes: Fields of `GPT2Config` to set otherwise.
 
@@ -73,8 +79,8 @@ def load_classifier(
             "Load it with GPT2LM.from_preset, and make a new GPT2Classifier of it."
         )
     checkpoint = huggingface_files.open_directory(directory, None, changes)
-    with blank_weights():
-        model = GPT2LM(checkpoint.config, tokenizer=checkpoint.tokenizer, dtype=dtype)
+    with uninitialized_weights():
+        model = model_class(checkpoint.config, tokenizer=checkpoint.tokenizer, dtype=dtype)
     classifier = classifier_class(model, [names[number] for number in sorted(names, key=int)])
     tensors = huggingface_files.open_weights(directory)
     huggingface.fill_model(model, tensors, CONFIG_FILE, head=_head(classifier))

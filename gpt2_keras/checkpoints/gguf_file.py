@@ -6,14 +6,14 @@ from typing import Any
 from gpt2_keras.atomic import new_file
 from gpt2_keras.checkpoints import huggingface
 from gpt2_keras.layers.initializers import LAYER_NORM_EPSILON
-from gpt2_keras.model import GPT2LM
+from gpt2_keras.model import GPT2Model
 from gpt2_keras.tokenizer import GPT2Tokenizer
 from gpt2_keras.tokenizer.byte_alphabet import spell
 
 DTYPES = ("float32", "float16")
 
 
-def save(model: GPT2LM, path: str | Path, *, dtype: str = "float32") -> None:
+def save(model: GPT2Model, path: str | Path, *, dtype: str = "float32") -> None:
     """Writes a model as a GGUF file, which llama.cpp runs.
 
     Needs the library `gguf`: `pip install "gpt2-keras[gguf]"`.
@@ -71,7 +71,7 @@ def save(model: GPT2LM, path: str | Path, *, dtype: str = "float32") -> None:
         writer.close()
 
 
-def _add_shape(writer: Any, model: GPT2LM) -> None:
+def _add_shape(writer: Any, model: GPT2Model) -> None:
     config = model.config
     writer.add_context_length(config.context_length)
     writer.add_embedding_length(config.hidden_dim)

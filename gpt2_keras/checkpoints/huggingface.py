@@ -10,7 +10,8 @@ import numpy as np
 from gpt2_keras.checkpoints.tensors import StoredVariable, Tensors, fill
 from gpt2_keras.config import GPT2Config
 from gpt2_keras.layers.initializers import KERNEL_STDDEV, LAYER_NORM_EPSILON
-from gpt2_keras.model import GPT2LM
+from gpt2_keras.model import GPT2Model
+from gpt2_keras.private_api import raw_kernel
 
 MODEL_TYPE = "gpt2"
 PREFIX = "transformer."  # GPT2LMHeadModel has it, the bare GPT2Model has not
@@ -101,12 +102,12 @@ def config_from_json(contents: dict[str, Any], source: str, **changes: Any) -> G
     return GPT2Config(**{**fields, **changes})
 
 
-def stored_variables(model: GPT2LM) -> dict[str, StoredVariable]:
+def stored_variables(model: GPT2Model) -> dict[str, StoredVariable]:
     """Returns every weight of a model by Hugging Face's name."""
     return dict(_stored_variables(model))
 
 
-def _stored_variables(model: GPT2LM) -> Iterator[tuple[str, StoredVariable]]:
+def _stored_variables(model: GPT2Model) -> Iterator[tuple[str, StoredVariable]]:
     yield f"{PREFIX}wte.weight", StoredVariable(model.token_embedding.embeddings)
     yield f"{PREFIX}wpe.weight", StoredVariable(model.position_embedding.embeddings)
     for index, block in enumerate(model.decoder.blocks):
@@ -122,7 +123,7 @@ def _stored_variables(model: GPT2LM) -> Iterator[tuple[str, StoredVariable]]:
 
 def _projection(name: str, layer: Any) -> Iterator[tuple[str, StoredVariable]]:
     # Hugging Face's `Conv1D` keeps kernels as OpenAI's `conv1d` does, (in, out); ours is (out, in).
-    yield f"{name}.weight", StoredVariable(layer._kernel, transposed=True, kernel_of=layer)
+    yield f"{name}.weight", StoredVariable(raw_kernel(layer), transposed=True, kernel_of=layer)
     yield f"{name}.bias", StoredVariable(layer.bias)
 
 
@@ -138,7 +139,7 @@ OUTPUT = "lm_head.weight"
 
 
 def fill_model(
-    model: GPT2LM,
+    model: GPT2Model,
     tensors: Tensors,
     config_file: str,
     head: Mapping[str, StoredVariable] = MappingProxyType({}),

@@ -3,7 +3,7 @@
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -12,11 +12,13 @@ from gpt2_keras.checkpoints import huggingface
 from gpt2_keras.checkpoints.json_files import read_json
 from gpt2_keras.checkpoints.tensors import Checkpoint
 from gpt2_keras.config import GPT2Config
-from gpt2_keras.layers.initializers import blank_weights
-from gpt2_keras.model import GPT2LM
+from gpt2_keras.layers.initializers import uninitialized_weights
+from gpt2_keras.model import GPT2Model
 from gpt2_keras.tokenizer import GPT2Tokenizer
 from gpt2_keras.tokenizer.byte_alphabet import CHARACTER_TO_BYTE
 from gpt2_keras.tokenizer.vocabulary import Vocabulary
+
+Model = TypeVar("Model", bound=GPT2Model)
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.weights.h5"
@@ -61,11 +63,14 @@ def open_directory(
     return Checkpoint(config, tokenizer, lambda model: _copy(backbone, model))
 
 
-def from_keras_hub(model: Any, *, dtype: Any = None, **changes: Any) -> GPT2LM:
+def from_keras_hub(
+    model: Any, *, model_class: type[Model], dtype: Any = None, **changes: Any
+) -> Model:
     """Returns the model of a KerasHub model in memory.
 
     Args:
         model: A `keras_hub.models.GPT2CausalLM`, or a bare `GPT2Backbone`.
+        model_class: `GPT2LM` or a subclass.
         dtype: Keras dtype or policy of ours.
         **changes: Fields of `GPT2Config` to set otherwise.
 
@@ -87,13 +92,13 @@ def from_keras_hub(model: Any, *, dtype: Any = None, **changes: Any) -> GPT2LM:
         with tempfile.TemporaryDirectory() as folder:
             preprocessor.tokenizer.save_assets(folder)
             tokenizer = _read_tokenizer(Path(folder))
-    with blank_weights():
-        ours = GPT2LM(_config(backbone, changes), tokenizer=tokenizer, dtype=dtype)
+    with uninitialized_weights():
+        ours = model_class(_config(backbone, changes), tokenizer=tokenizer, dtype=dtype)
     _copy(backbone, ours)
     return ours
 
 
-def to_keras_hub(model: GPT2LM) -> Any:
+def to_keras_hub(model: GPT2Model) -> Any:
     """Returns a `keras_hub.models.GPT2CausalLM` with a copy of a model's weights.
 
     Its preprocessor has the model's tokenizer; without one there is none. Special
@@ -112,7 +117,7 @@ def to_keras_hub(model: GPT2LM) -> Any:
     return keras_hub.models.GPT2CausalLM(backbone, preprocessor=_preprocessor(model))
 
 
-def save(model: GPT2LM, directory: str | Path) -> None:
+def save(model: GPT2Model, directory: str | Path) -> None:
     """Writes a model as a preset of KerasHub, through KerasHub.
 
     Args:
@@ -132,7 +137,7 @@ def _config(backbone: Any, changes: dict[str, Any]) -> GPT2Config:
     return GPT2Config(**{**fields, **changes})
 
 
-def _copy(backbone: Any, model: GPT2LM) -> None:
+def _copy(backbone: Any, model: GPT2Model) -> None:
     """Sets the weights of our model to those of a backbone of the same shape."""
     stored = huggingface.stored_variables(model)
     for name, parts in _parts(backbone):
@@ -169,7 +174,7 @@ def _norm(name: str, layer: Any) -> Iterator[tuple[str, tuple[Any, ...]]]:
     yield f"{name}.bias", (layer.beta,)
 
 
-def _preprocessor(model: GPT2LM) -> Any:
+def _preprocessor(model: GPT2Model) -> Any:
     """Returns KerasHub's preprocessor with the tokenizer of a model, or None."""
     import keras_hub
 

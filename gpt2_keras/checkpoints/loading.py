@@ -4,19 +4,19 @@ import os
 from pathlib import Path
 from typing import Any, TypeVar
 
+from gpt2_keras.checkpoints.formats import detect
 from gpt2_keras.checkpoints.hub import locate
-from gpt2_keras.checkpoints.kinds import detect
-from gpt2_keras.layers.initializers import blank_weights
-from gpt2_keras.model import GPT2LM
+from gpt2_keras.layers.initializers import uninitialized_weights
+from gpt2_keras.model import GPT2Model
 from gpt2_keras.tokenizer import GPT2Tokenizer
 
-Model = TypeVar("Model", bound=GPT2LM)
+Model = TypeVar("Model", bound=GPT2Model)
 
 
 def load(
     preset: str | Path,
     *,
-    model_class: type[Model] = GPT2LM,
+    model_class: type[Model],
     dtype: Any = None,
     tokenizer: GPT2Tokenizer | str | os.PathLike[str] | None = None,
     **changes: Any,
@@ -53,7 +53,7 @@ def load(
     if tokenizer is not None and not isinstance(tokenizer, GPT2Tokenizer):
         tokenizer = GPT2Tokenizer.from_directory(tokenizer)
     checkpoint = kind.open(directory, tokenizer, changes)
-    with blank_weights():
+    with uninitialized_weights():
         model = model_class(checkpoint.config, tokenizer=checkpoint.tokenizer, dtype=dtype)
     checkpoint.fill(model)
     return model

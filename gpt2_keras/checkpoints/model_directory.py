@@ -12,14 +12,14 @@ from gpt2_keras.atomic import new_directory
 from gpt2_keras.checkpoints import huggingface
 from gpt2_keras.checkpoints.json_files import read_json, write_json
 from gpt2_keras.checkpoints.tensors import StoredVariable
-from gpt2_keras.model import GPT2LM
+from gpt2_keras.model import GPT2Model
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 GENERATION_FILE = "generation_config.json"
 
 
-def save(model: GPT2LM, directory: str | Path, *, overwrite: bool = False) -> None:
+def save(model: GPT2Model, directory: str | Path, *, overwrite: bool = False) -> None:
     """Writes a model directory that every tool of the ecosystem reads.
 
     It holds `config.json`, `model.safetensors` (float32), `generation_config.json`
@@ -52,7 +52,7 @@ def save(model: GPT2LM, directory: str | Path, *, overwrite: bool = False) -> No
 
 def write_files(
     directory: Path,
-    model: GPT2LM,
+    model: GPT2Model,
     *,
     config_changes: Mapping[str, Any] = MappingProxyType({}),
     head: Mapping[str, StoredVariable] = MappingProxyType({}),

@@ -10,7 +10,7 @@ from gpt2_keras.checkpoints.huggingface_files import find_tokenizer
 from gpt2_keras.checkpoints.tensors import Checkpoint, StoredVariable, Tensors, fill
 from gpt2_keras.checkpoints.torch_files import named_tensors, read_torch_file
 from gpt2_keras.config import GPT2Config
-from gpt2_keras.model import GPT2LM
+from gpt2_keras.model import GPT2Model
 from gpt2_keras.tokenizer import GPT2Tokenizer
 
 CHECKPOINT_FILE = "ckpt.pt"
@@ -85,7 +85,7 @@ def _tensors(path: Path, state: dict[str, Any], vocab_size: int) -> Tensors:
     return Tensors(path, shapes, lambda name: stored[name].read())
 
 
-def _fill(model: GPT2LM, tensors: Tensors, has_biases: bool) -> None:
+def _fill(model: GPT2Model, tensors: Tensors, has_biases: bool) -> None:
     """Sets a model's weights; biases that nanoGPT left out are zero."""
     # Its `nn.Linear` keeps kernels as ours, (out, in); the names are Hugging Face's.
     variables = {

@@ -16,7 +16,7 @@ from gpt2_keras.checkpoints import huggingface
 from gpt2_keras.checkpoints.json_files import read_json, write_json
 from gpt2_keras.checkpoints.tensors import Checkpoint, StoredVariable, Tensors, fill
 from gpt2_keras.config import GPT2Config
-from gpt2_keras.model import GPT2LM
+from gpt2_keras.model import GPT2Model
 from gpt2_keras.tokenizer import GPT2Tokenizer
 
 HPARAMS_FILE = "hparams.json"
@@ -81,7 +81,7 @@ def checkpoint_prefix(directory: Path) -> Path | None:
     return indices[-1].with_suffix("") if indices else None
 
 
-def save(model: GPT2LM, directory: str | Path) -> None:
+def save(model: GPT2Model, directory: str | Path) -> None:
     """Writes a model as openai/gpt-2's code, and gpt-2-simple's, read it.
 
     Args:
@@ -142,7 +142,7 @@ def _save_tokenizer(tokenizer: GPT2Tokenizer, directory: Path) -> None:
         (directory / "added_tokens.json").write_text(text, encoding="utf-8")
 
 
-def _stored_variables(model: GPT2LM) -> dict[str, StoredVariable]:
+def _stored_variables(model: GPT2Model) -> dict[str, StoredVariable]:
     """Returns every weight of a model by OpenAI's name."""
     named = huggingface.stored_variables(model)
     return {

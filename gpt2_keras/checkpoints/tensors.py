@@ -9,7 +9,7 @@ import numpy as np
 from keras import ops
 
 from gpt2_keras.config import GPT2Config
-from gpt2_keras.model import GPT2LM
+from gpt2_keras.model import GPT2Model
 from gpt2_keras.tokenizer import GPT2Tokenizer
 
 
@@ -38,7 +38,7 @@ class Checkpoint(NamedTuple):
 
     config: GPT2Config
     tokenizer: GPT2Tokenizer | None
-    fill: Callable[[GPT2LM], None]
+    fill: Callable[[GPT2Model], None]
 
 
 class StoredVariable(NamedTuple):

@@ -103,7 +103,7 @@ def _python_documentation(out: Path) -> Path:
 def _train(out: Path, args: argparse.Namespace, tokenizer: Any) -> tuple[Any, list[str]]:
     """Trains a model and shows samples of it; returns it with the prompts."""
     from gpt2_keras import GPT2LM
-    from gpt2_keras.training import RunDirectory, TrainingSettings, loss_curve_text, train
+    from gpt2_keras.runs import RunDirectory, TrainingSettings, loss_curve_text, train
 
     settings = TrainingSettings(
         data=str(out / "shards"),
@@ -119,7 +119,9 @@ def _train(out: Path, args: argparse.Namespace, tokenizer: Any) -> tuple[Any, li
     sampling = {"temperature": 0.8, "top_k": 40, "seed": args.seed, "strip_prompt": True}
     for prompt in prompts[:1]:
         _show(prompt, untrained.generate(prompt, max_new_tokens=24, **sampling))
-    model = train(settings, out / "run", verbose=1 if sys.stdout.isatty() else 2)
+    model = train(
+        settings, out / "run", verbose=1 if sys.stdout.isatty() else 2, model_class=GPT2LM
+    )
     print("\nafter training it writes:")
     for prompt in prompts:
         _show(prompt, model.generate(prompt, max_new_tokens=NEW_TOKENS, **sampling))
@@ -128,15 +130,15 @@ def _train(out: Path, args: argparse.Namespace, tokenizer: Any) -> tuple[Any, li
     return model, prompts
 
 
-def _print_certificate(artefact: Path) -> None:
-    """Prints what was measured when the artefact was compared with the model."""
+def _print_certificate(artifact: Path) -> None:
+    """Prints what was measured when the artifact was compared with the model."""
     from gpt2_keras.export import Certificate
 
-    print(f"  certified: {Certificate.read(artefact).summary}")
+    print(f"  certified: {Certificate.read(artifact).summary}")
 
 
 def _ask(out: Path, program: str, arguments: Sequence[str]) -> Any:
-    """Runs a client, copied beside the artefacts, in a process of its own; reads its JSON."""
+    """Runs a client, copied beside the artifacts, in a process of its own; reads its JSON."""
     from gpt2_keras.export import clients
 
     copy = out / program
@@ -149,17 +151,17 @@ def _ask(out: Path, program: str, arguments: Sequence[str]) -> Any:
     return json.loads(result.stdout.splitlines()[-1])
 
 
-def _check(answers: list[str], prompts: list[str], model: Any, artefact: str) -> None:
-    """Shows an artefact's answers, and makes sure that the Keras model gives the same."""
+def _check(answers: list[str], prompts: list[str], model: Any, artifact: str) -> None:
+    """Shows an artifact's answers, and makes sure that the Keras model gives the same."""
     for prompt, answer in zip(prompts, answers, strict=True):
         _show(prompt, answer[len(prompt) :])
     expected = model.generate(prompts, max_new_tokens=NEW_TOKENS)
     if answers != expected:
         raise ValueError(
-            f"The {artefact} must say what model.generate says. "
+            f"The {artifact} must say what model.generate says. "
             f"Received: {answers!r}, and from the model {expected!r}. Please report this."
         )
-    print(f"The {artefact} says exactly what model.generate says.")
+    print(f"The {artifact} says exactly what model.generate says.")
 
 
 def _heading(text: str) -> None:

@@ -13,9 +13,10 @@ def print_estimate(settings: Any, *, as_json: bool) -> None:
         settings: The `TrainingSettings` of the run.
         as_json: Whether a program reads it.
     """
-    from gpt2_keras.training.estimate import estimate_run
+    from gpt2_keras import GPT2LM
+    from gpt2_keras.runs.cost_estimate import estimate_run
 
-    estimate = estimate_run(settings)
+    estimate = estimate_run(settings, model_class=GPT2LM)
     if as_json:
         print(json.dumps(estimate.to_dict(), indent=2))
         return
@@ -25,7 +26,7 @@ def print_estimate(settings: Any, *, as_json: bool) -> None:
 
 def _rows(estimate: Any) -> list[tuple[str, str, str]]:
     """Returns what, how much, and of what."""
-    from gpt2_keras.training.utilization import format_flops
+    from gpt2_keras.runs.mfu import format_flops
 
     rows = [("parameters", f"{estimate.num_parameters:,}", "")]
     rows += [(f"  {name}", f"{number:,}", "") for name, number in estimate.parameters.items()]

@@ -1,4 +1,4 @@
-"""Writes a model as an artefact that runs without this package.
+"""Writes a model as an artifact that runs without this package.
 
 savedmodel  OUT/1/, a TensorFlow SavedModel: strings in, strings out. A later
             export into the same OUT gets the next number, as TF Serving wants it
@@ -82,7 +82,7 @@ def run(args: argparse.Namespace) -> None:
     """Runs the command.
 
     Raises:
-        CertificateError: If the artefact does not equal the model.
+        CertificateError: If the artifact does not equal the model.
     """
     options = {}
     for name in dict.fromkeys(name for names in _OPTIONS.values() for name in names):

@@ -66,7 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--bad-word", action="append", default=[], metavar="TEXT", help="text that must not come"
     )
     parser.add_argument(
-        "--begin-with", default="", metavar="TEXT", help="what the new text begins with"
+        "--forced-prefix", default="", metavar="TEXT", help="what the new text begins with"
     )
     parser.add_argument(
         "--min-new-tokens",
@@ -122,7 +122,7 @@ def run(args: argparse.Namespace) -> None:
 def _settings(args: argparse.Namespace) -> dict[str, Any]:
     """Returns the arguments of `generate` and `stream` that the options ask for."""
     from gpt2_keras.generation import Rules
-    from gpt2_keras.generation.samplers import resolve
+    from gpt2_keras.generation.sampling import resolve
 
     sampler = resolve(
         None,
@@ -133,7 +133,9 @@ def _settings(args: argparse.Namespace) -> dict[str, Any]:
         repetition_penalty=args.repetition_penalty,
     )
     rules = Rules(
-        bad_words=args.bad_word, begin_with=args.begin_with, min_new_tokens=args.min_new_tokens
+        bad_words=args.bad_word,
+        forced_prefix=args.forced_prefix,
+        min_new_tokens=args.min_new_tokens,
     )
     return {
         "max_new_tokens": args.max_new_tokens,

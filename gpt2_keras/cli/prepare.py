@@ -22,7 +22,7 @@ from gpt2_keras.cli.arguments import integer, number
 
 if TYPE_CHECKING:
     from gpt2_keras.data.options import PreparationOptions
-    from gpt2_keras.tokenizer.host import GPT2Tokenizer
+    from gpt2_keras.tokenizer.tokenizer import GPT2Tokenizer
 
 HELP = "turn text files into token shards"
 
@@ -117,7 +117,7 @@ def run(args: argparse.Namespace) -> None:
     if args.beam_options and args.runner != "beam":
         args.usage_error("argument --beam-options: needs --runner beam")
     from gpt2_keras.data.options import PreparationOptions
-    from gpt2_keras.tokenizer.host import GPT2Tokenizer
+    from gpt2_keras.tokenizer.tokenizer import GPT2Tokenizer
 
     options = PreparationOptions(
         shard_tokens=args.shard_tokens,
@@ -156,7 +156,7 @@ def _prepare(
 ) -> dict[str, Any]:
     """Writes the shards by the chosen runner; returns their index."""
     if args.runner == "beam":
-        from gpt2_keras.data.beam import prepare_with_beam
+        from gpt2_keras.data.apache_beam.pipeline import prepare_with_beam
 
         words = shlex.split(args.beam_options)
         return prepare_with_beam(args.files, tokenizer, args.out, options, beam_options=words)

@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> None:
     """
     from gpt2_keras.cli.progress import byte_progress
     from gpt2_keras.data import read_texts
-    from gpt2_keras.tokenizer.host import GPT2Tokenizer
+    from gpt2_keras.tokenizer.tokenizer import GPT2Tokenizer
 
     with byte_progress("reading") as on_progress:
         texts = read_texts(

@@ -83,7 +83,7 @@ def _add_training_arguments(group: Any) -> None:
     )
     group.add_argument("--schedule", choices=("cosine", "linear", "constant"))
     group.add_argument(
-        "--final-learning-rate-share",
+        "--final-learning-rate-ratio",
         type=number(0, 1, below=True),
         metavar="SHARE",
         help="of the largest rate, at the last step; default 0.1",
@@ -120,7 +120,7 @@ def _add_training_arguments(group: Any) -> None:
         help="stop after N evaluations without a better loss; 0 for never; default 5",
     )
     group.add_argument(
-        "--separate-documents",
+        "--document-masking",
         action="store_true",
         default=None,
         help="no token looks behind the end of a document before it",
@@ -145,7 +145,7 @@ def _add_device_arguments(group: Any) -> None:
         help="parts of a batch, one after the other: less memory; default 1",
     )
     group.add_argument(
-        "--recompute",
+        "--remat",
         action="store_true",
         default=None,
         help="compute activations twice instead of keeping them: less memory",
@@ -184,7 +184,8 @@ def run(args: argparse.Namespace) -> None:
     """Trains, and prints what came of it."""
     given = _settings_given(args)
     load_tensorflow()
-    from gpt2_keras.training import RunDirectory, TrainingSettings, resume, train
+    from gpt2_keras import GPT2LM
+    from gpt2_keras.runs import RunDirectory, TrainingSettings, resume, train
 
     if args.dry_run:
         refuse_taken(args.out)
@@ -198,9 +199,15 @@ def run(args: argparse.Namespace) -> None:
         with contextlib.redirect_stdout(sys.stderr), _plain_warnings():  # where progress belongs
             if args.resume:
                 skip = args.skip_batches or 0
-                resume(args.out, steps=args.steps, skip_batches=skip, verbose=verbose)
+                resume(
+                    args.out,
+                    steps=args.steps,
+                    skip_batches=skip,
+                    verbose=verbose,
+                    model_class=GPT2LM,
+                )
             else:
-                train(TrainingSettings(**given), args.out, verbose=verbose)
+                train(TrainingSettings(**given), args.out, verbose=verbose, model_class=GPT2LM)
     except KeyboardInterrupt as stop:
         if is_own:
             _print_kept(directory, str(stop) or "stopped at once")
@@ -266,7 +273,7 @@ def _print_kept(directory: Any, what: str) -> None:
 
 def _print_results(directory: Any, *, as_json: bool) -> None:
     """Prints the losses, where things are, and what to do next."""
-    from gpt2_keras.training import loss_curve_text
+    from gpt2_keras.runs import loss_curve_text
 
     progress = directory.progress()
     best, last = progress.best, progress.history[-1]

@@ -1,4 +1,4 @@
-"""Proves anew that an artefact equals its model.
+"""Proves anew that an artifact equals its model.
 
 Runs it side by side with the Keras model and compares both with the certificate
 that the export wrote. ARTIFACT is the version directory of a SavedModel, or a
@@ -15,7 +15,7 @@ from typing import Any
 from gpt2_keras.cli.quiet import load_tensorflow
 from gpt2_keras.cli.table import in_columns
 
-HELP = "prove that an artefact equals its model"
+HELP = "prove that an artifact equals its model"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

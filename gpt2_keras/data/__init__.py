@@ -16,7 +16,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gpt2_keras.data.beam import prepare_with_beam
+    from gpt2_keras.data.apache_beam.pipeline import prepare_with_beam
     from gpt2_keras.data.conversations import conversation_prompt, read_conversations
     from gpt2_keras.data.documents import read_texts
     from gpt2_keras.data.instructions import make_instruction_dataset, read_examples
@@ -33,7 +33,7 @@ _HOMES = {
     "make_dataset": "gpt2_keras.data.windows",
     "make_instruction_dataset": "gpt2_keras.data.instructions",
     "prepare": "gpt2_keras.data.preparation",
-    "prepare_with_beam": "gpt2_keras.data.beam",
+    "prepare_with_beam": "gpt2_keras.data.apache_beam.pipeline",
     "read_conversations": "gpt2_keras.data.conversations",
     "read_examples": "gpt2_keras.data.instructions",
     "read_texts": "gpt2_keras.data.documents",

@@ -10,7 +10,7 @@ from gpt2_keras.data.documents import Document
 from gpt2_keras.data.options import PreparationOptions
 from gpt2_keras.tokenizer.bpe_dropout import BPEDropout
 from gpt2_keras.tokenizer.bulk import BulkEncoder
-from gpt2_keras.tokenizer.host import GPT2Tokenizer
+from gpt2_keras.tokenizer.tokenizer import GPT2Tokenizer
 
 # Short documents are encoded together until they have so many characters.
 BATCH_CHARACTERS = 256 * 1024

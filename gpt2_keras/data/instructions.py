@@ -6,18 +6,24 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gpt2_keras.data.batches import BatchPlan, check_integer, make_batches
+from gpt2_keras.data.batch_plan import BatchPlan
+from gpt2_keras.data.batches import make_batches
 from gpt2_keras.data.files import FilePath, format_of
 from gpt2_keras.data.rows import read_rows
 from gpt2_keras.data.shuffling import LARGEST_SEED, epoch_keys, permute
-from gpt2_keras.data.targets import IGNORED_TARGET
 from gpt2_keras.data.text import check_paths
-from gpt2_keras.tokenizer.host import GPT2Tokenizer
+from gpt2_keras.tokenizer.tokenizer import GPT2Tokenizer
+from gpt2_keras.validation import check_integer
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
     from gpt2_keras.data.keras_batches import KerasBatches
+
+# A target that is no token: padding, or a part of the text that is not to be learned.
+# The value is that of PyTorch's CrossEntropyLoss(ignore_index), which datasets are made for.
+IGNORED_TARGET = -100
+
 
 TOO_LONG = ("refuse", "crop", "skip")
 
@@ -114,8 +120,8 @@ def make_instruction_dataset(
         ...     print(token_ids.tolist(), targets.tolist())
         [[64, 0, 256, 256]] [[0, 256, -100, -100]]
     """
-    check_integer("context_length", context_length, 1)
-    check_integer("seed", seed, 0, LARGEST_SEED)
+    check_integer("context_length", context_length, minimum=1)
+    check_integer("seed", seed, minimum=0, maximum=LARGEST_SEED)
     if too_long not in TOO_LONG:
         raise ValueError(
             f"`too_long` must be one of {', '.join(TOO_LONG)}. "

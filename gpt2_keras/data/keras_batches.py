@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import keras
 import numpy as np
 
-from gpt2_keras.data.batches import BatchPlan
+from gpt2_keras.data.batch_plan import BatchPlan
 
 _Batch = tuple[np.ndarray, np.ndarray]
 

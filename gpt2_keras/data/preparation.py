@@ -15,7 +15,7 @@ from gpt2_keras.data.selection import SeenFingerprints, digest_of, fingerprints_
 from gpt2_keras.data.shard_files import TRAINING, VALIDATION, ShardWriter, dtype_of, index_text
 from gpt2_keras.data.shards import DTYPES, INDEX_NAME, TokenShards
 from gpt2_keras.data.text import check_paths
-from gpt2_keras.tokenizer.host import GPT2Tokenizer
+from gpt2_keras.tokenizer.tokenizer import GPT2Tokenizer
 
 _SEEN_NAME = "seen.sqlite"
 

@@ -12,7 +12,7 @@ import numpy as np
 from gpt2_keras.data.documents import empty_corpus
 from gpt2_keras.data.options import PreparationOptions
 from gpt2_keras.data.shards import FORMAT, FORMAT_VERSION
-from gpt2_keras.tokenizer.host import GPT2Tokenizer
+from gpt2_keras.tokenizer.tokenizer import GPT2Tokenizer
 
 TRAINING, VALIDATION = "tokens", "validation"  # how the names of their shards begin
 

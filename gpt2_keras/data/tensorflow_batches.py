@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from gpt2_keras.data.batches import BatchPlan
+from gpt2_keras.data.batch_plan import BatchPlan
 
 # One call into Python gathers the batches of about this many tokens: calls cost
 # some 100 µs each, as much as a small batch.

@@ -5,9 +5,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gpt2_keras.data.batches import BatchPlan, check_integer, make_batches
+from gpt2_keras.data.batch_plan import BatchPlan
+from gpt2_keras.data.batches import make_batches
 from gpt2_keras.data.shards import TokenSource
 from gpt2_keras.data.shuffling import LARGEST_SEED, epoch_keys, mix, permute
+from gpt2_keras.validation import check_integer
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -79,8 +81,8 @@ def make_dataset(
         [[0, 1, 2, 3], [4, 5, 6, 7]] [[1, 2, 3, 4], [5, 6, 7, 8]]
     """
     _check_tokens(tokens)
-    check_integer("context_length", context_length, 1)
-    check_integer("seed", seed, 0, LARGEST_SEED)
+    check_integer("context_length", context_length, minimum=1)
+    check_integer("seed", seed, minimum=0, maximum=LARGEST_SEED)
     num_windows, num_offsets = _count_windows(len(tokens), context_length, shuffle)
     windows = _Windows(tokens, context_length, seed if shuffle else None, num_windows, num_offsets)
     plan = BatchPlan(

@@ -11,13 +11,13 @@ from gpt2_keras.data.text import check_paths
 from gpt2_keras.evaluation.detokenizers import detokenize
 from gpt2_keras.evaluation.report import Protocol, Report, TextResult
 from gpt2_keras.evaluation.spans import Span, score_spans
-from gpt2_keras.model import GPT2LM
+from gpt2_keras.model import GPT2Model
 
 Text = str | os.PathLike[str]
 
 
 def evaluate(
-    model: GPT2LM,
+    model: GPT2Model,
     texts: Text | Sequence[Text],
     *,
     stride: int | None = None,

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from gpt2_keras.generation.batch import pad
-from gpt2_keras.generation.traces import COUNTS, IDS, kept_trace, traced
-from gpt2_keras.model import GPT2LM
+from gpt2_keras.generation.compiled import COUNTS, IDS, kept_trace, traced
+from gpt2_keras.generation.prompts import pad
+from gpt2_keras.model import GPT2Model
 
 # Of the logits of a batch, where nobody says how many rows it has: 256 MB in float32.
 LARGEST_LOGITS = 2**26
@@ -47,7 +47,7 @@ class SpanScore:
 
 
 def score_spans(
-    model: GPT2LM,
+    model: GPT2Model,
     spans: Sequence[Span],
     *,
     batch_size: int | None = None,
@@ -102,7 +102,7 @@ def score_spans(
     return [scores[index] for index in range(len(spans))]
 
 
-def _compiled(model: GPT2LM, count: int) -> Any:
+def _compiled(model: GPT2Model, count: int) -> Any:
     """Returns the traced function that scores the last `count` positions."""
     return kept_trace(
         model,
@@ -113,7 +113,7 @@ def _compiled(model: GPT2LM, count: int) -> Any:
 
 
 def _score(
-    model: GPT2LM, count: int, token_ids: Any, num_tokens: Any, targets: Any
+    model: GPT2Model, count: int, token_ids: Any, num_tokens: Any, targets: Any
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Scores targets; (batch, time), (batch,), (batch, count) → two tensors (batch, count)."""
     time = tf.shape(token_ids)[1]

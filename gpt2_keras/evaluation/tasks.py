@@ -18,7 +18,7 @@ from gpt2_keras.evaluation.examples import (
 )
 from gpt2_keras.evaluation.report import as_json, exponential
 from gpt2_keras.evaluation.spans import Span, SpanScore, score_spans
-from gpt2_keras.model import GPT2LM
+from gpt2_keras.model import GPT2Model
 
 Path = str | os.PathLike[str]
 Progress = Callable[[int, int], None]
@@ -103,7 +103,7 @@ class MultipleChoiceResult(_Answers):
 
 
 def last_word(
-    model: GPT2LM,
+    model: GPT2Model,
     examples: Path | Sequence[str],
     *,
     batch_size: int | None = None,
@@ -144,7 +144,7 @@ def last_word(
 
 
 def multiple_choice(
-    model: GPT2LM,
+    model: GPT2Model,
     examples: Path | Sequence[Mapping[str, Any]],
     *,
     batch_size: int | None = None,
@@ -221,7 +221,7 @@ def _join(context: str, choice: str) -> tuple[str, str]:
     return given, between + choice
 
 
-def _spans(model: GPT2LM, pairs: Sequence[tuple[str, str, str]]) -> list[Span]:
+def _spans(model: GPT2Model, pairs: Sequence[tuple[str, str, str]]) -> list[Span]:
     """Returns a span for each continuation; a context too long loses its beginning."""
     tokenizer = model.require_tokenizer()
     context = model.config.context_length

@@ -1,12 +1,11 @@
-"""Self-contained artefacts of a model: text in, text out, without this package."""
+"""Self-contained artifacts of a model: text in, text out, without this package."""
 
 from pathlib import Path
 from typing import Any
 
-from gpt2_keras.export.artefacts import check_name
-from gpt2_keras.export.certificate import Certificate, CertificateError, certify
-from gpt2_keras.export.verification import verify
-from gpt2_keras.model import GPT2LM
+from gpt2_keras.model import GPT2Model
+from gpt2_keras.verification.certificate import Certificate, CertificateError, certify, verify
+from gpt2_keras.verification.open import check_name
 
 __all__ = ["FORMATS", "Certificate", "CertificateError", "certify", "export", "verify"]
 
@@ -14,14 +13,14 @@ FORMATS = ("tf_saved_model", "litert", "litertlm")
 
 
 def export(
-    model: GPT2LM,
+    model: GPT2Model,
     path: str | Path,
     format: str = "tf_saved_model",  # noqa: A002
     *,
     certificate: bool = True,
     **options: Any,
 ) -> Path:
-    """Writes an artefact that runs without this package, and proves it equal to the model.
+    """Writes an artifact that runs without this package, and proves it equal to the model.
 
     Args:
         model: A model with a tokenizer.
@@ -29,7 +28,7 @@ def export(
             for `"litert"`, a `.litertlm` file for `"litertlm"`.
         format: `"tf_saved_model"`, see `saved_model.to_saved_model`; `"litert"`,
             see `litert.to_litert`; or `"litertlm"`, see `litertlm.to_litertlm`.
-        certificate: Whether to run the artefact side by side with the model and
+        certificate: Whether to run the artifact side by side with the model and
             write what was measured: `certificate.json` into the version
             directory, or `*.certificate.json` beside the file.
         **options: As these functions take them.
@@ -38,7 +37,7 @@ def export(
         What was written: the version directory, or the file.
 
     Raises:
-        CertificateError: If the artefact does not equal the model. It stays where
+        CertificateError: If the artifact does not equal the model. It stays where
             it is, without a certificate.
         ValueError: If the format is none of these, the model has no tokenizer, or a
             file to have a certificate is not named as above.
@@ -52,7 +51,7 @@ def export(
         made = to_saved_model(model, path, **options)
     elif format == "litert":
         from gpt2_keras.export.litert import to_litert
-        from gpt2_keras.export.litert_artefact import require_litert
+        from gpt2_keras.verification.litert import require_litert
 
         if certificate:  # said before the long work
             check_name(path, format)
@@ -60,7 +59,7 @@ def export(
         made = to_litert(model, path, **options)
     elif format == "litertlm":
         from gpt2_keras.export.litertlm import to_litertlm
-        from gpt2_keras.export.litertlm_artefact import require_litert_lm
+        from gpt2_keras.verification.litertlm import require_litert_lm
 
         if certificate:
             check_name(path, format)

@@ -9,11 +9,11 @@ the file once, whichever signatures run them.
 
 import tensorflow as tf
 
-from gpt2_keras.generation import loop
-from gpt2_keras.generation.constraints import NO_TOKEN, History, no_rules
+from gpt2_keras.generation import decoding_loop as loop
+from gpt2_keras.generation.logits_processors import NO_TOKEN, History, no_rules
 from gpt2_keras.generation.sampling import SamplingTensors
 from gpt2_keras.layers.cache import BlockCache, cache_slots, write_cache
-from gpt2_keras.model import GPT2LM
+from gpt2_keras.model import GPT2Model
 
 # Positions read at a time, and of a block. A fixed number lets XNNPACK take the products;
 # more than these gain little, as a chunk that is not full costs as much as one that is.
@@ -41,7 +41,7 @@ class DeviceDecoder(tf.Module):
         end_token_id: The id that ends a text.
     """
 
-    def __init__(self, model: GPT2LM, context_length: int, end_token_id: int) -> None:
+    def __init__(self, model: GPT2Model, context_length: int, end_token_id: int) -> None:
         super().__init__()
         self.context_length = context_length
         self.block_length = chunk_length_of(context_length)

@@ -5,11 +5,12 @@ from typing import Any
 import tensorflow as tf
 
 from gpt2_keras.export.device_decoder import DeviceDecoder
-from gpt2_keras.export.text_graph import FINISH_REASONS, NUM_CANDIDATES, Tensors
+from gpt2_keras.export.text_graph import NUM_CANDIDATES, Tensors
+from gpt2_keras.generation.finish_reason import FINISH_REASONS
 from gpt2_keras.generation.sampling import greedy_numbers
-from gpt2_keras.model import GPT2LM
-from gpt2_keras.tokenizer.graph import GraphTokenizer
-from gpt2_keras.tokenizer.litert import LiteRTTokenizer
+from gpt2_keras.model import GPT2Model
+from gpt2_keras.tokenizer.graph.litert import LiteRTTokenizer
+from gpt2_keras.tokenizer.graph.tokenizer import GraphTokenizer
 
 
 class DeviceModel:
@@ -21,7 +22,7 @@ class DeviceModel:
             most the model's. Memory and time of a token grow with it.
     """
 
-    def __init__(self, model: GPT2LM, context_length: int) -> None:
+    def __init__(self, model: GPT2Model, context_length: int) -> None:
         tokenizer = model.require_tokenizer()
         self.tokenizer = LiteRTTokenizer(GraphTokenizer.from_tokenizer(tokenizer))
         self.decoder = DeviceDecoder(model, context_length, tokenizer.end_token_id)
@@ -54,7 +55,7 @@ class DeviceModel:
         old, new = self.tokenizer.detokenize(prompt_ids), self.tokenizer.detokenize(new_ids)
         # From values and not from the shape, which a runtime may not know yet.
         num_tokens = tf.reduce_sum(tf.cast(new_ids >= 0, tf.int32))
-        end, length, context = range(len(FINISH_REASONS))
+        end, length, context, _ = range(len(FINISH_REASONS))
         full = tf.where(limits[0] < max_new_tokens[0], context, length)
         return {
             "text": tf.concat([old["text"], new["text"]], axis=0),

@@ -8,10 +8,14 @@ from typing import Any
 
 import flatbuffers
 import numpy as np
-from tensorflow.lite.python import schema_py_generated as schema
 from tensorflow.lite.tools import flatbuffer_utils
 
-METADATA_NAME = "gpt2_keras"
+from gpt2_keras.private_api import lite_schema
+from gpt2_keras.verification.litert_metadata import METADATA_NAME
+
+schema = lite_schema()
+
+
 _BUILTIN = schema.BuiltinOperator
 # The fields of an op's options that name another subgraph.
 _REFERENCES = (
@@ -49,17 +53,6 @@ def finish(contents: bytes, metadata: Mapping[str, Any]) -> bytes:
     entry.name, entry.buffer = METADATA_NAME, len(model.buffers) - 1
     model.metadata = [*(model.metadata or []), entry]
     return _to_bytes(model)
-
-
-def read_metadata(contents: bytes | np.ndarray) -> dict[str, Any] | None:
-    """Returns what `finish` wrote, or None if it did not."""
-    model = schema.Model.GetRootAsModel(contents, 0)
-    for entry in map(model.Metadata, range(model.MetadataLength())):
-        if entry.Name() == METADATA_NAME.encode():
-            data = model.Buffers(entry.Buffer()).DataAsNumpy().tobytes()
-            found: dict[str, Any] = json.loads(data)
-            return found
-    return None
 
 
 def _to_bytes(model: Any) -> bytes:

@@ -8,19 +8,18 @@ import tensorflow as tf
 
 from gpt2_keras.atomic import new_file
 from gpt2_keras.export.device_graph import DeviceModel
-from gpt2_keras.export.device_options import checked_options
 from gpt2_keras.export.flatbuffer import finish
-from gpt2_keras.export.litert_quantization import quantize
+from gpt2_keras.export.litert_quantization import checked_options, quantize
 from gpt2_keras.export.weights import StoredWeights
-from gpt2_keras.generation.traces import traced
+from gpt2_keras.generation.compiled import traced
 from gpt2_keras.layers.litert import for_litert
 from gpt2_keras.litert_conversion import convert
-from gpt2_keras.model import GPT2LM
+from gpt2_keras.model import GPT2Model
 from gpt2_keras.version import __version__
 
 
 def to_litert(
-    model: GPT2LM,
+    model: GPT2Model,
     path: str | Path,
     *,
     context_length: int | None = None,
@@ -69,7 +68,7 @@ def to_litert(
     return path
 
 
-def _convert(model: GPT2LM, context_length: int) -> bytes:
+def _convert(model: GPT2Model, context_length: int) -> bytes:
     """Returns the contents of the file."""
     module = tf.Module()
     module.weights = StoredWeights(model).module
@@ -102,7 +101,7 @@ def _convert(model: GPT2LM, context_length: int) -> bytes:
     return convert(module, concrete)
 
 
-def _metadata(model: GPT2LM, context_length: int, dtype: str) -> dict[str, Any]:
+def _metadata(model: GPT2Model, context_length: int, dtype: str) -> dict[str, Any]:
     """Returns what the file says of itself."""
     config = model.config.to_dict() | {"context_length": context_length}
     made_by = f"gpt2_keras {__version__}"

@@ -4,10 +4,14 @@ import contextlib
 import importlib.util
 import io
 import re
-
-from tensorflow.lite.python import schema_py_generated as schema
+from pathlib import Path
 
 from gpt2_keras.config import GPT2Config
+from gpt2_keras.model import GPT2Model
+from gpt2_keras.private_api import lite_schema
+
+schema = lite_schema()
+
 
 LITERT_DTYPES = ("float32", "float16", "int8", "int4")
 _WITH_WEIGHTS = (schema.BuiltinOperator.FULLY_CONNECTED, schema.BuiltinOperator.EMBEDDING_LOOKUP)
@@ -102,3 +106,31 @@ def _products_of_blocks(contents: bytes) -> set[str]:
     looked_up = {buffer for _, buffer in weights.get(schema.BuiltinOperator.EMBEDDING_LOOKUP, [])}
     products = weights.get(schema.BuiltinOperator.FULLY_CONNECTED, [])
     return {name for name, buffer in products if buffer not in looked_up}
+
+
+def checked_options(
+    model: GPT2Model, path: str | Path, context_length: int | None, dtype: str
+) -> tuple[Path, int]:
+    """Returns the new file's path and its context, the model's if none is asked for.
+
+    Raises:
+        FileExistsError: If the path is taken.
+        ValueError: If `context_length` is below 2 or above the model's, or `dtype`
+            is unknown or not for this model.
+        ImportError: If `dtype` needs ai-edge-quantizer, and that is missing.
+    """
+    path = Path(path)
+    if path.exists():
+        raise FileExistsError(
+            "The output must be a new file; nothing is overwritten. "
+            f"Received: {path}, which exists. Name another place, or move it away first."
+        )
+    if context_length is None:
+        context_length = model.config.context_length
+    if not 2 <= context_length <= model.config.context_length:
+        raise ValueError(
+            "`context_length` must be at least 2 and at most the model's. "
+            f"Received: context_length={context_length}, of {model.config.context_length}."
+        )
+    check_dtype(dtype, model.config)
+    return path, context_length

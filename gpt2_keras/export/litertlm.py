@@ -9,20 +9,19 @@ import tensorflow as tf
 
 from gpt2_keras.atomic import new_file
 from gpt2_keras.export.device_decoder import chunk_length_of
-from gpt2_keras.export.device_options import checked_options
 from gpt2_keras.export.flatbuffer import finish
-from gpt2_keras.export.litert_quantization import quantize
+from gpt2_keras.export.litert_quantization import checked_options, quantize
 from gpt2_keras.export.weights import StoredWeights
-from gpt2_keras.generation.traces import traced
+from gpt2_keras.generation.compiled import traced
 from gpt2_keras.layers.litert import for_litert
 from gpt2_keras.litert_conversion import convert
-from gpt2_keras.model import GPT2LM
+from gpt2_keras.model import GPT2Model
 
 Tensors = dict[str, tf.Tensor]
 
 
 def to_litertlm(
-    model: GPT2LM,
+    model: GPT2Model,
     path: str | Path,
     *,
     context_length: int | None = None,
@@ -108,7 +107,7 @@ def _metadata(end_token_id: int, context_length: int) -> bytes:
     return bytes(metadata.SerializeToString())
 
 
-def _convert(model: GPT2LM, context_length: int) -> bytes:
+def _convert(model: GPT2Model, context_length: int) -> bytes:
     """Returns the contents of the `.tflite` file."""
     chunk_length = chunk_length_of(context_length)
     module = tf.Module()

@@ -1,4 +1,4 @@
-"""What a request to an artefact may hold, checked inside the graph."""
+"""What a request to an artifact may hold, checked inside the graph."""
 
 from typing import Any
 

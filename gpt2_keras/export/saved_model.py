@@ -11,14 +11,14 @@ from gpt2_keras.export.requests import per_row, sampling_of_request
 from gpt2_keras.export.text_graph import Tensors, TextModel
 from gpt2_keras.export.warmup import write_warmup
 from gpt2_keras.export.weights import StoredWeights
-from gpt2_keras.generation.batch import default_max_new_tokens
+from gpt2_keras.generation.compiled import traced
+from gpt2_keras.generation.prompts import default_max_new_tokens
 from gpt2_keras.generation.sampling import greedy_numbers
-from gpt2_keras.generation.traces import traced
-from gpt2_keras.model import GPT2LM
+from gpt2_keras.model import GPT2Model
 
 
 def to_saved_model(
-    model: GPT2LM,
+    model: GPT2Model,
     directory: str | Path,
     *,
     max_new_tokens: int | None = None,

@@ -5,14 +5,15 @@ from typing import Any
 import tensorflow as tf
 
 from gpt2_keras.export.requests import check_fit, check_limits, check_texts
-from gpt2_keras.generation import loop, scoring_graph
-from gpt2_keras.generation.constraints import no_rules
+from gpt2_keras.generation import decoding_loop as loop
+from gpt2_keras.generation import log_probs as scoring_graph
+from gpt2_keras.generation.compiled import COUNTS, IDS, traced
+from gpt2_keras.generation.finish_reason import FINISH_REASONS
+from gpt2_keras.generation.logits_processors import no_rules
 from gpt2_keras.generation.sampling import SamplingTensors
-from gpt2_keras.generation.traces import COUNTS, IDS, traced
-from gpt2_keras.model import GPT2LM
-from gpt2_keras.tokenizer.graph import GraphTokenizer
+from gpt2_keras.model import GPT2Model
+from gpt2_keras.tokenizer.graph.tokenizer import GraphTokenizer
 
-FINISH_REASONS = ("end", "length", "context")
 NUM_CANDIDATES = 10  # as many as the GPT-2 Explorer showed
 Tensors = dict[str, tf.Tensor]
 
@@ -31,7 +32,7 @@ class TextModel:
         ValueError: If the model has no tokenizer, or `bad_text` is neither.
     """
 
-    def __init__(self, model: GPT2LM, *, bad_text: str = "refuse") -> None:
+    def __init__(self, model: GPT2Model, *, bad_text: str = "refuse") -> None:
         if bad_text not in ("refuse", "answer"):
             raise ValueError(
                 f"`bad_text` must be 'refuse' or 'answer'. Received: bad_text={bad_text!r}."
@@ -84,7 +85,7 @@ class TextModel:
         prompt = prompt_ids.to_tensor()  # (batch, time)
         prompt_text, _ = self._detokenize(prompt, _lengths(prompt_ids))
         new_text, new_bytes = self._detokenize(new_ids, counts)
-        end, length, context = FINISH_REASONS
+        end, length, context, _ = FINISH_REASONS
         full = tf.where(limits < max_new_tokens, context, length)
         return {
             "text": tf.strings.join([prompt_text, new_text]),

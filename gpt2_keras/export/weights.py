@@ -1,4 +1,4 @@
-"""The weights of a model as an artefact stores them."""
+"""The weights of a model as an artifact stores them."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import keras
 import tensorflow as tf
 
-from gpt2_keras.model import GPT2LM
+from gpt2_keras.model import GPT2Model
 
 WEIGHT_DTYPES = ("float32", "float16", "bfloat16", "int8")
 INT8_LIMIT = 127  # -128 stays unused, so that the range is symmetric around 0
@@ -16,7 +16,7 @@ class StoredWeights:
     """A model's weights, each once, in the type asked for.
 
     What is not stored in the model's own type becomes it anew at every call of
-    an artefact: the file is smaller, and the arithmetic is that of the model.
+    an artifact: the file is smaller, and the arithmetic is that of the model.
 
     Args:
         model: The model.
@@ -31,7 +31,7 @@ class StoredWeights:
         module: A `tf.Module` that tracks what is stored, and nothing else.
     """
 
-    def __init__(self, model: GPT2LM, dtype: str = "float32") -> None:
+    def __init__(self, model: GPT2Model, dtype: str = "float32") -> None:
         if dtype not in WEIGHT_DTYPES:
             raise ValueError(
                 f"`dtype` must be one of {', '.join(WEIGHT_DTYPES)}. Received: dtype={dtype!r}."

@@ -9,7 +9,7 @@ import numpy as np
 from keras import ops
 
 from gpt2_keras.layers.initializers import KERNEL_STDDEV
-from gpt2_keras.model import GPT2LM
+from gpt2_keras.model import GPT2Model
 
 
 @keras.saving.register_keras_serializable(package="gpt2_keras")
@@ -47,7 +47,7 @@ class GPT2Classifier(keras.Model):
         TensorShape([1, 2])
     """
 
-    def __init__(self, language_model: GPT2LM, labels: Sequence[str], **kwargs: Any) -> None:
+    def __init__(self, language_model: GPT2Model, labels: Sequence[str], **kwargs: Any) -> None:
         if isinstance(labels, str) or not 2 <= len(labels) == len(set(labels)):
             raise ValueError(
                 "`labels` must be two names or more, each once. "
@@ -160,11 +160,15 @@ class GPT2Classifier(keras.Model):
         return cls(**{**config, "language_model": model})
 
     @classmethod
-    def from_preset(cls, preset: str | Path, **kwargs: Any) -> Self:
+    def from_preset(
+        cls, preset: str | Path, *, model_class: type[GPT2Model] = GPT2Model, **kwargs: Any
+    ) -> Self:
         """Loads a classifier; see `gpt2_keras.checkpoints.load_classifier`."""
         from gpt2_keras import checkpoints
 
-        return checkpoints.load_classifier(preset, classifier_class=cls, **kwargs)
+        return checkpoints.load_classifier(
+            preset, classifier_class=cls, model_class=model_class, **kwargs
+        )
 
     def save_to_preset(self, directory: str | Path) -> None:
         """Writes a directory; see `gpt2_keras.checkpoints.save_classifier`."""

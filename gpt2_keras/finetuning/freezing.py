@@ -1,9 +1,9 @@
 """Weights that training leaves as they are."""
 
-from gpt2_keras.model import GPT2LM
+from gpt2_keras.model import GPT2Model
 
 
-def freeze(model: GPT2LM, num_blocks: int | None = None) -> None:
+def freeze(model: GPT2Model, num_blocks: int | None = None) -> None:
     """Freezes the embeddings and the first blocks of a model.
 
     The token embeddings are also the output projection: frozen, both stay. Call
@@ -36,7 +36,7 @@ def freeze(model: GPT2LM, num_blocks: int | None = None) -> None:
         variable.trainable = False
 
 
-def unfreeze(model: GPT2LM) -> None:
+def unfreeze(model: GPT2Model) -> None:
     """Lets training change every weight again; call `compile()` afterwards."""
     learned = model.config.position_embedding == "learned"
     for variable in model.weights:

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from gpt2_keras.finetuning.freezing import unfreeze
-from gpt2_keras.model import GPT2LM
+from gpt2_keras.model import GPT2Model
+from gpt2_keras.private_api import raw_kernel, remove_weights
 
 # Where the layers are in a block.
 LAYERS = {
@@ -17,7 +18,7 @@ LAYERS = {
 
 
 def enable_lora(
-    model: GPT2LM,
+    model: GPT2Model,
     rank: int = 8,
     layers: Collection[str] = ("qkv",),
     *,
@@ -70,7 +71,7 @@ def enable_lora(
     _forget_traces(model)
 
 
-def merge_lora(model: GPT2LM) -> None:
+def merge_lora(model: GPT2Model) -> None:
     """Makes what LoRA has added part of the kernels; the model is an ordinary one again.
 
     It computes what it did, and every weight can be trained again after `compile()`.
@@ -85,19 +86,15 @@ def merge_lora(model: GPT2LM) -> None:
             "Call enable_lora and train it first."
         )
     for layer in adapted:
-        layer._kernel.assign(layer.merged_kernel())
-        # As Keras' own `quantize` takes a weight away.
-        layer._tracker.unlock()
-        for variable in (layer.lora_kernel_a, layer.lora_kernel_b):
-            layer._untrack_variable(variable)
-        layer._tracker.lock()
+        raw_kernel(layer).assign(layer.merged_kernel())
+        remove_weights(layer, (layer.lora_kernel_a, layer.lora_kernel_b))
         layer.lora_enabled = False
         layer.lora_rank = layer.lora_alpha = None
     unfreeze(model)
     _forget_traces(model)
 
 
-def save_adapter(model: GPT2LM, directory: str | Path) -> None:
+def save_adapter(model: GPT2Model, directory: str | Path) -> None:
     """Writes what LoRA has added to a model, and nothing else.
 
     The directory is one of Hugging Face's PEFT: `adapter_config.json` and
@@ -116,7 +113,7 @@ def save_adapter(model: GPT2LM, directory: str | Path) -> None:
     checkpoints.save_adapter(model, directory)
 
 
-def load_adapter(model: GPT2LM, directory: str | Path) -> None:
+def load_adapter(model: GPT2Model, directory: str | Path) -> None:
     """Enables LoRA on a model with the weights of `save_adapter`, or of PEFT.
 
     Args:
@@ -139,18 +136,18 @@ def load_adapter(model: GPT2LM, directory: str | Path) -> None:
         raise
 
 
-def _projections(model: GPT2LM, layers: Collection[str]) -> Iterator[Any]:
+def _projections(model: GPT2Model, layers: Collection[str]) -> Iterator[Any]:
     for block in model.decoder.blocks:
         for name in layers:
             yield getattr(getattr(block, LAYERS[name]), name)
 
 
-def _adapted(model: GPT2LM) -> Iterator[Any]:
+def _adapted(model: GPT2Model) -> Iterator[Any]:
     """Yields the layers that have LoRA."""
     return (layer for layer in _projections(model, LAYERS) if layer.lora_enabled)
 
 
-def _forget_traces(model: GPT2LM) -> None:
+def _forget_traces(model: GPT2Model) -> None:
     """Drops every compiled function of a model: each computes with the weights it was made for."""
     model.train_function = model.test_function = model.predict_function = None
     model.__dict__.pop("_kept_traces", None)  # of generation/traces.py

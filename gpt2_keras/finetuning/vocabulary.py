@@ -6,11 +6,11 @@ from collections.abc import Sequence
 import keras
 from keras import ops
 
-from gpt2_keras.layers.initializers import blank_weights
-from gpt2_keras.model import GPT2LM
+from gpt2_keras.layers.initializers import uninitialized_weights
+from gpt2_keras.model import GPT2Model
 
 
-def add_special_tokens(model: GPT2LM, tokens: Sequence[str]) -> GPT2LM:
+def add_special_tokens(model: GPT2Model, tokens: Sequence[str]) -> GPT2Model:
     """Returns a model that knows more special tokens, such as `"<|user|>"`.
 
     The embedding of each begins as the mean of all there were. Its logit is then the
@@ -36,7 +36,7 @@ def add_special_tokens(model: GPT2LM, tokens: Sequence[str]) -> GPT2LM:
         )
     tokenizer = model.require_tokenizer().with_special_tokens(tokens)
     config = dataclasses.replace(model.config, vocab_size=tokenizer.vocab_size)
-    with blank_weights():
+    with uninitialized_weights():
         larger = type(model)(config, tokenizer=tokenizer, dtype=model.dtype_policy)
     for old, new in zip(model.weights, larger.weights, strict=True):
         new.assign(_with_mean_rows(old, new.shape[0]) if old.shape != new.shape else old)

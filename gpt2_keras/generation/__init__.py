@@ -1,14 +1,14 @@
 """Text from a model: samplers, the cached decoding loop, streaming, scores."""
 
-from gpt2_keras.generation.beam import Beam, BeamSearch
-from gpt2_keras.generation.contrastive import Contrastive
-from gpt2_keras.generation.prefix import TextPrefix, read_prefix
-from gpt2_keras.generation.rules import Rules
-from gpt2_keras.generation.run import Generation
-from gpt2_keras.generation.samplers import Sampler
+from gpt2_keras.generation.generate import generate, stream
+from gpt2_keras.generation.logits_processors import Rules
+from gpt2_keras.generation.prefix_cache import PrefixCache, cache_prefix
+from gpt2_keras.generation.sampling import Sampler
 from gpt2_keras.generation.scoring import NextToken, Score, next_tokens, score
-from gpt2_keras.generation.speculative import Speculative
-from gpt2_keras.generation.text import generate, stream
+from gpt2_keras.generation.search.beam_search import Beam, BeamSearch
+from gpt2_keras.generation.search.contrastive_search import Contrastive
+from gpt2_keras.generation.search.speculative_decoding import Speculative
+from gpt2_keras.generation.session import Generation
 
 __all__ = [
     "Beam",
@@ -16,14 +16,14 @@ __all__ = [
     "Contrastive",
     "Generation",
     "NextToken",
+    "PrefixCache",
     "Rules",
     "Sampler",
     "Score",
     "Speculative",
-    "TextPrefix",
+    "cache_prefix",
     "generate",
     "next_tokens",
-    "read_prefix",
     "score",
     "stream",
 ]

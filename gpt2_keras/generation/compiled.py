@@ -1,15 +1,56 @@
 """The traced functions of one model: one trace each, for every length and batch."""
 
 import functools
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import keras
 import tensorflow as tf
 
-from gpt2_keras.generation import loop, scoring_graph
-from gpt2_keras.generation.constraints import Constraints, History, constraint_specs
+from gpt2_keras.generation import decoding_loop as loop
+from gpt2_keras.generation import log_probs as scoring_graph
+from gpt2_keras.generation.logits_processors import Constraints, History, constraint_specs
 from gpt2_keras.generation.sampling import SamplingTensors, sampling_specs
-from gpt2_keras.generation.traces import COUNTS, IDS, INTEGER, kept_trace, traced
-from gpt2_keras.model import GPT2LM
+from gpt2_keras.model import GPT2Model
+
+IDS = tf.TensorSpec([None, None], tf.int32, name="token_ids")
+COUNTS = tf.TensorSpec([None], tf.int32, name="num_tokens")
+INTEGER = tf.TensorSpec([], tf.int32)
+NUMBER = tf.TensorSpec([], tf.float32)
+
+
+def traced(function: Callable[..., Any], signature: Sequence[Any]) -> Any:
+    """Returns a `tf.function` of one trace.
+
+    Without AutoGraph, which would take half of the tracing's time to rewrite code that
+    asks for its conditions and loops itself.
+    """
+    return tf.function(function, autograph=False, input_signature=signature)
+
+
+def kept_trace(model: GPT2Model, name: str, key: tuple[Any, ...], make: Callable[[], Any]) -> Any:
+    """Returns the traced function of a method: made on first use, then kept with the model.
+
+    Args:
+        model: The model that keeps it.
+        name: The method. One function of each is kept.
+        key: What the trace was made for; another key replaces it.
+        make: Makes the function.
+
+    Raises:
+        RuntimeError: If Keras runs on another backend than TensorFlow.
+    """
+    if keras.backend.backend() != "tensorflow":
+        raise RuntimeError(
+            "Text is generated in TensorFlow graphs. "
+            f"Received: Keras backend {keras.backend.backend()!r}. "
+            "Save the model, and load it where KERAS_BACKEND=tensorflow."
+        )
+    # Past `__setattr__`, so that the functions are no part of what is saved of the model.
+    kept = model.__dict__.setdefault("_kept_traces", {})
+    if name not in kept or kept[name][0] != key:
+        kept[name] = (key, make())
+    return kept[name][1]
 
 
 class CompiledModel:
@@ -20,7 +61,7 @@ class CompiledModel:
         end_token_id: The id that stands before every text to score.
     """
 
-    def __init__(self, model: GPT2LM, end_token_id: int) -> None:
+    def __init__(self, model: GPT2Model, end_token_id: int) -> None:
         sampling, constraints = sampling_specs(), constraint_specs()
         state = _state_specs(model)
         # A prefix is a cache of one row.
@@ -62,7 +103,7 @@ class CompiledModel:
         )
 
 
-def _state_specs(model: GPT2LM) -> loop.DecodingState:
+def _state_specs(model: GPT2Model) -> loop.DecodingState:
     """Returns the signature of a running generation."""
     kept = tf.TensorSpec(
         [None, model.config.num_heads, None, model.config.head_dim], model.compute_dtype
@@ -78,14 +119,14 @@ def _state_specs(model: GPT2LM) -> loop.DecodingState:
     )
 
 
-def _read(model: GPT2LM, token_ids: Any) -> Any:
+def _read(model: GPT2Model, token_ids: Any) -> Any:
     """Returns the cache of one text, (1, time)."""
     cache = model.make_cache(1, tf.shape(token_ids)[1])
     _, cache = model(token_ids, cache=cache, num_logits=1, training=False)
     return cache
 
 
-def compiled(model: GPT2LM) -> CompiledModel:
+def compiled(model: GPT2Model) -> CompiledModel:
     """Returns a model's functions, traced on first use and then kept with it.
 
     Raises:

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from gpt2_keras.generation.batch import check_texts, encode_prompts, pad
 from gpt2_keras.generation.compiled import compiled
-from gpt2_keras.model import GPT2LM
+from gpt2_keras.generation.prompts import check_texts, encode_prompts, pad
+from gpt2_keras.model import GPT2Model
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +52,7 @@ class NextToken:
     probability: float
 
 
-def score(model: GPT2LM, texts: str | Sequence[str]) -> Score | list[Score]:
+def score(model: GPT2Model, texts: str | Sequence[str]) -> Score | list[Score]:
     """Computes the log-probability of every token of texts.
 
     The first token is given `<|endoftext|>`, which in GPT-2's training text
@@ -88,7 +88,7 @@ def score(model: GPT2LM, texts: str | Sequence[str]) -> Score | list[Score]:
     return scores[0] if isinstance(texts, str) else scores
 
 
-def next_tokens(model: GPT2LM, prompt: str, *, k: int = 10) -> list[NextToken]:
+def next_tokens(model: GPT2Model, prompt: str, *, k: int = 10) -> list[NextToken]:
     """Lists the likeliest next tokens.
 
     Args:

@@ -9,7 +9,7 @@ from gpt2_keras.layers.attention import CausalSelfAttention
 from gpt2_keras.layers.cache import BlockCache, block_index, cache_slots
 from gpt2_keras.layers.feed_forward import FeedForward
 from gpt2_keras.layers.normalization import LayerNorm
-from gpt2_keras.layers.recompute import run_recomputed
+from gpt2_keras.layers.remat import rematerialize
 
 
 @keras.saving.register_keras_serializable(package="gpt2_keras")
@@ -162,7 +162,7 @@ class DecoderStack(keras.layers.Layer):
         self.num_heads = num_heads
         self.intermediate_dim = intermediate_dim
         self.dropout_rate = dropout_rate
-        self.recompute = False  # set by `GPT2LM.compile`
+        self.remat = False  # set by `GPT2LM.compile`
         self.blocks = [
             DecoderBlock(
                 num_heads,
@@ -200,8 +200,8 @@ class DecoderStack(keras.layers.Layer):
             slots = cache_slots(cache[0][-1], ops.shape(x)[1], cache_index)
         states, new_cache = [x], []
         for index, block in enumerate(self.blocks):
-            if self.recompute and training and cache is None:
-                x = run_recomputed(block, x, attention_mask)
+            if self.remat and training and cache is None:
+                x = rematerialize(block, x, attention_mask)
                 states.append(x)
                 continue
             layer_cache = None if cache is None else cache[index]

@@ -19,7 +19,7 @@ _blank = ContextVar("blank", default=False)
 
 
 @contextmanager
-def blank_weights() -> Iterator[None]:
+def uninitialized_weights() -> Iterator[None]:
     """Leaves the weights built inside the block undefined, for a model loaded next.
 
     Drawing them takes longer than reading them, and memory not written to costs nothing.

@@ -7,6 +7,7 @@ import numpy as np
 from keras import ops
 
 from gpt2_keras.layers.litert import is_for_litert
+from gpt2_keras.private_api import raw_kernel
 
 
 def multiply(rows: Any, kernel: Any, *, training: bool | None = None) -> Any:
@@ -97,7 +98,7 @@ class Projection(keras.layers.EinsumDense):
 
         The property `kernel` rounds the sum to the compute dtype.
         """
-        kernel = np.asarray(self._kernel.value, dtype="float32")
+        kernel = np.asarray(raw_kernel(self).value, dtype="float32")
         if not self.lora_enabled:
             return kernel
         scale = self.lora_alpha / self.lora_rank

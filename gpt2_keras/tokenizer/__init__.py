@@ -11,12 +11,12 @@ The last three are loaded on first use, TensorFlow with them.
 import importlib
 from typing import Any
 
-from gpt2_keras.tokenizer.host import GPT2Tokenizer
+from gpt2_keras.tokenizer.tokenizer import GPT2Tokenizer
 
 _HOMES = {
-    "DetokenizerLayer": "gpt2_keras.tokenizer.layer",
-    "GraphTokenizer": "gpt2_keras.tokenizer.graph",
-    "TokenizerLayer": "gpt2_keras.tokenizer.layer",
+    "DetokenizerLayer": "gpt2_keras.tokenizer.graph.layers",
+    "GraphTokenizer": "gpt2_keras.tokenizer.graph.tokenizer",
+    "TokenizerLayer": "gpt2_keras.tokenizer.graph.layers",
 }
 
 __all__ = ["GPT2Tokenizer"]

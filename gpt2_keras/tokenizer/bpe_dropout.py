@@ -7,7 +7,7 @@ from tokenizers import pre_tokenizers
 
 from gpt2_keras.tokenizer.byte_alphabet import CHARACTER_TO_BYTE
 from gpt2_keras.tokenizer.encoding import without_surrogates
-from gpt2_keras.tokenizer.host import GPT2Tokenizer
+from gpt2_keras.tokenizer.tokenizer import GPT2Tokenizer
 
 # A longer piece (a run of letters without a space) is cut: its time grows with the square.
 LONGEST_PIECE = 1024

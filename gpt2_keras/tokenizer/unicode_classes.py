@@ -20,7 +20,7 @@ def character_classes(unicode_version: str = UNICODE_VERSION) -> NDArray[np.uint
     """Returns the class of every code point.
 
     Source: `\\p{L}`, `\\p{N}` and `\\s` as tiktoken's regular expressions read
-    them; the table is made by `gpt2_keras.tokenizer.make_unicode_classes`.
+    them; the table is made by `tools.make_unicode_classes`.
 
     Args:
         unicode_version: Version of Unicode, one for which there is a table.

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from gpt2_keras.data.targets import IGNORED_TARGET
+from gpt2_keras.data.instructions import IGNORED_TARGET
 from gpt2_keras.layers.projection import times_transposed
 
 # Of the logits in memory at a time.

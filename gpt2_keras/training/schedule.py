@@ -7,10 +7,10 @@ from keras import ops
 
 SCHEDULES = ("cosine", "linear", "constant")
 # karpathy/nanoGPT train.py, min_lr, after Hoffmann et al. (2022), "Chinchilla".
-FINAL_SHARE = 0.1
+FINAL_LEARNING_RATE_RATIO = 0.1
 WARMUP_STEPS = 2000  # karpathy/nanoGPT train.py, warmup_iters
 # Of short runs: the 100 of 2000 steps of nanoGPT's config/train_shakespeare_char.py.
-WARMUP_SHARE = 0.05
+WARMUP_FRACTION = 0.05
 KERAS_BATCH_SIZE = 32  # keras.Model.fit, batch_size
 
 
@@ -22,33 +22,37 @@ class LinearSchedule(keras.optimizers.schedules.LearningRateSchedule):
         learning_rate: The largest rate, reached at the end of the warm-up.
         total_steps: The step, counted from 0, where the line ends.
         warmup_steps: Number of steps of the warm-up, fewer than all.
-        final_share: Where the line ends, as a share of `learning_rate`; 1 for a
+        final_learning_rate_ratio: Where the line ends, as a share of `learning_rate`; 1 for a
             constant rate.
 
     Example:
-        >>> schedule = LinearSchedule(1.0, total_steps=5, warmup_steps=1, final_share=0.0)
+        >>> schedule = LinearSchedule(1.0, 5, warmup_steps=1, final_learning_rate_ratio=0.0)
         >>> [float(schedule(step)) for step in range(7)]
         [0.5, 1.0, 0.75, 0.5, 0.25, 0.0, 0.0]
     """
 
     def __init__(
-        self, learning_rate: float, total_steps: int, warmup_steps: int, final_share: float
+        self,
+        learning_rate: float,
+        total_steps: int,
+        warmup_steps: int,
+        final_learning_rate_ratio: float,
     ) -> None:
         super().__init__()
         self.learning_rate, self.total_steps = learning_rate, total_steps
-        self.warmup_steps, self.final_share = warmup_steps, final_share
+        self.warmup_steps, self.final_learning_rate_ratio = warmup_steps, final_learning_rate_ratio
 
     def __call__(self, step: Any) -> Any:
         """Returns the rate of a step, counted from 0."""
         step = ops.cast(step, "float32")
         rising = (step + 1) / (self.warmup_steps + 1)
         way = (step - self.warmup_steps) / (self.total_steps - self.warmup_steps)
-        falling = 1 - (1 - self.final_share) * ops.clip(way, 0, 1)
+        falling = 1 - (1 - self.final_learning_rate_ratio) * ops.clip(way, 0, 1)
         return self.learning_rate * ops.minimum(rising, falling)
 
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments that rebuild the schedule."""
-        names = ("learning_rate", "total_steps", "warmup_steps", "final_share")
+        names = ("learning_rate", "total_steps", "warmup_steps", "final_learning_rate_ratio")
         return {name: getattr(self, name) for name in names}
 
 
@@ -58,13 +62,13 @@ def make_schedule(
     warmup_steps: int | None = None,
     *,
     kind: str = "cosine",
-    final_share: float = FINAL_SHARE,
+    final_learning_rate_ratio: float = FINAL_LEARNING_RATE_RATIO,
 ) -> keras.optimizers.schedules.LearningRateSchedule:
     """Returns a linear warm-up followed by a cosine, a line or a constant rate.
 
     In step `s`, counted from 0, the rate is `learning_rate (s + 1) / (warmup + 1)`
     while `s < warmup`, and then falls from `learning_rate`, along half a cosine by
-    default, until it is `final_share` of that at `total_steps`. Source: `get_lr`
+    default, until it is `final_learning_rate_ratio` of that at `total_steps`. Source: `get_lr`
     in karpathy/nanoGPT `train.py`.
 
     Args:
@@ -73,7 +77,7 @@ def make_schedule(
         warmup_steps: Number of steps of the warm-up; by default 2000, at most a
             twentieth of the whole.
         kind: `"cosine"`, `"linear"` or `"constant"`.
-        final_share: The rate at the end, as a share of the largest; nothing to
+        final_learning_rate_ratio: The rate at the end, as a share of the largest; nothing to
             `"constant"`.
 
     Raises:
@@ -104,7 +108,7 @@ def make_schedule(
             f"Received: kind={kind!r}. Use cosine if in doubt."
         )
     if kind != "cosine":
-        share = 1.0 if kind == "constant" else final_share
+        share = 1.0 if kind == "constant" else final_learning_rate_ratio
         return LinearSchedule(learning_rate, total_steps, warmup_steps, share)
     warmup = {}
     if warmup_steps:
@@ -113,14 +117,14 @@ def make_schedule(
         # Without a warm-up the cosine begins at the initial rate, so at its top.
         learning_rate / (warmup_steps + 1),
         decay_steps=total_steps - warmup_steps,
-        alpha=final_share,
+        alpha=final_learning_rate_ratio,
         **warmup,
     )
 
 
 def default_warmup_steps(total_steps: int) -> int:
     """Returns the number of warm-up steps of a training of `total_steps`."""
-    return min(WARMUP_STEPS, int(WARMUP_SHARE * total_steps))
+    return min(WARMUP_STEPS, int(WARMUP_FRACTION * total_steps))
 
 
 def set_schedule(optimizer: keras.optimizers.Optimizer, total_steps: int | None) -> None:

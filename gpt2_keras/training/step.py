@@ -8,21 +8,66 @@ changes what is learned, whatever the padding.
 The last hidden states go to `cross_entropy_sum`, which never holds all logits.
 """
 
-import collections
 import contextlib
-import threading
-from collections.abc import Callable, Iterator
+import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import keras
 from keras import ops
 
-from gpt2_keras.training.loss import cross_entropy_sum, token_weights
+from gpt2_keras.private_api import in_multi_worker_mode, loss_tracker, without_gradient_sum
+from gpt2_keras.training.loss import cross_entropy_sum, is_default_loss, token_weights
 from gpt2_keras.training.optimizer import global_norm
-from gpt2_keras.training.options import has_default_loss
 
-_lock = threading.Lock()
-_inside: collections.Counter[int] = collections.Counter()  # threads, by optimizer
+
+@dataclasses.dataclass(frozen=True)
+class StepOptions:
+    """How a step goes about a batch; see `GPT2LM.compile`.
+
+    Raises:
+        TypeError: If `accumulation_steps` is not an integer.
+        ValueError: If it is below 1.
+    """
+
+    accumulation_steps: int = 1
+    remat: bool = False
+    document_masking: bool = False
+
+    def __post_init__(self) -> None:
+        steps = self.accumulation_steps
+        if isinstance(steps, bool) or not isinstance(steps, int):
+            raise TypeError(
+                "`accumulation_steps` must be an integer. "
+                f"Received: accumulation_steps={steps!r}. Use 1 for a batch in one part."
+            )
+        if steps < 1:
+            raise ValueError(
+                "`accumulation_steps` must be at least 1. "
+                f"Received: accumulation_steps={steps}. Use 1 for a batch in one part."
+            )
+
+    def check(self, model: Any) -> None:
+        """Raises ValueError if a compiled model cannot train so."""
+        if self.accumulation_steps > 1 and not has_default_loss(model):
+            raise ValueError(
+                "Only the default loss is computed in parts. "
+                f"Received: accumulation_steps={self.accumulation_steps}, loss={model.loss!r}. "
+                'Use loss="auto", or `gradient_accumulation_steps` of a Keras optimizer.'
+            )
+        if self.document_masking and not has_default_loss(model):
+            raise ValueError(
+                "Only the step with the default loss keeps documents apart. "
+                f"Received: document_masking=True, loss={model.loss!r}. "
+                'Use loss="auto", without `loss_weights` or regularizers.'
+            )
+
+
+def has_default_loss(model: Any) -> bool:
+    """Returns whether a compiled model minimises the loss of `make_loss` and nothing else."""
+    overridden = type(model).compute_loss is not keras.Model.compute_loss
+    weighed = getattr(model, "_weighs_loss", False)
+    return is_default_loss(model.loss) and not (overridden or weighed or model.losses)
 
 
 def step_of(model: Any, kind: str) -> Callable[..., Any] | None:
@@ -61,7 +106,7 @@ def _train_on_tensorflow(model: Any, data: Any) -> dict[str, Any]:
     summed: Any = contextlib.nullcontext()
     if several:
         gradients = _over_replicas([tf.convert_to_tensor(gradient) for gradient in gradients])
-        summed = _no_second_sum(model.optimizer)
+        summed = without_gradient_sum(model.optimizer)
     norm = _unscaled(model.optimizer, global_norm(gradients))
     with summed:
         model.optimizer.apply_gradients(zip(gradients, variables, strict=True))
@@ -139,11 +184,11 @@ def _loss_sum(
 ) -> tuple[Any, Any]:
     """Returns the sum of the losses, float32 `()`, and the last hidden states."""
     segments = None
-    if model.step_options.separate_documents:
+    if model.step_options.document_masking:
         if model.tokenizer is None:
             raise ValueError(
                 "Documents are told apart by the end token of a tokenizer. "
-                "Received: separate_documents=True, a model with tokenizer=None. "
+                "Received: document_masking=True, a model with tokenizer=None. "
                 "Set `model.tokenizer` first."
             )
         segments = document_numbers(token_ids, model.tokenizer.end_token_id)
@@ -201,14 +246,14 @@ def _for_workers(logs: dict[str, Any]) -> dict[str, Any]:
 
     strategy = tf.distribute.get_strategy()
     workers = isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
-    if not (workers and strategy.extended._in_multi_worker_mode()):
+    if not (workers and in_multi_worker_mode(strategy)):
         return logs
     return {name: ops.reshape(value, (1,)) for name, value in logs.items()}
 
 
 def _track_loss(model: Any, total: Any, count: Any) -> None:
     """Gives the mean over all replicas to the metric of each, so that all say the same."""
-    model._loss_tracker.update_state(_share(total, count), sample_weight=count)
+    loss_tracker(model).update_state(_share(total, count), sample_weight=count)
 
 
 def _update_metrics(model: Any, states: Any, targets: Any, weights: Any) -> None:
@@ -262,22 +307,6 @@ def _share(total: Any, count: Any) -> Any:
 def _unscaled(optimizer: Any, norm: Any) -> Any:
     """Returns the norm of the gradients without the scale of the loss."""
     return norm / ops.cast(optimizer.scale_loss(1.0), norm.dtype)
-
-
-@contextlib.contextmanager
-def _no_second_sum(optimizer: Any) -> Iterator[None]:
-    """Keeps Keras' optimizer from adding up over the replicas what has been added up."""
-    inner = getattr(optimizer, "inner_optimizer", optimizer)
-    with _lock:  # every replica has a thread, and comes here
-        _inside[id(inner)] += 1
-        inner._all_reduce_sum_gradients = lambda pairs: pairs
-    try:
-        yield
-    finally:
-        with _lock:
-            _inside[id(inner)] -= 1
-            if not _inside[id(inner)]:
-                del inner._all_reduce_sum_gradients
 
 
 def _with_state(

@@ -32,14 +32,14 @@ def test_logits_are_equal_both_ways(config):
     theirs = to_keras_hub(model)
     ids = random_ids((2, 12), config)
     np.testing.assert_allclose(their_logits(theirs, ids), np.array(model(ids)), rtol=0, atol=1e-4)
-    again = from_keras_hub(theirs)
+    again = from_keras_hub(theirs, model_class=GPT2LM)
     assert again.config == config
     assert_same_weights(again, weights_of(model))
 
 
 def test_a_bare_backbone_is_a_model_too():
     backbone = to_keras_hub(random_model()).backbone
-    model = from_keras_hub(backbone, dropout_rate=0.5)
+    model = from_keras_hub(backbone, dropout_rate=0.5, model_class=GPT2LM)
     assert model.config.dropout_rate == 0.5
     assert_same_weights(model, weights_of(random_model()))
 
@@ -60,7 +60,10 @@ def test_a_preset_on_disk_is_read_and_written(tmp_path):
 def test_special_tokens_survive_the_round_trip():
     tokenizer = text_model().tokenizer.with_special_tokens(["<|user|>"])
     config = GPT2Config(**{**TINY.to_dict(), "vocab_size": tokenizer.vocab_size})
-    assert from_keras_hub(to_keras_hub(random_model(config, tokenizer))).tokenizer == tokenizer
+    assert (
+        from_keras_hub(to_keras_hub(random_model(config, tokenizer)), model_class=GPT2LM).tokenizer
+        == tokenizer
+    )
 
 
 def test_a_preset_without_a_tokenizer_loads(tmp_path):
@@ -70,7 +73,7 @@ def test_a_preset_without_a_tokenizer_loads(tmp_path):
 
 def test_another_model_is_refused(tmp_path):
     with pytest.raises(TypeError, match=r"must be a GPT2CausalLM or GPT2Backbone.*Received: Dense"):
-        from_keras_hub(keras.layers.Dense(3))
+        from_keras_hub(keras.layers.Dense(3), model_class=GPT2LM)
     for name in ("config.json", "model.weights.h5"):
         (tmp_path / name).write_text('{"class_name": "BertBackbone"}')
     with pytest.raises(ValueError, match=r"of class GPT2Backbone. Received: 'BertBackbone'"):

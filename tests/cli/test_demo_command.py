@@ -9,7 +9,7 @@ from tests.models import CORPUS
 pytest.importorskip("ai_edge_litert", reason="the demo runs the .tflite file")
 
 
-def test_the_demo_ends_with_the_answers_of_both_artefacts(
+def test_the_demo_ends_with_the_answers_of_both_artifacts(
     tmp_path, capfd, monkeypatch, short_certificates
 ):
     corpus = tmp_path / "corpus.txt"
@@ -44,13 +44,13 @@ def test_its_own_text_ships_with_python(tmp_path):
 
 
 class Liar:
-    """A model that says something else than its artefacts."""
+    """A model that says something else than its artifacts."""
 
     def generate(self, prompts, max_new_tokens):
         return ["b"]
 
 
-def test_an_artefact_that_says_something_else_is_an_error():
+def test_an_artifact_that_says_something_else_is_an_error():
     with pytest.raises(ValueError, match=r"SavedModel must say.*\['a'\], and from the model \['b'"):
         demo._check(["a"], ["p"], Liar(), "SavedModel")
 

@@ -4,7 +4,7 @@ import pytest
 
 from gpt2_keras.cli.main import main
 from gpt2_keras.generation import Rules
-from gpt2_keras.generation.samplers import Sampler
+from gpt2_keras.generation.sampling import Sampler
 from tests.models import text_model
 
 
@@ -21,7 +21,11 @@ def model_and_directory(tmp_path_factory):
     [
         (["--repetition-penalty", "1.7"], Sampler(0.0, repetition_penalty=1.7), Rules()),
         (["--min-p", "0.2", "--temperature", "1.4"], Sampler(1.4, min_p=0.2), Rules()),
-        (["--begin-with", " sat", "--min-new-tokens", "3"], None, Rules(3, begin_with=" sat")),
+        (
+            ["--forced-prefix", " sat", "--min-new-tokens", "3"],
+            None,
+            Rules(3, forced_prefix=" sat"),
+        ),
         (
             ["--bad-word", "\x1c", "--bad-word", "\x06"],
             None,

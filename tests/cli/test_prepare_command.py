@@ -118,11 +118,11 @@ def test_the_format_can_be_given(corpus, tmp_path, capsys):
 
 def test_the_words_for_beam_are_handed_on(corpus, monkeypatch, capsys):
     calls = []
-    beam = types.ModuleType("gpt2_keras.data.beam")
+    beam = types.ModuleType("gpt2_keras.data.apache_beam.pipeline")
     beam.prepare_with_beam = lambda *args, **named: calls.append((args, named)) or {
         "num_tokens": 1, "shards": [], "documents": {"duplicates": 0, "short": 0}
     }  # fmt: skip
-    monkeypatch.setitem(sys.modules, "gpt2_keras.data.beam", beam)
+    monkeypatch.setitem(sys.modules, "gpt2_keras.data.apache_beam.pipeline", beam)
     words = "--beam-options=--runner=FlinkRunner --job_name='two words'"
     command.run(parse(*corpus, "--runner", "beam", words, "--shard-tokens", 9))
     ((args, named),) = calls
@@ -137,7 +137,9 @@ def test_the_words_for_beam_are_handed_on(corpus, monkeypatch, capsys):
 
 def test_beam_that_is_not_there_says_what_to_install(corpus, monkeypatch):
     monkeypatch.setitem(sys.modules, "apache_beam", None)
-    for name in [name for name in sys.modules if name.startswith("gpt2_keras.data.beam")]:
+    for name in [
+        name for name in sys.modules if name.startswith("gpt2_keras.data.apache_beam.pipeline")
+    ]:
         monkeypatch.delitem(sys.modules, name)
     with pytest.raises(
         ImportError, match=r"no module apache_beam\. Run: pip install 'gpt2-keras\["

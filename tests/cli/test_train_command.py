@@ -10,9 +10,10 @@ import pytest
 from gpt2_keras import GPT2LM, GPT2Tokenizer
 from gpt2_keras.cli.main import main
 from gpt2_keras.data import prepare
-from gpt2_keras.training import display, estimate
+from gpt2_keras.runs import cost_estimate as estimate
+from gpt2_keras.runs import monitoring as display
 from tests.models import CORPUS
-from tests.training.runs import At
+from tests.runs.runs import At
 
 FLAGS_AS_TYPED = """
     --num-layers 1 --num-heads 2 --hidden-dim 16 --context-length 8 --dropout 0 --steps 6

@@ -5,7 +5,7 @@ import pytest
 
 from gpt2_keras.cli.main import main
 from gpt2_keras.export import Certificate
-from gpt2_keras.export.artefacts import certificate_path
+from gpt2_keras.verification.artifact import certificate_path
 from tests.export.device_files import SMALL, small_file
 from tests.models import text_model
 
@@ -24,46 +24,46 @@ def places(tmp_path_factory):
 
 
 def test_it_prints_a_table_of_what_was_measured(places, capsys):
-    home, artefact = places
-    assert main(["verify", str(artefact), "--model", str(home / "model")]) == 0
+    home, artifact = places
+    assert main(["verify", str(artifact), "--model", str(home / "model")]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["check", "figure", "limit", "ok", "of"]
     assert [line.split("  ")[0] for line in lines[1:-1]] == [
-        check.name for check in Certificate.read(artefact).checks
+        check.name for check in Certificate.read(artifact).checks
     ]
     assert lines[2].startswith("texts with other ids ")
     assert "yes  " in lines[2]
     assert lines[2].endswith(" tokens")
-    assert lines[-1] == f"{artefact} equals the model and its certificate"
+    assert lines[-1] == f"{artifact} equals the model and its certificate"
 
 
 def test_json_is_for_programs_and_the_text_may_be_one_s_own(places, tmp_path, capsys):
-    home, artefact = places
+    home, artifact = places
     text = tmp_path / "text.txt"
     text.write_text("the dog sat on the log. ", encoding="utf-8")
-    words = ["verify", str(artefact), "--model", str(home / "model"), "--json"]
+    words = ["verify", str(artifact), "--model", str(home / "model"), "--json"]
     assert main([*words, "--text", str(text)]) == 0
     printed = json.loads(capsys.readouterr().out)
     assert (printed["artifact"], printed["passed"], printed["failures"]) == (
-        str(artefact),
+        str(artifact),
         True,
         [],
     )
     assert printed["certificate"]["text"]["characters"] == 24
-    assert printed["certificate"]["files"] == Certificate.read(artefact).files
+    assert printed["certificate"]["files"] == Certificate.read(artifact).files
 
 
 def test_another_model_fails_with_both_values_on_the_error_stream(places, capsys):
-    home, artefact = places
-    assert main(["verify", str(artefact), "--model", str(home / "other")]) == 1
+    home, artifact = places
+    assert main(["verify", str(artifact), "--model", str(home / "other")]) == 1
     printed = capsys.readouterr()
     assert printed.out == ""
     first, second = printed.err.splitlines()
     assert first == (
-        f"gpt2-keras verify: error: {artefact} does not equal the model, or its certificate:"
+        f"gpt2-keras verify: error: {artifact} does not equal the model, or its certificate:"
     )
     assert second.startswith("- The model's weights: not as in the certificate. Received: ")
-    words = ["verify", str(artefact), "--model", str(home / "other"), "--json"]
+    words = ["verify", str(artifact), "--model", str(home / "other"), "--json"]
     assert main(words) == 1
     result = json.loads(capsys.readouterr().out)
     assert result["passed"] is False
@@ -72,12 +72,12 @@ def test_another_model_fails_with_both_values_on_the_error_stream(places, capsys
 
 
 def test_an_edited_certificate_fails_below_its_table(places, capsys):
-    home, artefact = places
-    place = certificate_path(artefact)
+    home, artifact = places
+    place = certificate_path(artifact)
     kept = place.read_text(encoding="utf-8")
     place.write_text(kept.replace('"python"', '"snake"'), encoding="utf-8")
     try:
-        assert main(["verify", str(artefact), "--model", str(home / "model")]) == 1
+        assert main(["verify", str(artifact), "--model", str(home / "model")]) == 1
     finally:
         place.write_text(kept, encoding="utf-8")
     printed = capsys.readouterr()
@@ -87,16 +87,16 @@ def test_an_edited_certificate_fails_below_its_table(places, capsys):
 
 
 @pytest.mark.parametrize(
-    ("artefact", "extra", "message"),
+    ("artifact", "extra", "message"),
     [
-        ("nowhere", [], "error: An artefact is what `gpt2-keras export` wrote. Received: "),
-        ("model", [], "error: An artefact is the version directory of a SavedModel"),
+        ("nowhere", [], "error: An artifact is what `gpt2-keras export` wrote. Received: "),
+        ("model", [], "error: An artifact is the version directory of a SavedModel"),
         ("model.tflite", ["--text", "nowhere.txt"], "nowhere.txt"),
     ],
 )
-def test_a_mistake_is_told_without_a_traceback(places, artefact, extra, message, capsys):
+def test_a_mistake_is_told_without_a_traceback(places, artifact, extra, message, capsys):
     home, _ = places
-    words = ["verify", str(home / artefact), "--model", str(home / "model")]
+    words = ["verify", str(home / artifact), "--model", str(home / "model")]
     assert main([*words, *extra]) == 1
     printed = capsys.readouterr()
     assert printed.out == ""

@@ -6,8 +6,8 @@ import json
 import pytest
 
 from gpt2_keras.data import conversation_prompt, make_instruction_dataset, read_conversations
-from gpt2_keras.data.targets import IGNORED_TARGET
 from gpt2_keras.tokenizer import GPT2Tokenizer
+from gpt2_keras.training.loss import IGNORED_TARGET
 
 SYSTEM = {"role": "system", "content": "Be brief."}
 ASK = {"role": "user", "content": "What is 1 + 1?"}

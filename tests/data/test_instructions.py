@@ -7,8 +7,8 @@ import pytest
 import tensorflow as tf
 
 from gpt2_keras.data import make_instruction_dataset, read_examples
-from gpt2_keras.data.targets import IGNORED_TARGET
 from gpt2_keras.tokenizer import GPT2Tokenizer
+from gpt2_keras.training.loss import IGNORED_TARGET
 
 EXAMPLES = [
     {"prompt": f"Question {number}?", "completion": " yes" * (number % 4 + 1)}

@@ -10,9 +10,9 @@ from tensorflow.lite.tools import flatbuffer_utils
 
 from gpt2_keras import GPT2LM, GPT2Config
 from gpt2_keras.export import clients, flatbuffer, litert, litert_quantization
-from gpt2_keras.export.litert_contents import LiteRTContents
 from gpt2_keras.export.text_graph import FINISH_REASONS
 from gpt2_keras.litert_conversion import ConversionError, convert
+from gpt2_keras.verification.litert_metadata import LiteRTContents
 from tests.export.device_files import bare_file, text_file
 from tests.models import random_ids, random_model, text_model
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from gpt2_keras.export import Certificate, CertificateError, certify, litertlm, verify
-from gpt2_keras.export.artefacts import certificate_path, file_hashes
-from gpt2_keras.export.litertlm_artefact import LiteRTLMArtefact, _tflite_inside
 from gpt2_keras.tokenizer import GPT2Tokenizer
+from gpt2_keras.verification.artifact import certificate_path, file_hashes
+from gpt2_keras.verification.litertlm import LiteRTLMArtifact, _tflite_inside
 from tests.models import text_model
 
 for name in ("litert_lm", "litert_lm_builder"):
@@ -141,7 +141,7 @@ def test_each_weight_is_in_the_bundle_once(exported):
 
 
 @pytest.fixture
-def artefact(bundle, tmp_path):
+def artifact(bundle, tmp_path):
     """A copy of the bundle and its certificate."""
     shutil.copy(certificate_path(bundle), certificate_path(tmp_path / bundle.name))
     return shutil.copy(bundle, tmp_path / bundle.name)
@@ -173,13 +173,13 @@ def test_what_export_measured_is_verified(model, bundle):
 
 @pytest.mark.parametrize("text", ["a", "it's 42 o'clock! é𝄞", "x" * (LENGTH - 1)])
 def test_its_log_probabilities_are_those_after_an_end_token(model, bundle, text):
-    (log_probs,) = LiteRTLMArtefact(bundle).log_probs([text])
+    (log_probs,) = LiteRTLMArtifact(bundle).log_probs([text])
     np.testing.assert_allclose(log_probs, model.score(text).log_probs, rtol=0, atol=1e-5)
 
 
 def test_a_runtime_without_the_shift_would_be_scored_after_one_end_token(bundle, monkeypatch):
     end = "<|endoftext|>"
-    loaded = LiteRTLMArtefact(bundle)
+    loaded = LiteRTLMArtifact(bundle)
     assert loaded._beginning == end + end
     del loaded.__dict__["_beginning"]
     monkeypatch.setattr(loaded, "_scores", lambda read, text: [float(len(read)), hash(read)])
@@ -195,23 +195,23 @@ def test_what_the_runtime_takes_for_something_else_is_left_out(model, bundle):
     details = certificate.checks[-1].details
     assert details["tokens"] == sum(len(score.log_probs) for score in scores)
     mean = sum(sum(score.log_probs) for score in scores) / details["tokens"]
-    assert details["artefact"] == pytest.approx(np.exp(-mean), rel=1e-5)
+    assert details["artifact"] == pytest.approx(np.exp(-mean), rel=1e-5)
 
 
-def test_a_flipped_byte_is_found(model, artefact):
-    raw = bytearray(artefact.read_bytes())
+def test_a_flipped_byte_is_found(model, artifact):
+    raw = bytearray(artifact.read_bytes())
     raw[-100] ^= 1
-    artefact.write_bytes(raw)
+    artifact.write_bytes(raw)
     with pytest.raises(CertificateError) as stopped:
-        verify(artefact, model)
+        verify(artifact, model)
     (failure,) = stopped.value.failures
     assert failure.startswith("File model.litertlm: not as in the certificate. Received: ")
 
 
 def test_another_tokenizer_is_found_even_if_the_certificate_was_forged(
-    model, artefact, monkeypatch, tmp_path
+    model, artifact, monkeypatch, tmp_path
 ):
-    inside = _tflite_inside(artefact).tobytes()
+    inside = _tflite_inside(artifact).tobytes()
     monkeypatch.setattr(litertlm, "_convert", lambda *_: inside)
     monkeypatch.setattr(litertlm, "finish", lambda contents, _: contents)
     other = text_model(context_length=LENGTH)
@@ -219,10 +219,10 @@ def test_another_tokenizer_is_found_even_if_the_certificate_was_forged(
     swapped = litertlm.to_litertlm(other, tmp_path / "swapped.litertlm")
     with pytest.raises(CertificateError, match="must give the ids of the model's tokenizer"):
         certify(model, swapped).write()
-    shutil.move(swapped, artefact)
-    dataclasses.replace(Certificate.read(artefact), files=file_hashes(artefact)).write()
+    shutil.move(swapped, artifact)
+    dataclasses.replace(Certificate.read(artifact), files=file_hashes(artifact)).write()
     with pytest.raises(CertificateError) as stopped:
-        verify(artefact, model)
+        verify(artifact, model)
     assert any("texts with other ids; " in failure for failure in stopped.value.failures)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from gpt2_keras.generation import random
+from gpt2_keras.generation import stateless_random as random
 from tests.export.device_files import text_file
 
 pytest.importorskip(

@@ -19,7 +19,7 @@ PROGRAMS = Path(__file__).resolve().parents[2] / "export"
         ("to_litertlm.py", "model.litertlm", "model.litertlm", "litert_lm"),
     ],
 )
-def test_a_program_writes_its_artefact_and_another_verifies_it(
+def test_a_program_writes_its_artifact_and_another_verifies_it(
     tmp_path, program, out, made, runtime
 ):
     if importlib.util.find_spec(runtime) is None:

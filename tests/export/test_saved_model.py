@@ -8,7 +8,7 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
 from gpt2_keras.export import clients, saved_model
-from gpt2_keras.generation.samplers import Sampler
+from gpt2_keras.generation.sampling import Sampler
 from tests.models import random_model, text_model
 
 PROMPTS = ["the cat", "it's 42, the dog sat on the log", "é𝄞\n\n x", "a\ufffd\x00b"]

@@ -2,9 +2,8 @@ import numpy as np
 import pytest
 
 from gpt2_keras.generation import Sampler
-from gpt2_keras.generation.random import uniform
-from gpt2_keras.generation.samplers import resolve
-from gpt2_keras.generation.sampling import SamplingTensors, choose, sampling_tensors
+from gpt2_keras.generation.sampling import SamplingTensors, choose, resolve, sampling_tensors
+from gpt2_keras.generation.stateless_random import uniform
 
 DRAWS = 20_000
 

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 import tiktoken
 
-from gpt2_keras.tokenizer.graph import GraphTokenizer
+from gpt2_keras.tokenizer.graph.tokenizer import GraphTokenizer
 from tests.tokenizer.reference_bpe import ReferenceTokenizer, read_gpt2, tiktoken_gpt2
 
 Tokenize = Callable[[Sequence[bytes]], list[list[int]]]

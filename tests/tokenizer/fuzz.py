@@ -13,7 +13,7 @@ import time
 import numpy as np
 import regex
 
-from gpt2_keras.tokenizer.graph import GraphTokenizer
+from gpt2_keras.tokenizer.graph.tokenizer import GraphTokenizer
 from gpt2_keras.tokenizer.unicode_classes import LETTER, NUMBER, character_classes
 from tests.conftest import DATA
 from tests.tokenizer.conftest import in_function

@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import pre_tokenizers
 
-from gpt2_keras.tokenizer import GPT2Tokenizer, bulk, piece_table
-from gpt2_keras.tokenizer.pieces import PADDING, cut_into_pieces
+from gpt2_keras.tokenizer import GPT2Tokenizer, bulk
+from gpt2_keras.tokenizer import bulk as piece_table
+from gpt2_keras.tokenizer.pretokenizer import PADDING, cut_into_pieces
 from gpt2_keras.tokenizer.unicode_classes import character_classes
 from tests.tokenizer.nasty import TEXT_PIECES, seeded
 

@@ -17,7 +17,8 @@ import keras
 import numpy as np
 
 from gpt2_keras import GPT2Config
-from gpt2_keras.training import IGNORED_TARGET, make_optimizer, open_strategy
+from gpt2_keras.runs import open_strategy
+from gpt2_keras.training import IGNORED_TARGET, make_optimizer
 from tests.models import random_ids, random_model
 
 CONFIG = GPT2Config(

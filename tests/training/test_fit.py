@@ -6,8 +6,8 @@ import pytest
 import tensorflow as tf
 
 from gpt2_keras import GPT2LM, GPT2Config
+from gpt2_keras.runs.callbacks import RequireFiniteLoss, TokensPerSecond
 from gpt2_keras.training import IGNORED_TARGET
-from gpt2_keras.training.callbacks import RequireFiniteLoss, TokensPerSecond
 from tests.models import random_model
 
 CONFIG = GPT2Config(
@@ -86,5 +86,5 @@ def test_the_schedule_counts_what_fit_is_given_by_position():
 def test_separate_documents_need_the_default_loss():
     model = random_model(CONFIG)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    with pytest.raises(ValueError, match="Received: separate_documents=True, loss=<"):
-        model.compile(loss=loss, separate_documents=True)
+    with pytest.raises(ValueError, match="Received: document_masking=True, loss=<"):
+        model.compile(loss=loss, document_masking=True)

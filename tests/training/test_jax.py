@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from tests.processes import assert_same, run_cases
 from tests.training import steps
-from tests.training.processes import assert_same, run_cases
 
 # Two systems of kernels; the weights move by 3e-3 in these steps.
 ATOL = 1e-5
@@ -29,11 +29,11 @@ def test_every_way_to_train_on_jax(tmp_path):
             "bfloat16": {"dtype": "mixed_bfloat16"},
             # Not float16: JAX has no such product on a CPU.
             "dropout": {"dropout_rate": 0.5},
-            "recompute": {"dropout_rate": 0.5, "recompute": True},
+            "remat": {"dropout_rate": 0.5, "remat": True},
         },
         **JAX,
     )
     for name in ("parts", "data", "data_parts", "model"):
         assert_same(found[name], found["one"], 1e-6)
-    assert_same(found["recompute"], found["dropout"], 1e-6)
+    assert_same(found["remat"], found["dropout"], 1e-6)
     np.testing.assert_allclose(found["bfloat16"]["logs"], found["one"]["logs"], rtol=1e-2)

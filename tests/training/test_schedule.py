@@ -33,7 +33,9 @@ def test_every_step_has_the_rate_of_the_formula(warmup):
 @pytest.mark.parametrize("warmup", [0, 1, 20])
 @pytest.mark.parametrize(("kind", "share"), [("linear", 0.1), ("linear", 0.0), ("constant", 0.1)])
 def test_a_line_runs_from_the_end_of_the_warmup_to_the_share(kind, share, warmup):
-    schedule = make_schedule(2e-3, 100, warmup_steps=warmup, kind=kind, final_share=share)
+    schedule = make_schedule(
+        2e-3, 100, warmup_steps=warmup, kind=kind, final_learning_rate_ratio=share
+    )
     copy = type(schedule).from_config(schedule.get_config())
     steps = np.arange(0, 130)
     end = 2e-3 * (1 if kind == "constant" else share)
@@ -45,7 +47,7 @@ def test_a_line_runs_from_the_end_of_the_warmup_to_the_share(kind, share, warmup
 
 
 def test_a_cosine_ends_at_the_share_too():
-    schedule = make_schedule(1.0, 100, warmup_steps=10, final_share=0.25)
+    schedule = make_schedule(1.0, 100, warmup_steps=10, final_learning_rate_ratio=0.25)
     assert float(schedule(100)) == pytest.approx(0.25)
 
 

@@ -187,11 +187,11 @@ def test_evaluation_weighs_batches_by_their_tokens():
 def test_a_keras_file_keeps_the_options(tmp_path):
     config = GPT2Config(**{**CONFIG.to_dict(), "vocab_size": 280})
     model = random_model(config, GPT2Tokenizer.train(CORPUS, vocab_size=280))
-    model.compile(accumulation_steps=2, recompute=True, separate_documents=True)
+    model.compile(accumulation_steps=2, remat=True, document_masking=True)
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
-    assert loaded.step_options == StepOptions(2, recompute=True, separate_documents=True)
-    assert loaded.decoder.recompute
+    assert loaded.step_options == StepOptions(2, remat=True, document_masking=True)
+    assert loaded.decoder.remat
 
 
 @pytest.mark.parametrize(
@@ -211,8 +211,8 @@ def test_options_that_do_not_fit_the_model_are_refused():
     model = random_model(CONFIG)
     with pytest.raises(ValueError, match=r"accumulation_steps=2, loss='mse'\. Use loss"):
         model.compile(loss="mse", accumulation_steps=2)
-    model.compile(separate_documents=True, jit_compile=False, run_eagerly=True)
-    with pytest.raises(ValueError, match=r"separate_documents=True, a model with tokenizer=None"):
+    model.compile(document_masking=True, jit_compile=False, run_eagerly=True)
+    with pytest.raises(ValueError, match=r"document_masking=True, a model with tokenizer=None"):
         model.train_on_batch(*batch())
     cache = model.make_cache(1, 6)
     with pytest.raises(ValueError, match=r"Received: segment_ids and cache"):
@@ -246,7 +246,7 @@ def test_separate_documents_are_learned_as_if_alone():
         model.compile(
             keras.optimizers.SGD(0.1),
             run_eagerly=True,
-            separate_documents=separate,
+            document_masking=separate,
             jit_compile=False,
         )
     models[0].train_on_batch(window, targets)
@@ -258,7 +258,7 @@ def test_recomputing_changes_neither_masks_nor_gradients():
     config = GPT2Config(**{**CONFIG.to_dict(), "dropout_rate": 0.5})
     plain, kept = train(OPTIMIZERS["adamw"](), config=config, accumulation_steps=2)
     again, logs = train(
-        OPTIMIZERS["adamw"](), config=config, accumulation_steps=2, recompute=True, eager=False
+        OPTIMIZERS["adamw"](), config=config, accumulation_steps=2, remat=True, eager=False
     )
     assert_same(again, plain)
     np.testing.assert_allclose(logs["gradient_norm"], kept["gradient_norm"], rtol=1e-5)

@@ -4,8 +4,8 @@ import csv
 
 import pytest
 
-from tests.training.processes import start, wait_for
-from tests.training.runs import EXACT
+from tests.processes import start, wait_for
+from tests.runs.runs import EXACT
 
 
 @pytest.mark.slow

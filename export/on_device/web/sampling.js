@@ -39,7 +39,7 @@ export function choose(logits, { temperature, topK, seed }, step) {
   return last; // rounding
 }
 
-/** The number in [0, 1) that gpt2_keras/generation/random.py draws for a seed and a step. */
+/** The number in [0, 1) that gpt2_keras/generation/stateless_random.py draws for a seed and a step. */
 export function uniform(seed, step) {
   const golden = 0x9e3779b9; // 2³² divided by the golden ratio
   return (mix(mix(seed) ^ Math.imul(step, golden)) >>> 8) * 2 ** -24;

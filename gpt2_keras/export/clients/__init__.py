@@ -1,1 +1,1 @@
-"""Programs that ask an artefact; they import its runtime and nothing of this package."""
+"""Programs that ask an artifact; they import its runtime and nothing of this package."""

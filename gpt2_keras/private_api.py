@@ -1,0 +1,129 @@
+"""Private names of Keras and TensorFlow that cannot be avoided: all of them, and nowhere else.
+
+`tests/test_private_api.py` has a test for each, which fails when a new version changes it.
+"""
+
+import collections
+import contextlib
+import threading
+from collections.abc import Iterable, Iterator
+from typing import Any, TypeVar
+
+import keras
+
+ModelClass = TypeVar("ModelClass", bound=type)
+
+
+def without_symbolic_build(model_class: ModelClass) -> ModelClass:
+    """Keeps `fit` from running a model on symbolic inputs first, to build what is not built.
+
+    For models whose weights exist at once. Keras' own build fails where several workers train.
+    """
+    model_class._maybe_symbolic_build = lambda *_args, **_kwargs: None  # type: ignore[attr-defined]
+    return model_class
+
+
+def build_metrics(model: keras.Model, vocab_size: int) -> None:
+    """Builds the compiled metrics of a language model, which Keras would do in the first step."""
+    if model._compile_metrics is not None:
+        logits = keras.KerasTensor((None, None, vocab_size))
+        model._compile_metrics.build(keras.KerasTensor((None, None), "int32"), logits)
+
+
+def loss_tracker(model: keras.Model) -> keras.metrics.Mean:
+    """Returns the metric that is reported as `loss`."""
+    return model._loss_tracker
+
+
+def raw_kernel(layer: keras.layers.EinsumDense) -> keras.Variable:
+    """Returns the variable of a kernel; the property `kernel` adds LoRA to it and rounds."""
+    return layer._kernel
+
+
+def remove_weights(layer: keras.layers.Layer, variables: Iterable[keras.Variable]) -> None:
+    """Takes weights away from a built layer, as Keras' own `quantize` does."""
+    layer._tracker.unlock()
+    for variable in variables:
+        layer._untrack_variable(variable)
+    layer._tracker.lock()
+
+
+def averaged_weights(
+    optimizer: keras.optimizers.Optimizer,
+) -> list[tuple[keras.Variable, keras.Variable]]:
+    """Returns the weights, each with its moving average, of an optimizer with `use_ema=True`."""
+    averages = optimizer._model_variables_moving_average
+    return list(zip(optimizer._trainable_variables, averages, strict=True))
+
+
+class AdamWSteps(keras.optimizers.AdamW):
+    """Keras' AdamW, the private steps of its update under public names, to be overridden."""
+
+    def has_weight_decay(self, variable: Any) -> bool:
+        """Returns whether a weight decays."""
+        return bool(self.weight_decay) and self._use_weight_decay(variable)
+
+    def moments(self, variable: Any) -> tuple[keras.Variable, keras.Variable]:
+        """Returns the first and the second moment of a weight."""
+        index = self._get_variable_index(variable)
+        return self._momentums[index], self._velocities[index]
+
+    def apply_weight_decay(self, variables: list[Any]) -> None:
+        """Decays all weights."""
+        super()._apply_weight_decay(variables)
+
+    def clip_gradients(self, gradients: list[Any]) -> list[Any]:
+        """Returns the clipped gradients."""
+        return super()._clip_gradients(gradients)
+
+    def update_weights(self, gradients: list[Any], variables: list[Any], rate: Any) -> None:
+        """Updates all weights."""
+        super()._backend_update_step(gradients, variables, rate)
+
+    def _apply_weight_decay(self, variables: list[Any]) -> None:
+        self.apply_weight_decay(variables)
+
+    def _clip_gradients(self, grads: list[Any]) -> list[Any]:
+        return self.clip_gradients(grads)
+
+    def _backend_update_step(self, grads: list[Any], variables: list[Any], rate: Any) -> None:
+        self.update_weights(grads, variables, rate)
+
+
+_lock = threading.Lock()
+_threads_inside: collections.Counter[int] = collections.Counter()  # by optimizer
+
+
+@contextlib.contextmanager
+def without_gradient_sum(optimizer: keras.optimizers.Optimizer) -> Iterator[None]:
+    """Keeps a Keras optimizer from summing gradients over replicas that are summed already."""
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    with _lock:  # every replica has a thread, and comes here
+        _threads_inside[id(inner)] += 1
+        inner._all_reduce_sum_gradients = lambda pairs: pairs
+    try:
+        yield
+    finally:
+        with _lock:
+            _threads_inside[id(inner)] -= 1
+            if not _threads_inside[id(inner)]:
+                del inner._all_reduce_sum_gradients
+
+
+def in_multi_worker_mode(strategy: Any) -> bool:
+    """Returns whether a `MultiWorkerMirroredStrategy` has more than one worker."""
+    return bool(strategy.extended._in_multi_worker_mode())
+
+
+def lite_schema() -> Any:
+    """Returns TensorFlow's module of classes for the parts of a `.tflite` file."""
+    from tensorflow.lite.python import schema_py_generated
+
+    return schema_py_generated
+
+
+def lite_converter() -> Any:
+    """Returns TensorFlow's module that calls the LiteRT converter, below `tf.lite`."""
+    from tensorflow.lite.python import convert
+
+    return convert

@@ -1,0 +1,57 @@
+"""Our classes registered with Keras, so that `keras.models.load_model` finds them by name.
+
+`import gpt2_keras` alone must not import Keras, and with it TensorFlow. So what is not yet
+imported is registered at the moment that somebody imports Keras, by an import hook.
+"""
+
+import importlib
+import importlib.abc
+import importlib.machinery
+import importlib.util
+import sys
+from collections.abc import Sequence
+from types import ModuleType
+
+# The modules that define a class with `register_keras_serializable`, or import one that does.
+MODULES = ("gpt2_keras.lm", "gpt2_keras.finetuning.classifier")
+TENSORFLOW_MODULES = ("gpt2_keras.tokenizer.graph.layers",)
+
+
+def register() -> None:
+    """Imports every module that registers a class."""
+    has_tensorflow = importlib.util.find_spec("tensorflow") is not None
+    for name in (*MODULES, *(TENSORFLOW_MODULES if has_tensorflow else ())):
+        importlib.import_module(name)
+
+
+def register_with_keras() -> None:
+    """Registers now if Keras is imported, or else right after it is."""
+    if "keras" in sys.modules:
+        register()
+    else:
+        sys.meta_path.insert(0, _AfterKeras())
+
+
+class _AfterKeras(importlib.abc.MetaPathFinder):
+    """Finds Keras as Python would, once, and registers after it has been imported."""
+
+    def find_spec(
+        self,
+        fullname: str,
+        path: Sequence[str] | None,  # noqa: ARG002 -- the interface
+        target: ModuleType | None = None,  # noqa: ARG002
+    ) -> importlib.machinery.ModuleSpec | None:
+        if fullname != "keras":
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec("keras")
+        if spec is None or spec.loader is None:
+            return None
+        load = spec.loader.exec_module
+
+        def load_and_register(module: ModuleType) -> None:
+            load(module)
+            register()
+
+        spec.loader.exec_module = load_and_register  # type: ignore[method-assign]
+        return spec

@@ -1,0 +1,93 @@
+"""The tokenizer as LiteRT functions: bytes to ids and back, in builtin ops only."""
+
+from collections.abc import Callable, Collection
+from pathlib import Path
+
+import tensorflow as tf
+
+from gpt2_keras.litert_conversion import convert
+from gpt2_keras.tokenizer.graph.tokenizer import GraphTokenizer
+
+
+class LiteRTTokenizer(tf.Module):
+    """The functions of a `GraphTokenizer` for one text, as LiteRT can run them.
+
+    LiteRT has no strings: a text is a tensor of bytes. The algorithm is that of
+    `GraphTokenizer`.
+
+    Args:
+        tokenizer: The in-graph tokenizer.
+        allowed_special: Texts of the special tokens that become their ids.
+
+    Example:
+        >>> tokens = [bytes([value]) for value in range(256)] + [b"he"]
+        >>> litert = LiteRTTokenizer(GraphTokenizer(tokens, [(104, 101)], {}))
+        >>> litert.tokenize(tf.constant(list(b"hey"), tf.uint8))["token_ids"].numpy().tolist()
+        [256, 121]
+    """
+
+    def __init__(self, tokenizer: GraphTokenizer, allowed_special: Collection[str] = ()) -> None:
+        super().__init__(name="litert_tokenizer")
+        self._tokenizer = tokenizer
+        self._allowed_special = tuple(allowed_special)
+
+    @tf.autograph.experimental.do_not_convert
+    def tokenize(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Turns one text into token ids.
+
+        Args:
+            text: uint8 tensor `(size,)`, the bytes of the text.
+
+        Returns:
+            `token_ids`, int32 `(tokens,)`, and `num_tokens`, int32 `()`.
+        """
+        ids = self._tokenizer.tokenize_bytes(tf.cast(text, tf.int32), self._allowed_special)
+        # Counted from the values: LiteRT.js cannot give out what follows from shapes alone.
+        num_tokens = tf.reduce_sum(tf.cast(ids >= 0, tf.int32))
+        return {"token_ids": ids, "num_tokens": num_tokens}
+
+    @tf.autograph.experimental.do_not_convert
+    def detokenize(self, token_ids: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Turns token ids into text.
+
+        Args:
+            token_ids: int32 tensor `(tokens,)`. Ids outside the vocabulary
+                stand for no bytes.
+
+        Returns:
+            `text`, uint8 `(size,)`, valid UTF-8 as `GraphTokenizer.detokenize`
+            makes it, and `text_bytes`, uint8 `(raw_size,)`, the raw bytes.
+        """
+        detokenizer = self._tokenizer.detokenizer
+        data, _ = detokenizer.bytes_of(token_ids)
+        fixed, _ = detokenizer.replace_invalid(data, tf.zeros([1], tf.int32), tf.shape(data))
+        return {"text": tf.cast(fixed, tf.uint8), "text_bytes": tf.cast(data, tf.uint8)}
+
+    def signatures(self) -> dict[str, Callable[..., dict[str, tf.Tensor]]]:
+        """Returns `tokenize` and `detokenize` as functions with signatures of their own."""
+        return {
+            "tokenize": tf.function(
+                self.tokenize,
+                autograph=False,
+                input_signature=[tf.TensorSpec([None], tf.uint8, name="text")],
+            ),
+            "detokenize": tf.function(
+                self.detokenize,
+                autograph=False,
+                input_signature=[tf.TensorSpec([None], tf.int32, name="token_ids")],
+            ),
+        }
+
+
+def write_litert(
+    tokenizer: GraphTokenizer, path: str | Path, allowed_special: Collection[str] = ()
+) -> None:
+    """Writes a `.tflite` with the signatures `tokenize` and `detokenize`.
+
+    Args:
+        tokenizer: The in-graph tokenizer.
+        path: The file to write.
+        allowed_special: As in `LiteRTTokenizer`.
+    """
+    module = LiteRTTokenizer(tokenizer, allowed_special)
+    Path(path).write_bytes(convert(module, module.signatures()))

@@ -1,0 +1,359 @@
+"""GPT-2's tokenizer on the host: text to token ids and back, without TensorFlow."""
+
+import functools
+import hashlib
+import json
+import operator
+import os
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any, Literal, Self, overload
+
+from gpt2_keras.tokenizer.byte_alphabet import unspell
+from gpt2_keras.tokenizer.encoding import Encoder
+from gpt2_keras.tokenizer.files import read_vocabulary, write_files
+from gpt2_keras.tokenizer.huggingface import byte_level_bpe, file_contents
+from gpt2_keras.tokenizer.trainer import learn_vocabulary
+from gpt2_keras.tokenizer.vocabulary import END_OF_TEXT, Vocabulary
+
+
+def join_bytes(ids: Any, token_bytes: Sequence[bytes]) -> bytes | list[bytes]:
+    """Joins the bytes of token ids.
+
+    Args:
+        ids: Token ids, or several lists of them: Python lists, arrays or tensors.
+        token_bytes: The bytes of each token id.
+
+    Returns:
+        The bytes of the ids, or a list of them for each list.
+
+    Raises:
+        TypeError: If an id is not an integer.
+        ValueError: If an id is not in the vocabulary.
+
+    Example:
+        >>> join_bytes([1, 0, 1], [b"a", b"b"]), join_bytes([[1], [0, 0]], [b"a", b"b"])
+        (b'bab', [b'b', b'aa'])
+    """
+    rows = _as_list(ids)
+    if rows and all(_is_row(row) for row in rows):
+        return [_join(_as_list(row), token_bytes) for row in rows]
+    return _join(rows, token_bytes)
+
+
+def _as_list(ids: Any) -> list[Any]:
+    """Returns ids of any container as a list."""
+    if hasattr(ids, "numpy"):  # a tensor
+        ids = ids.numpy()
+    if hasattr(ids, "tolist"):  # an array
+        ids = ids.tolist()
+    if isinstance(ids, str | bytes) or not isinstance(ids, Iterable):
+        raise TypeError(
+            "`ids` must be a sequence of token ids, or several. "
+            f"Received: {ids!r} of type {type(ids).__name__}. Use [{ids!r}] for one id."
+        )
+    return list(ids)
+
+
+def _is_row(item: object) -> bool:
+    """Tells a list of ids from an id; NumPy's integers have a `tolist` but no length."""
+    return hasattr(item, "__len__") and getattr(item, "ndim", 1) > 0
+
+
+def _join(ids: Iterable[Any], token_bytes: Sequence[bytes]) -> bytes:
+    """Joins the bytes of ids."""
+    pieces = []
+    for token_id in ids:
+        try:
+            index = operator.index(token_id)
+        except TypeError:
+            raise TypeError(
+                "A token id is an integer. "
+                f"Received: {token_id!r} of type {type(token_id).__name__}. "
+                "Use the ids that `encode` makes."
+            ) from None
+        if not 0 <= index < len(token_bytes):
+            raise ValueError(
+                "A token id is at least 0 and below the vocabulary size. "
+                f"Received: id={index}, vocab_size={len(token_bytes)}. "
+                "Use the tokenizer that made the ids."
+            )
+        pieces.append(token_bytes[index])
+    return b"".join(pieces)
+
+
+class GPT2Tokenizer:
+    """Byte-level BPE: turns text into the token ids of GPT-2 and back.
+
+    Text is split by GPT-2's pattern, each piece spelled as UTF-8 bytes, and
+    neighbouring tokens merged, the earliest merge first, until none is left.
+    Every text has ids, and decoding gives the same text back.
+
+    A tokenizer never changes. It is made by `from_directory` or `train`, or
+    from a vocabulary that is already in memory.
+
+    Args:
+        vocabulary: Token ids, merges and special tokens, checked.
+
+    Source: openai/gpt-2 `src/encoder.py`. The pattern is that of `tokenizers`'
+    `ByteLevel`, the same as OpenAI's.
+
+    Example:
+        >>> tokenizer = GPT2Tokenizer.train(["low lower lowest"], vocab_size=300)
+        >>> tokenizer.decode(tokenizer.encode("slow 🐢"))
+        'slow 🐢'
+    """
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self._vocabulary = vocabulary
+        ids, special = vocabulary.ids, vocabulary.special_tokens
+        self._special_tokens = {token: ids[token] for token in special}
+        self._token_bytes = [
+            token.encode() if token in self._special_tokens else unspell(token)
+            for token in vocabulary.tokens
+        ]
+        self._encoder = Encoder(byte_level_bpe(vocabulary), self._special_tokens)
+
+    @classmethod
+    def from_directory(cls, path: str | os.PathLike[str]) -> Self:
+        """Loads the tokenizer of a directory.
+
+        Args:
+            path: Folder with `vocab.json` and `merges.txt`, or `encoder.json`
+                and `vocab.bpe`, or `tokenizer.json`; the first of these that is
+                there is read.
+
+        Raises:
+            FileNotFoundError: If the directory or the files are not there.
+            ValueError: If a file is damaged, or two do not fit together.
+        """
+        return cls(read_vocabulary(path))
+
+    @classmethod
+    def train(cls, texts: Iterable[str], vocab_size: int, *, show_progress: bool = False) -> Self:
+        """Learns a vocabulary from text.
+
+        Ids 0 to 255 are the bytes in OpenAI's order, then come the merges, the
+        first one first, and `<|endoftext|>` is last. The same texts give the
+        same vocabulary. Special tokens in the texts are plain text.
+
+        Args:
+            texts: Pieces of text, read once. A word that is cut by the end of a
+                piece is learned as two.
+            vocab_size: Number of tokens wanted, bytes and `<|endoftext|>`
+                included, at least 257. Where the texts have fewer pairs that
+                occur twice, the vocabulary is smaller: see the property
+                `vocab_size`.
+            show_progress: Whether to draw a progress bar on stderr.
+
+        Raises:
+            TypeError: If `texts` is one string, or has something else than
+                strings, or `vocab_size` is not an integer.
+            ValueError: If `vocab_size` is too small or the texts are empty.
+        """
+        return cls(learn_vocabulary(texts, vocab_size, show_progress=show_progress))
+
+    def with_special_tokens(self, tokens: Sequence[str]) -> Self:
+        """Returns a tokenizer that knows more special tokens, with the ids that come next.
+
+        Args:
+            tokens: Texts such as `"<|user|>"`, none of them a token already.
+
+        Raises:
+            ValueError: If one is a token already, is empty or is given twice.
+
+        Example:
+            >>> tokenizer = GPT2Tokenizer.train(["ab"], vocab_size=257)
+            >>> tokenizer.with_special_tokens(["<|user|>"]).special_tokens
+            {'<|endoftext|>': 256, '<|user|>': 257}
+        """
+        known = self._vocabulary.ids
+        wrong = [
+            token for at, token in enumerate(tokens) if not token or token in (*known, *tokens[:at])
+        ]
+        if isinstance(tokens, str) or wrong:
+            raise ValueError(
+                "New special tokens are a list of texts that are no tokens yet, each once. "
+                f"Received: {tokens!r}, of which {wrong!r} cannot be added. Use other texts."
+            )
+        ids = {**known, **{token: len(known) + at for at, token in enumerate(tokens)}}
+        special = (*self._vocabulary.special_tokens, *tokens)
+        return type(self)(Vocabulary(ids, self._vocabulary.merges, special))
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of token ids, special ones included."""
+        return len(self._token_bytes)
+
+    @property
+    def end_token_id(self) -> int:
+        """The id of `<|endoftext|>`."""
+        return self._special_tokens[END_OF_TEXT]
+
+    @property
+    def special_tokens(self) -> dict[str, int]:
+        """The ids of the special tokens."""
+        return dict(self._special_tokens)
+
+    @property
+    def token_bytes(self) -> list[bytes]:
+        """The bytes of each token id; for a special one, its text in UTF-8."""
+        return list(self._token_bytes)
+
+    @property
+    def merges(self) -> list[tuple[int, int]]:
+        """The pairs of token ids to merge, the first one first.
+
+        The result of a pair is the token whose bytes are those of the two. In
+        GPT-2's own vocabulary it is 256 + rank; a vocabulary trained elsewhere
+        may have other ids.
+        """
+        ids = self._vocabulary.ids
+        return [(ids[left], ids[right]) for left, right in self._vocabulary.merges]
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of all that decides the ids, in hexadecimal."""
+        tokens, merges = self._vocabulary.tokens, self._vocabulary.merges
+        content = json.dumps([tokens, merges, sorted(self._special_tokens)])
+        return hashlib.sha256(content.encode()).hexdigest()
+
+    @overload
+    def encode(  # type: ignore[overload-overlap]  # a str is a Sequence[str] too
+        self, text: str, *, allowed_special: Literal["all"] | Collection[str] = ()
+    ) -> list[int]: ...
+
+    @overload
+    def encode(
+        self, text: Sequence[str], *, allowed_special: Literal["all"] | Collection[str] = ()
+    ) -> list[list[int]]: ...
+
+    def encode(
+        self,
+        text: str | Sequence[str],
+        *,
+        allowed_special: Literal["all"] | Collection[str] = (),
+    ) -> list[int] | list[list[int]]:
+        """Turns text into token ids.
+
+        Args:
+            text: A string, or several. Lone surrogates, which no UTF-8 can
+                spell, become U+FFFD, and pairs of them their character, as in
+                tiktoken.
+            allowed_special: The special tokens whose text becomes their id:
+                `"all"`, or their names. By default none: `<|endoftext|>` in a
+                text is plain text, as with tiktoken's `encode_ordinary`.
+
+        Returns:
+            The ids of the string, or a list of them for each string.
+
+        Raises:
+            TypeError: If `text` is neither a string nor strings.
+            ValueError: If a name of `allowed_special` is no special token.
+
+        Example:
+            >>> tokenizer = GPT2Tokenizer.train(["ab"], vocab_size=257)
+            >>> tokenizer.encode("a<|endoftext|>", allowed_special="all")
+            [64, 256]
+        """
+        if isinstance(text, str):
+            return self._encoder.encode([text], allowed_special)[0]
+        if isinstance(text, bytes) or not isinstance(text, Iterable):
+            raise TypeError(
+                "`text` must be a string or a sequence of strings. "
+                f"Received: {type(text).__name__}. Decode bytes first: raw.decode('utf-8')."
+            )
+        return self._encoder.encode(list(text), allowed_special)
+
+    def encode_piece(self, piece: str) -> list[int]:
+        """Turns one piece of GPT-2's pattern into token ids: several times as fast as `encode`.
+
+        Args:
+            piece: Text that the pattern keeps in one piece. Of other text the ids
+                are wrong: merges would go beyond the pieces.
+        """
+        return self._encoder.encode_piece(piece)
+
+    @overload
+    def decode(self, ids: Sequence[int]) -> str: ...
+
+    @overload
+    def decode(self, ids: Sequence[Sequence[int]]) -> list[str]: ...
+
+    def decode(self, ids: Any) -> str | list[str]:
+        """Turns token ids into text.
+
+        Args:
+            ids: Token ids, or several lists of them: Python lists, arrays or
+                tensors. Special tokens give their text.
+
+        Returns:
+            The text, or a list of texts. Bytes that are not UTF-8 become
+            U+FFFD: a token may hold a part of a character.
+
+        Raises:
+            TypeError: If an id is not an integer.
+            ValueError: If an id is not in the vocabulary.
+        """
+        raw = self.decode_bytes(ids)
+        if isinstance(raw, bytes):
+            return raw.decode("utf-8", errors="replace")
+        return [row.decode("utf-8", errors="replace") for row in raw]
+
+    @overload
+    def decode_bytes(self, ids: Sequence[int]) -> bytes: ...
+
+    @overload
+    def decode_bytes(self, ids: Sequence[Sequence[int]]) -> list[bytes]: ...
+
+    def decode_bytes(self, ids: Any) -> bytes | list[bytes]:
+        """Turns token ids into their bytes, which need not be UTF-8.
+
+        Args:
+            ids: As for `decode`.
+
+        Raises:
+            TypeError: If an id is not an integer.
+            ValueError: If an id is not in the vocabulary.
+        """
+        return join_bytes(ids, self._token_bytes)
+
+    def save(
+        self,
+        directory: str | os.PathLike[str],
+        *,
+        model_max_length: int | None = None,
+        overwrite: bool = False,
+    ) -> None:
+        """Writes the tokenizer in the files that Hugging Face's tools read.
+
+        They are `vocab.json`, `merges.txt`, `tokenizer.json` and
+        `tokenizer_config.json`.
+
+        Args:
+            directory: Folder to write into; made if it is not there.
+            model_max_length: The context length of the model, if known.
+            overwrite: Whether files of the same names and another content may
+                be replaced.
+
+        Raises:
+            FileExistsError: If such files are there and may not be replaced.
+        """
+        contents = file_contents(self._vocabulary, model_max_length)
+        write_files(directory, contents, overwrite=overwrite)
+
+    def __len__(self) -> int:
+        return self.vocab_size
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, GPT2Tokenizer):
+            return NotImplemented
+        return self._vocabulary == other._vocabulary
+
+    def __hash__(self) -> int:
+        return hash(self.fingerprint)
+
+    def __repr__(self) -> str:
+        return f"GPT2Tokenizer(vocab_size={self.vocab_size})"
+
+    def __reduce__(self) -> tuple[type[Self], tuple[Vocabulary]]:
+        return type(self), (self._vocabulary,)

@@ -1,0 +1,212 @@
+"""The one set of argument checks: one behaviour, one form of message, for every public call.
+
+A wrong type is a `TypeError`, a wrong value a `ValueError`. A message says what was received and
+what is wrong with it, then the rule; `advice` ends it with what to do. A bool is no integer and
+no number, NaN no number of any range; NumPy's scalars are as good as Python's. What is checked
+is returned as Python's own type.
+"""
+
+import math
+import numbers
+import os
+from collections.abc import Collection, Iterable
+from typing import Any
+
+
+def check_integer(
+    name: str,
+    value: object,
+    *,
+    minimum: int | None = None,
+    maximum: int | None = None,
+    advice: str = "",
+) -> int:
+    """Returns an integer of the range `[minimum, maximum]`.
+
+    Args:
+        name: The argument, as the caller spells it.
+        value: What was given for it.
+        minimum, maximum: The least and the greatest integer allowed; None for no limit.
+        advice: What to do, for the end of the message.
+
+    Raises:
+        TypeError: If it is no integer.
+        ValueError: If it is out of the range.
+
+    Example:
+        >>> check_integer("top_k", 0, minimum=1)
+        Traceback (most recent call last):
+        ...
+        ValueError: top_k=0 is less than 1. Use an integer of at least 1.
+    """
+    if maximum is None:
+        rule = "an integer" if minimum is None else f"an integer of at least {minimum}"
+    else:
+        low = "up to" if minimum is None else f"from {minimum} to"
+        rule = f"an integer {low} {maximum}"
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+        raise _wrong_type(name, value, rule, advice)
+    number = int(value)
+    if minimum is not None and number < minimum:
+        raise _wrong_value(name, number, f"is less than {minimum}", rule, advice)
+    if maximum is not None and number > maximum:
+        raise _wrong_value(name, number, f"is greater than {maximum}", rule, advice)
+    return number
+
+
+def check_number(
+    name: str,
+    value: object,
+    *,
+    minimum: float | None = None,
+    maximum: float | None = None,
+    above: float | None = None,
+    below: float | None = None,
+    advice: str = "",
+) -> float:
+    """Returns a finite number of a range.
+
+    Args:
+        name, value, advice: As for `check_integer`.
+        minimum, maximum: The limits, allowed themselves.
+        above, below: The limits, not allowed themselves.
+
+    Raises:
+        TypeError: If it is no number.
+        ValueError: If it is NaN, infinite or out of the range.
+
+    Example:
+        >>> check_number("top_p", 0.0, above=0, maximum=1)
+        Traceback (most recent call last):
+        ...
+        ValueError: top_p=0.0 is not above 0. Use a number above 0 and at most 1.
+    """
+    limits = (
+        (minimum, "at least", lambda x, limit: x >= limit),
+        (above, "above", lambda x, limit: x > limit),
+        (maximum, "at most", lambda x, limit: x <= limit),
+        (below, "below", lambda x, limit: x < limit),
+    )
+    words = [f"{word} {limit:g}" for limit, word, _ in limits if limit is not None]
+    rule = " ".join(["a number", " and ".join(words)]) if words else "a finite number"
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise _wrong_type(name, value, rule, advice)
+    if not math.isfinite(value):
+        raise _wrong_value(name, value, "is not finite", rule, advice)
+    for limit, word, holds in limits:
+        if limit is not None and not holds(value, limit):
+            raise _wrong_value(name, value, f"is not {word} {limit:g}", rule, advice)
+    return value if isinstance(value, int) else float(value)
+
+
+def check_probability(name: str, value: object, *, advice: str = "") -> float:
+    """Returns a probability: a number from 0 to 1; errors as for `check_number`."""
+    return check_number(name, value, minimum=0, maximum=1, advice=advice)
+
+
+def check_flag(name: str, value: object, *, advice: str = "") -> bool:
+    """Returns a bool; anything else is a TypeError."""
+    if not isinstance(value, bool):
+        raise _wrong_type(name, value, "True or False", advice)
+    return value
+
+
+def check_text(name: str, value: object, *, advice: str = "") -> str:
+    """Returns a `str`; anything else is a TypeError."""
+    if not isinstance(value, str):
+        raise _wrong_type(name, value, "a str", advice or _text_advice(value))
+    return value
+
+
+def check_texts(name: str, value: object, *, advice: str = "") -> list[str]:
+    """Returns one `str` or several as a list.
+
+    Raises:
+        TypeError: If it is neither; names the entry that is not.
+        ValueError: If there is none.
+
+    Example:
+        >>> check_texts("prompts", ["a", 1])
+        Traceback (most recent call last):
+        ...
+        TypeError: prompts[1]=1 is an int. Use a str.
+    """
+    if isinstance(value, str):
+        return [value]
+    if isinstance(value, bytes) or not isinstance(value, Iterable):
+        raise _wrong_type(name, value, "a str or a list of them", advice or _text_advice(value))
+    texts = [check_text(f"{name}[{index}]", text) for index, text in enumerate(value)]
+    if not texts:
+        raise ValueError(f"{name} is empty. Use at least one str.{_space(advice)}")
+    return texts
+
+
+def check_path(name: str, value: object, *, advice: str = "") -> str | os.PathLike[str]:
+    """Returns a path, `str` or `os.PathLike`; anything else is a TypeError."""
+    if not isinstance(value, str | os.PathLike):
+        raise _wrong_type(name, value, "a path", advice)
+    return value
+
+
+def check_choice(name: str, value: object, choices: Collection[str], *, advice: str = "") -> str:
+    """Returns one of some strings.
+
+    Raises:
+        TypeError: If it is no `str`.
+        ValueError: If it is none of them; lists them.
+
+    Example:
+        >>> check_choice("format", "onnx", ["litert", "litertlm"])
+        Traceback (most recent call last):
+        ...
+        ValueError: format='onnx' is unknown. Use one of 'litert', 'litertlm'.
+    """
+    rule = f"one of {', '.join(map(repr, choices))}"
+    if not isinstance(value, str):
+        raise _wrong_type(name, value, rule, advice)
+    if value not in choices:
+        raise ValueError(f"{name}={value!r} is unknown. Use {rule}.{_space(advice)}")
+    return value
+
+
+def check_instance(name: str, value: object, expected: type | tuple[type, ...], what: str) -> None:
+    """Raises a TypeError unless `value` is an instance; `what` names the rule, with its article.
+
+    Example:
+        >>> check_instance("config", {}, GPT2Config, "a GPT2Config")
+        Traceback (most recent call last):
+        ...
+        TypeError: config={} is a dict. Use a GPT2Config.
+    """
+    if not isinstance(value, expected):
+        raise _wrong_type(name, value, what, "")
+
+
+def _wrong_type(name: str, value: object, rule: str, advice: str) -> TypeError:
+    kind = type(value).__name__
+    found = "is None" if value is None else f"is {_article(kind)} {kind}"
+    return TypeError(f"{_named(name, value)} {found}. Use {rule}.{_space(advice)}")
+
+
+def _wrong_value(name: str, value: Any, found: str, rule: str, advice: str) -> ValueError:
+    return ValueError(f"{_named(name, value)} {found}. Use {rule}.{_space(advice)}")
+
+
+def _named(name: str, value: object) -> str:
+    """`name=value`, a long value shortened; None is said by the sentence."""
+    if value is None:
+        return name
+    shown = repr(value)
+    return f"{name}={shown if len(shown) <= 80 else shown[:77] + '...'}"
+
+
+def _article(word: str) -> str:
+    return "an" if word[:1].lower() in "aeiou" else "a"
+
+
+def _space(advice: str) -> str:
+    return f" {advice}" if advice else ""
+
+
+def _text_advice(value: object) -> str:
+    return "Decode bytes first." if isinstance(value, bytes) else ""

@@ -1,0 +1,136 @@
+"""A LiteRT file as a certificate sees it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gpt2_keras.generation.finish_reason import FINISH_REASONS
+from gpt2_keras.model import GPT2Model
+from gpt2_keras.verification.artifact import Continuation
+from gpt2_keras.verification.litert_metadata import LiteRTBased, read_metadata
+
+_OF_TEXT = ("tokenize", "detokenize", "generate", "prefill", "decode")
+_NEW_TOKENS = 16
+
+
+class LiteRTArtifact(LiteRTBased):
+    """A `.tflite` file with the signatures of `litert.to_litert`.
+
+    Raises:
+        ImportError: If ai-edge-litert is missing.
+        ValueError: If the file cannot be loaded, or gives no logits.
+    """
+
+    kind = "litert"
+    gives_logits = True
+
+    def __init__(self, path: Path) -> None:
+        interpreter = _interpreter(path)  # first: it says what is wrong with a file that is none
+        data = np.memmap(path, mode="r")
+        super().__init__(path, data)
+        self._about = read_metadata(data) or {}
+        names = interpreter.get_signature_list()
+        if not {"logits"} & set(names) and not {"prefill", "decode"} <= set(names):
+            raise ValueError(
+                "A .tflite file to certify has the signatures prefill and decode, or logits. "
+                f"Received: {path} with {', '.join(names) or 'none'}. Export it again."
+            )
+        self._run = {name: interpreter.get_signature_runner(name) for name in names}
+        self.reads_text = set(_OF_TEXT) <= set(names)
+
+    def encode(self, texts: Sequence[str]) -> list[list[int]]:
+        """Returns what `tokenize` gives."""
+        data = [np.frombuffer(text.encode(), np.uint8) for text in texts]
+        return [self._run["tokenize"](text=each)["token_ids"].tolist() for each in data]
+
+    def decode(self, rows: Sequence[Sequence[int]]) -> list[bytes]:
+        """Returns what `detokenize` gives."""
+        ids = [np.array(row, np.int32) for row in rows]
+        return [self._run["detokenize"](token_ids=row)["text_bytes"].tobytes() for row in ids]
+
+    def new_tokens(self, model: GPT2Model) -> int:
+        """Returns 16, or half a smaller context."""
+        return max(1, min(_NEW_TOKENS, model.config.context_length // 2))
+
+    def continue_greedily(self, prompts: Sequence[str], model: GPT2Model) -> list[Continuation]:
+        """Returns what `generate` gives, then what a host makes of `prefill` and `decode`."""
+        limit, end_token_id = self.new_tokens(model), model.require_tokenizer().end_token_id
+        continuations = [self._generate(prompt, limit) for prompt in prompts]
+        return [*continuations, *(self._stream(each, end_token_id) for each in continuations)]
+
+    def _generate(self, prompt: str, limit: int) -> Continuation:
+        answer = self._run["generate"](
+            text=np.frombuffer(prompt.encode(), np.uint8),
+            max_new_tokens=np.array([limit], np.int32),
+            temperature=np.zeros(1, np.float32),
+            top_k=np.zeros(1, np.int32),
+            seed=np.zeros(1, np.int32),
+        )
+        if FINISH_REASONS[int(answer["finish_reason"])] == "context":
+            limit = int(answer["num_tokens"])  # exported with less context than the model's
+        return Continuation(prompt, answer["text"].tobytes().decode(), limit)
+
+    def _stream(self, continuation: Continuation, end_token_id: int) -> Continuation:
+        """Returns a prompt continued token by token."""
+        prompt, _, limit = continuation
+        (ids,) = self.encode([prompt])
+        logits = self._run["prefill"](token_ids=np.array(ids, np.int32))["logits"]
+        new_ids: list[int] = []
+        while len(new_ids) < limit and (token := int(logits[0].argmax())) != end_token_id:
+            position = np.array([len(ids) + len(new_ids)], np.int32)
+            new_ids.append(token)
+            if len(new_ids) < limit:
+                logits = self._run["decode"](
+                    token_id=np.array([token], np.int32), position=position
+                )["logits"]
+        (added,) = self.decode([new_ids])
+        return Continuation(prompt, prompt + added.decode(errors="replace"), limit)
+
+    def logits(self, token_ids: np.ndarray) -> np.ndarray:
+        """Returns what `logits` gives; or else `prefill` of one token, and `decode`."""
+        if "logits" in self._run:
+            whole: np.ndarray = self._run["logits"](token_ids=token_ids)["logits"]
+            return whole
+        rows = []
+        for ids in token_ids:
+            steps = [self._run["prefill"](token_ids=ids[:1])["logits"][0].copy()]
+            for position in range(1, len(ids)):
+                answer = self._run["decode"](
+                    token_id=ids[position : position + 1], position=np.array([position], np.int32)
+                )
+                steps.append(answer["logits"][0].copy())
+            rows.append(steps)
+        return np.array(rows)
+
+    def context_length(self, model: GPT2Model) -> int:
+        """Returns what the file says of itself."""
+        config = self._about.get("config", {})
+        return int(config.get("context_length", super().context_length(model)))
+
+
+def require_litert() -> Any:
+    """Returns LiteRT's interpreter class.
+
+    Raises:
+        ImportError: If ai-edge-litert is missing.
+    """
+    try:
+        from ai_edge_litert.interpreter import Interpreter
+    except ImportError as error:
+        raise ImportError(
+            "A certificate of a .tflite file needs ai-edge-litert, which is not installed. "
+            "Run: pip install 'gpt2-keras[litert]', or export without a certificate."
+        ) from error
+    return Interpreter
+
+
+def _interpreter(path: Path) -> Any:
+    interpreter_class = require_litert()
+    try:
+        return interpreter_class(model_path=str(path))
+    except (ValueError, RuntimeError) as error:
+        raise ValueError(
+            f"A .tflite file must load. Received: {path}: {error}. Export it again."
+        ) from error

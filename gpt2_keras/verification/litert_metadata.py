@@ -1,0 +1,112 @@
+"""What a `.tflite` file says of itself: types, ops and the sizes of its inputs."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gpt2_keras.private_api import lite_schema
+from gpt2_keras.verification.artifact import Artifact
+
+schema = lite_schema()
+
+METADATA_NAME = "gpt2_keras"
+
+
+class LiteRTContents:
+    """The FlatBuffer of a `.tflite` file.
+
+    Args:
+        data: The file, uint8 `(size,)`.
+    """
+
+    def __init__(self, data: np.ndarray) -> None:
+        self.model: Any = schema.Model.GetRootAs(data)
+
+    def dtype(self) -> str:
+        """Returns the smallest type among those of the constants that stand for numbers."""
+        found = set()
+        for graph in self.graphs():
+            for tensor in map(graph.Tensors, range(graph.TensorsLength())):
+                buffer = self.model.Buffers(tensor.Buffer())
+                # The large ones of a quantised file stand behind the FlatBuffer.
+                if buffer.DataLength() == 0 and buffer.Offset() == 0:
+                    continue
+                scaled = tensor.Quantization() and tensor.Quantization().ScaleLength()
+                if tensor.Type() == schema.TensorType.INT4:
+                    found.add("int4")
+                elif tensor.Type() == schema.TensorType.INT8 and scaled:
+                    found.add("int8")
+                elif tensor.Type() == schema.TensorType.FLOAT16:
+                    found.add("float16")
+        return next((name for name in ("int4", "int8", "float16") if name in found), "float32")
+
+    def operators(self) -> list[str]:
+        """Returns the names of the ops, a custom one by its own."""
+        names = {code: name for name, code in vars(schema.BuiltinOperator).items()}
+        builtin = {names[code.BuiltinCode()] for code in self._codes()} - {"CUSTOM"}
+        return sorted(builtin | set(self.foreign_operators()))
+
+    def foreign_operators(self) -> list[str]:
+        """Returns the custom ops; TensorFlow's (Flex) are among them."""
+        custom = schema.BuiltinOperator.CUSTOM
+        return sorted(
+            code.CustomCode().decode() for code in self._codes() if code.BuiltinCode() == custom
+        )
+
+    def graphs(self) -> list[Any]:
+        """Returns the subgraphs."""
+        return [self.model.Subgraphs(i) for i in range(self.model.SubgraphsLength())]
+
+    def input_shape(self, signature: str, name: str) -> list[int]:
+        """Returns the shape of a signature's input; of one it has not, an empty one."""
+        for entry in map(self.model.SignatureDefs, range(self.model.SignatureDefsLength())):
+            inputs = map(entry.Inputs, range(entry.InputsLength()))
+            found = (each for each in inputs if each.Name().decode() == name)
+            if entry.SignatureKey().decode() == signature and (tensor := next(found, None)):
+                graph = self.model.Subgraphs(entry.SubgraphIndex())
+                return list(map(int, graph.Tensors(tensor.TensorIndex()).ShapeAsNumpy()))
+        return []
+
+    def _codes(self) -> list[Any]:
+        return [self.model.OperatorCodes(i) for i in range(self.model.OperatorCodesLength())]
+
+
+class LiteRTBased(Artifact):
+    """An artifact that is a `.tflite` file, or has one inside.
+
+    Args:
+        path: Where it is.
+        data: The `.tflite` file, uint8 `(size,)`.
+    """
+
+    home = "LiteRT's builtin ops"
+
+    def __init__(self, path: Path, data: np.ndarray) -> None:
+        super().__init__(path)
+        self.contents = LiteRTContents(data)
+
+    @property
+    def dtype(self) -> str:
+        """As `LiteRTContents.dtype`."""
+        return self.contents.dtype()
+
+    def operators(self) -> list[str]:
+        """Returns the names of the ops."""
+        return self.contents.operators()
+
+    def foreign_operators(self) -> list[str]:
+        """Returns the custom ops."""
+        return self.contents.foreign_operators()
+
+
+def read_metadata(contents: bytes | np.ndarray) -> dict[str, Any] | None:
+    """Returns what `finish` wrote, or None if it did not."""
+    model = schema.Model.GetRootAsModel(contents, 0)
+    for entry in map(model.Metadata, range(model.MetadataLength())):
+        if entry.Name() == METADATA_NAME.encode():
+            data = model.Buffers(entry.Buffer()).DataAsNumpy().tobytes()
+            found: dict[str, Any] = json.loads(data)
+            return found
+    return None

@@ -1,0 +1,106 @@
+"""A SavedModel as a certificate sees it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
+
+from gpt2_keras.model import GPT2Model
+from gpt2_keras.verification.artifact import Artifact, Continuation
+
+_NEEDED = ("serving_default", "generate", "score", "tokenize", "detokenize")
+
+
+class SavedModelArtifact(Artifact):
+    """A SavedModel with the signatures of `saved_model.to_saved_model`.
+
+    Raises:
+        ValueError: If it cannot be loaded, or lacks a signature.
+    """
+
+    kind = "tf_saved_model"
+    home = "core TensorFlow's ops"
+    reads_text = True
+    gives_logits = False
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        try:
+            self._loaded = tf.saved_model.load(str(path))
+        except (OSError, ValueError, tf.errors.OpError) as error:
+            raise ValueError(
+                f"A SavedModel must load. Received: {path}: {error}. Export it again."
+            ) from error
+        self._signatures: Any = self._loaded.signatures
+        missing = [name for name in _NEEDED if name not in self._signatures]
+        if missing:
+            raise ValueError(
+                f"A SavedModel to certify has the signatures {', '.join(_NEEDED)}. "
+                f"Received: {path} without {', '.join(missing)}. Export it again."
+            )
+        contents = saved_model_pb2.SavedModel()
+        contents.ParseFromString((path / "saved_model.pb").read_bytes())
+        self._graph = contents.meta_graphs[0]
+
+    @property
+    def dtype(self) -> str:
+        """The smallest type among the variables' types."""
+        reader = tf.train.load_checkpoint(str(self.path / "variables" / "variables"))
+        found = {dtype.name for dtype in reader.get_variable_to_dtype_map().values()}
+        return next((t for t in ("int8", "float16", "bfloat16") if t in found), "float32")
+
+    def operators(self) -> list[str]:
+        """Returns the ops of the graph and its functions."""
+        graph = self._graph.graph_def
+        functions = {function.signature.name for function in graph.library.function}
+        nodes = [*graph.node, *(n for f in graph.library.function for n in f.node_def)]
+        return sorted({node.op for node in nodes} - functions)
+
+    def foreign_operators(self) -> list[str]:
+        """Returns those outside `tf.raw_ops`.
+
+        What a library adds to the running process is not in there, unlike in the
+        registry.
+        """
+        return [name for name in self.operators() if not hasattr(tf.raw_ops, name)]
+
+    def encode(self, texts: Sequence[str]) -> list[list[int]]:
+        """Returns what `tokenize` gives."""
+        answers = self._signatures["tokenize"](text=_strings(texts))
+        return [row.tolist() for row in _rows(answers, "token_ids")]
+
+    def decode(self, rows: Sequence[Sequence[int]]) -> list[bytes]:
+        """Returns what `detokenize` gives."""
+        ids = tf.ragged.constant([list(row) for row in rows], tf.int32, ragged_rank=1)
+        counts = tf.cast(ids.row_lengths(), tf.int32)
+        answers = self._signatures["detokenize"](token_ids=ids.to_tensor(), num_tokens=counts)
+        return list(answers["text_bytes"].numpy())
+
+    def new_tokens(self, model: GPT2Model) -> int:  # noqa: ARG002 -- the interface
+        """Returns the number that `serving_default` was exported with."""
+        defaults = self._graph.signature_def["generate"].defaults
+        return int(tf.make_ndarray(defaults["max_new_tokens"])[0])
+
+    def continue_greedily(self, prompts: Sequence[str], model: GPT2Model) -> list[Continuation]:
+        """Returns what `serving_default` gives."""
+        texts = self._signatures["serving_default"](text=_strings(prompts))["text"].numpy()
+        limit = self.new_tokens(model)
+        pairs = zip(prompts, texts, strict=True)
+        return [Continuation(prompt, text.decode(), limit) for prompt, text in pairs]
+
+    def log_probs(self, texts: Sequence[str]) -> list[np.ndarray]:
+        """Returns what `score` gives."""
+        return _rows(self._signatures["score"](text=_strings(texts)), "log_probs")
+
+
+def _strings(texts: Sequence[str]) -> tf.Tensor:
+    return tf.constant([text.encode() for text in texts], tf.string)
+
+
+def _rows(answers: dict[str, tf.Tensor], name: str) -> list[np.ndarray]:
+    """Returns the rows of an output without their padding."""
+    counts = answers["num_tokens"].numpy()
+    return [row[:count] for row, count in zip(answers[name].numpy(), counts, strict=True)]

@@ -1,0 +1,184 @@
+"""Several devices and workers take the step that one device takes."""
+
+import re
+import signal
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import yaml
+
+from gpt2_keras.cli.main import main
+from gpt2_keras.runs import RunDirectory, layout_map, open_strategy
+from gpt2_keras.runs.distribution import Strategy, TensorFlowStrategy
+from gpt2_keras.runs.setup import make_datasets, new_model, open_data, resolve
+from tests.models import TINY, random_model
+from tests.processes import assert_same, read_cases, run_cases, start_workers, wait_for
+from tests.runs.runs import last_state
+from tests.training import steps
+
+ROOT = Path(__file__).resolve().parents[2]
+# Sums over devices come in another order; the weights move by 3e-3 in these steps.
+ATOL = 1e-6
+
+
+@pytest.fixture(scope="module")
+def mirrored(tmp_path_factory):
+    """Two devices that share the batches of one; AdamW with clipping, unequal padding."""
+    cases = {"two": {"strategy": "mirrored", "accumulation_steps": 2}}
+    return run_cases(tmp_path_factory.mktemp("mirrored"), cases, TEST_CPUS="2")
+
+
+def test_two_devices_equal_one(mirrored):
+    assert_same(mirrored["two"], steps.reference(), ATOL)
+    assert mirrored["two"]["logs"][1] > 1  # so clipping to 0.5 took part
+
+
+@pytest.mark.slow
+def test_dropout_and_bfloat16_train_on_two_devices(tmp_path):
+    cases = {
+        "bfloat16": {"strategy": "mirrored", "dtype": "mixed_bfloat16"},
+        "dropout": {"strategy": "mirrored", "dropout_rate": 0.5, "remat": True},
+    }
+    for arrays in run_cases(tmp_path, cases, TEST_CPUS="2").values():
+        assert all(np.isfinite(value).all() for value in arrays.values())
+
+
+@pytest.mark.slow
+def test_two_workers_equal_one_device(tmp_path):
+    cases = tmp_path / "cases.json"
+    cases.write_text('{"workers": {"strategy": "auto", "accumulation_steps": 2}}')
+    outs = [tmp_path / f"{index}.npz" for index in range(2)]
+    wait_for(start_workers([("-m", "tests.training.steps", out, cases) for out in outs]))
+    for out in outs:
+        assert_same(read_cases(out)["workers"], steps.reference(), ATOL)
+
+
+@pytest.mark.slow
+def test_a_run_of_two_workers_and_its_resumption_equal_one_of_one(prepared, tmp_path):
+    files = ["--data", prepared / "shards", "--tokenizer", prepared / "tokenizer"]
+    shape = ["--num-layers", 1, "--num-heads", 2, "--hidden-dim", 16, "--context-length", 8]
+    how = ["--dropout", 0, "--batch-size", 4, "--evaluate-every", 3, "--schedule", "constant"]
+    first = ["train", *files, *shape, *how, "--steps", 6, "--out"]
+    again = ["train", "--resume", "--steps", 9, "--out"]
+    for arguments in (first, again):
+        assert main([*map(str, arguments), str(tmp_path / "one")]) == 0
+        command = ("-m", "gpt2_keras.cli.main", *arguments, tmp_path / "two")
+        wait_for(start_workers([command, command]))
+    ours, theirs = last_state(tmp_path / "two"), last_state(tmp_path / "one")
+    assert ours.keys() == theirs.keys()
+    for name, value in ours.items():
+        # Also the moments, the number of steps and the sums of the running loss.
+        np.testing.assert_allclose(value, theirs[name], rtol=1e-4, atol=2e-5, err_msg=name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("told", [0, 1])
+def test_a_signal_to_one_worker_stops_all_after_the_same_step(prepared, tmp_path, told):
+    files = ["--data", prepared / "shards", "--tokenizer", prepared / "tokenizer"]
+    shape = ["--num-layers", 1, "--num-heads", 2, "--hidden-dim", 16, "--context-length", 8]
+    how = ["--batch-size", 4, "--checkpoint-every", 5, "--steps", 10**6, "--out", tmp_path / "run"]
+    command = ("-m", "gpt2_keras.cli.main", "train", *files, *shape, *how)
+    workers, run = start_workers([command, command]), RunDirectory(tmp_path / "run")
+    while run.last_checkpoint() is None and not any(worker.poll() for worker in workers):
+        time.sleep(0.1)
+    workers[told].send_signal(signal.SIGINT)
+    outputs = [worker.communicate(timeout=600)[0] for worker in workers]
+    assert [worker.returncode for worker in workers] == [
+        130 if index == told else 143 for index in range(2)
+    ], outputs
+    assert f"after step {run.progress().step}, which is saved" in outputs[0]
+
+
+def test_one_device_is_what_auto_finds_here():
+    assert open_strategy("auto") == open_strategy("none") == Strategy()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("ring",), r"none, mirrored, multi-worker, tpu\. Received: strategy='ring'\. Use auto"),
+        (("none", 2), r"on JAX only\. Received: model_parallel=2, with the tensorflow backend"),
+        (("multi-worker",), r"Received: strategy='multi-worker', TF_CONFIG=None\. Set it"),
+    ],
+)
+def test_a_strategy_that_cannot_be_is_refused(arguments, message, monkeypatch):
+    monkeypatch.delenv("TF_CONFIG", raising=False)
+    with pytest.raises(ValueError, match=message):
+        open_strategy(*arguments)
+
+
+def test_a_batch_or_a_model_that_cannot_be_divided_is_refused(make_settings):
+    settings = make_settings(batch_size=6)
+    shards, tokenizer = open_data(settings)
+    model = new_model(settings, tokenizer)
+    with pytest.raises(ValueError, match=r"batch_size=6, with 4 devices\. Use, for example, 8\."):
+        make_datasets(settings, shards, model, 0, Strategy(num_replicas=4, num_devices=4))
+    with pytest.raises(ValueError, match=r"model_parallel=4, num_heads=2\. Use a divisor"):
+        make_datasets(settings, shards, model, 0, Strategy(num_replicas=1, num_devices=4))
+    many = resolve(make_settings(batch_size=512), model)
+    with pytest.raises(ValueError, match=r"Received: \d+ windows, with 512 devices\. Use more"):
+        make_datasets(many, shards, model, 0, Strategy(num_replicas=512, num_devices=512))
+
+
+def test_float16_on_several_devices_is_refused():
+    two = TensorFlowStrategy(num_replicas=2, num_devices=2)
+    message = r"Received: dtype='mixed_float16', with 2 devices\. Use mixed_bfloat16"
+    with pytest.raises(ValueError, match=message):
+        two.check(TINY, 4, "mixed_float16")
+    two.check(TINY, 4, "mixed_bfloat16")
+
+
+def test_every_large_weight_has_a_layout():
+    mesh = keras.distribution.DeviceMesh((1, 2), ("batch", "model"), ["cpu:0", "cpu:1"])
+    layouts = layout_map(mesh)
+    cut = {w.path.split("/")[-2]: layouts[w.path].axes for w in random_model().weights
+           if layouts[w.path] is not None and w.path.split("/")[-1] != "bias"}  # fmt: skip
+    assert cut == {
+        "qkv": ("model", None),
+        "expand": ("model", None),
+        "output_projection": (None, "model"),
+        "project": (None, "model"),
+        "token_embedding": (None, "model"),
+    }
+
+
+# The page and the manifest.
+
+PAGE = ROOT / "docs" / "distributed.md"
+MANIFEST = ROOT / "examples" / "kubernetes" / "train.yaml"
+
+
+def test_the_job_starts_as_many_workers_as_its_cluster_has():
+    service, job = yaml.safe_load_all(MANIFEST.read_text(encoding="utf-8"))
+    assert (service["kind"], job["kind"]) == ("Service", "Job")
+    spec = job["spec"]
+    assert spec["completionMode"] == "Indexed"
+    assert spec["completions"] == spec["parallelism"] == 2
+    pod = spec["template"]["spec"]
+    assert service["spec"]["clusterIP"] == "None"
+    assert service["metadata"]["name"] == pod["subdomain"]
+    (container,) = pod["containers"]
+    script = container["command"][-1]
+    hosts = re.findall(r'"([\w-]+)\.([\w-]+):(\d+)"', script)
+    assert hosts == [(f"{job['metadata']['name']}-{i}", pod["subdomain"], "2222") for i in range(2)]
+    mounts = {mount["mountPath"] for mount in container["volumeMounts"]}
+    assert all(f"{mount}/" in script for mount in mounts - {"/dev/shm"})  # noqa: S108
+    assert "--resume" in script
+
+
+def test_flags_of_the_page_and_the_job_are_those_of_the_command():
+    from gpt2_keras.cli.main import _parser
+
+    (train,) = (
+        action.choices["train"]
+        for action in _parser()._actions
+        if isinstance(action.choices, dict) and "train" in action.choices
+    )
+    known = set(train._option_string_actions)
+    texts = [PAGE.read_text(encoding="utf-8"), MANIFEST.read_text(encoding="utf-8")]
+    flags = {flag for text in texts for flag in re.findall(r"(?<![\w-])--[a-z][a-z-]+", text)}
+    assert {"--strategy", "--model-parallel", "--accumulation-steps", "--remat"} <= flags
+    assert flags - known <= {"--xla"}
