@@ -1,9 +1,11 @@
-"""The shape of a GPT-2."""
+"""The configuration of a GPT-2: the numbers that give its shape, and the four published sizes."""
 
 import dataclasses
 import json
 import math
 from typing import Any, Self
+
+from gpt2_keras.validation import check_choice, check_integer, check_number, check_text
 
 POSITION_EMBEDDINGS = ("learned", "sinusoidal")
 
@@ -18,20 +20,20 @@ class GPT2Config:
 
     Args:
         vocab_size: Number of token ids, at least 1.
-        context_length: Largest number of tokens the model can look at.
+        context_length: Largest number of tokens in a sequence.
         num_layers: Number of decoder blocks.
         num_heads: Number of attention heads. Must divide `hidden_dim`.
         hidden_dim: Width of the residual stream.
         intermediate_dim: Width inside the feed-forward network. By default
             `4 * hidden_dim`.
-        dropout_rate: Share of activations zeroed in training, in [0, 1), at the
-            three places GPT-2 has dropout: after the embeddings, on the
-            attention weights, and on the output of each sub-layer.
+        dropout_rate: Fraction of activations zeroed in training, in [0, 1):
+            after the embeddings, on the attention weights, and on the output of
+            each sub-layer.
         position_embedding: `"learned"` as in GPT-2, or `"sinusoidal"` as in the
             original Transformer (needs an even `hidden_dim`).
 
     Raises:
-        TypeError: If a count is not an integer.
+        TypeError: If a value is of the wrong type.
         ValueError: If a value is out of its range or two do not fit together.
 
     Example:
@@ -51,37 +53,34 @@ class GPT2Config:
     position_embedding: str = "learned"
 
     def __post_init__(self) -> None:
-        if self.intermediate_dim is None and _is_integer(self.hidden_dim):
-            object.__setattr__(self, "intermediate_dim", 4 * self.hidden_dim)
+        checked: dict[str, Any] = {}
         for name in _COUNTS:
-            _check_count(name, getattr(self, name))
-        if self.hidden_dim % self.num_heads:
+            value = getattr(self, name)
+            if name == "intermediate_dim" and value is None:
+                value = 4 * checked["hidden_dim"]
+            checked[name] = check_integer(name, value, minimum=1)
+        width, num_heads = checked["hidden_dim"], checked["num_heads"]
+        if width % num_heads:
             raise ValueError(
-                "`num_heads` must divide `hidden_dim`. "
-                f"Received: num_heads={self.num_heads}, hidden_dim={self.hidden_dim}. "
-                f"Use, for example, num_heads={math.gcd(self.hidden_dim, self.num_heads)}."
+                f"num_heads={num_heads} does not divide hidden_dim={width}. "
+                f"Use, for example, num_heads={math.gcd(width, num_heads)}."
             )
-        if isinstance(self.dropout_rate, bool) or not isinstance(self.dropout_rate, int | float):
-            raise TypeError(
-                "`dropout_rate` must be a number. "
-                f"Received: dropout_rate={self.dropout_rate!r}. Use, for example, 0.1."
-            )
-        if not 0 <= self.dropout_rate < 1:
+        checked["dropout_rate"] = check_number(
+            "dropout_rate", self.dropout_rate, minimum=0, below=1, advice="0.0 is no dropout."
+        )
+        checked["position_embedding"] = check_choice(
+            "position_embedding",
+            self.position_embedding,
+            POSITION_EMBEDDINGS,
+            advice="GPT-2 itself has 'learned'.",
+        )
+        if self.position_embedding == "sinusoidal" and width % 2:
             raise ValueError(
-                "`dropout_rate` must be at least 0 and below 1. "
-                f"Received: dropout_rate={self.dropout_rate}. Use 0.0 for no dropout."
+                f"hidden_dim={width} is odd, and sinusoidal positions come in pairs of a sine and "
+                f"a cosine. Use, for example, hidden_dim={width + num_heads}."
             )
-        if self.position_embedding not in POSITION_EMBEDDINGS:
-            raise ValueError(
-                f"`position_embedding` must be one of {', '.join(POSITION_EMBEDDINGS)}. "
-                f"Received: position_embedding={self.position_embedding!r}."
-                " GPT-2 itself has 'learned'."
-            )
-        if self.position_embedding == "sinusoidal" and self.hidden_dim % 2:
-            raise ValueError(
-                "Sinusoidal positions need an even `hidden_dim`. "
-                f"Received: hidden_dim={self.hidden_dim}. Use {self.hidden_dim + 1}."
-            )
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)
 
     @classmethod
     def gpt2(cls, **changes: Any) -> Self:
@@ -105,43 +104,49 @@ class GPT2Config:
 
     @classmethod
     def from_size(cls, name: str, **changes: Any) -> Self:
-        """Returns a published size by its name.
+        """Returns the config of a published size.
 
         Args:
             name: `gpt2`, `gpt2_medium`, `gpt2_large` or `gpt2_xl`; a hyphen
                 stands for an underscore.
-            **changes: Fields to set otherwise.
+            **changes: Fields to set to another value.
 
         Raises:
+            TypeError: If the name is not a `str`.
             ValueError: If the name is none of these.
         """
-        key = name.replace("-", "_")
-        if key not in SIZES:
-            raise ValueError(
-                f"The size must be one of {', '.join(SIZES)}. Received: {name!r}. "
-                "For another shape give the numbers themselves."
-            )
-        return cls(**{**SIZES[key], **changes})
+        key = check_text("name", name).replace("-", "_")
+        advice = "For another shape give GPT2Config the numbers."
+        return cls(**{**SIZES[check_choice("name", key, SIZES, advice=advice)], **changes})
 
     @property
     def head_dim(self) -> int:
         """Width of one attention head."""
         return self.hidden_dim // self.num_heads
 
+    def parameters_by_part(self) -> dict[str, int]:
+        """Returns the number of parameters of each part of the model.
+
+        The output projection is the token embedding table and has none of its own.
+
+        Example:
+            >>> GPT2Config.gpt2().parameters_by_part()["token embeddings"] == 50257 * 768
+            True
+        """
+        width, inner, layers = self.hidden_dim, self.feed_forward_dim, self.num_layers
+        learned = self.position_embedding == "learned"
+        return {
+            "token embeddings": self.vocab_size * width,
+            "positions": self.context_length * width if learned else 0,
+            "attention": layers * (4 * width * width + 4 * width),
+            "feed-forward": layers * (2 * width * inner + inner + width),
+            "norms": layers * 4 * width + 2 * width,
+        }
+
     @property
     def num_parameters(self) -> int:
-        """Number of trained numbers; the output projection is the token embedding."""
-        width, inner = self.hidden_dim, self.feed_forward_dim
-        attention = width * 3 * width + 3 * width + width * width + width
-        feed_forward = width * inner + inner + inner * width + width
-        norms = 4 * width
-        positions = self.context_length * width if self.position_embedding == "learned" else 0
-        return (
-            self.vocab_size * width
-            + positions
-            + self.num_layers * (attention + feed_forward + norms)
-            + 2 * width
-        )
+        """Number of parameters of the whole model."""
+        return sum(self.parameters_by_part().values())
 
     @property
     def feed_forward_dim(self) -> int:
@@ -164,8 +169,8 @@ class GPT2Config:
         unknown = sorted(set(fields) - set(names))
         if unknown:
             raise ValueError(
-                f"A GPT2Config has the fields {', '.join(names)}. "
-                f"Received: {', '.join(unknown)}. Remove what is not a field."
+                f"{', '.join(unknown)} is no field of GPT2Config. "
+                f"Remove it; the fields are {', '.join(names)}."
             )
         return cls(**fields)
 
@@ -183,8 +188,8 @@ class GPT2Config:
         fields = json.loads(text)
         if not isinstance(fields, dict):
             raise ValueError(
-                "A GPT2Config is a JSON object. "
-                f"Received: {type(fields).__name__}. Use the text that `to_json` makes."
+                f"The JSON text holds a {type(fields).__name__}, and a GPT2Config is an object. "
+                "Use the text that `to_json` returns."
             )
         return cls.from_dict(fields)
 
@@ -205,17 +210,3 @@ SIZES: dict[str, dict[str, int]] = {
     "gpt2_large": {"num_layers": 36, "num_heads": 20, "hidden_dim": 1280},
     "gpt2_xl": {"num_layers": 48, "num_heads": 25, "hidden_dim": 1600},
 }
-
-
-def _is_integer(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _check_count(name: str, value: object) -> None:
-    """Refuses what is not an integer of at least 1."""
-    if not _is_integer(value):
-        raise TypeError(
-            f"`{name}` must be an integer. Received: {name}={value!r}. Use, for example, 64."
-        )
-    if value < 1:  # type: ignore[operator]
-        raise ValueError(f"`{name}` must be at least 1. Received: {name}={value}. Use 1 or more.")
