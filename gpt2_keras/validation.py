@@ -1,9 +1,9 @@
-"""The one set of argument checks: one behaviour, one form of message, for every public call.
+"""Checks of arguments, which every public call uses.
 
 A wrong type is a `TypeError`, a wrong value a `ValueError`. A message says what was received and
-what is wrong with it, then the rule; `advice` ends it with what to do. A bool is no integer and
-no number, NaN no number of any range; NumPy's scalars are as good as Python's. What is checked
-is returned as Python's own type.
+what is wrong with it, then the rule; `advice` ends it with what to do. A bool is neither an
+integer nor a number, and NaN and infinity are in no range. NumPy's numbers are accepted. Each
+check returns the value as Python's own type.
 """
 
 import math
@@ -21,16 +21,16 @@ def check_integer(
     maximum: int | None = None,
     advice: str = "",
 ) -> int:
-    """Returns an integer of the range `[minimum, maximum]`.
+    """Returns an integer in the range `[minimum, maximum]`.
 
     Args:
-        name: The argument, as the caller spells it.
-        value: What was given for it.
-        minimum, maximum: The least and the greatest integer allowed; None for no limit.
-        advice: What to do, for the end of the message.
+        name: The name of the argument, for the message.
+        value: The argument.
+        minimum, maximum: The smallest and the largest integer allowed; None for no limit.
+        advice: What to do, at the end of the message.
 
     Raises:
-        TypeError: If it is no integer.
+        TypeError: If it is not an integer.
         ValueError: If it is out of the range.
 
     Example:
@@ -64,15 +64,15 @@ def check_number(
     below: float | None = None,
     advice: str = "",
 ) -> float:
-    """Returns a finite number of a range.
+    """Returns a finite number in a range.
 
     Args:
         name, value, advice: As for `check_integer`.
-        minimum, maximum: The limits, allowed themselves.
-        above, below: The limits, not allowed themselves.
+        minimum, maximum: Inclusive limits.
+        above, below: Exclusive limits.
 
     Raises:
-        TypeError: If it is no number.
+        TypeError: If it is not a number.
         ValueError: If it is NaN, infinite or out of the range.
 
     Example:
@@ -91,16 +91,17 @@ def check_number(
     rule = " ".join(["a number", " and ".join(words)]) if words else "a finite number"
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise _wrong_type(name, value, rule, advice)
-    if not math.isfinite(value):
+    number = int(value) if isinstance(value, numbers.Integral) else float(value)
+    if isinstance(number, float) and not math.isfinite(number):
         raise _wrong_value(name, value, "is not finite", rule, advice)
     for limit, word, holds in limits:
-        if limit is not None and not holds(value, limit):
-            raise _wrong_value(name, value, f"is not {word} {limit:g}", rule, advice)
-    return value if isinstance(value, int) else float(value)
+        if limit is not None and not holds(number, limit):
+            raise _wrong_value(name, number, f"is not {word} {limit:g}", rule, advice)
+    return number
 
 
 def check_probability(name: str, value: object, *, advice: str = "") -> float:
-    """Returns a probability: a number from 0 to 1; errors as for `check_number`."""
+    """Returns a probability, a number from 0 to 1; raises as `check_number` does."""
     return check_number(name, value, minimum=0, maximum=1, advice=advice)
 
 
@@ -122,7 +123,7 @@ def check_texts(name: str, value: object, *, advice: str = "") -> list[str]:
     """Returns one `str` or several as a list.
 
     Raises:
-        TypeError: If it is neither; names the entry that is not.
+        TypeError: If it is neither; names the entry that is not a `str`.
         ValueError: If there is none.
 
     Example:
@@ -149,11 +150,11 @@ def check_path(name: str, value: object, *, advice: str = "") -> str | os.PathLi
 
 
 def check_choice(name: str, value: object, choices: Collection[str], *, advice: str = "") -> str:
-    """Returns one of some strings.
+    """Returns one of the `choices`.
 
     Raises:
-        TypeError: If it is no `str`.
-        ValueError: If it is none of them; lists them.
+        TypeError: If it is not a `str`.
+        ValueError: If it is none of the choices; lists them.
 
     Example:
         >>> check_choice("format", "onnx", ["litert", "litertlm"])
@@ -170,7 +171,7 @@ def check_choice(name: str, value: object, choices: Collection[str], *, advice: 
 
 
 def check_instance(name: str, value: object, expected: type | tuple[type, ...], what: str) -> None:
-    """Raises a TypeError unless `value` is an instance; `what` names the rule, with its article.
+    """Raises a TypeError if `value` is no instance of `expected`, which `what` names in words.
 
     Example:
         >>> check_instance("config", {}, GPT2Config, "a GPT2Config")
@@ -183,8 +184,8 @@ def check_instance(name: str, value: object, expected: type | tuple[type, ...], 
 
 
 def _wrong_type(name: str, value: object, rule: str, advice: str) -> TypeError:
-    kind = type(value).__name__
-    found = "is None" if value is None else f"is {_article(kind)} {kind}"
+    type_name = type(value).__name__
+    found = "is None" if value is None else f"is {_article(type_name)} {type_name}"
     return TypeError(f"{_named(name, value)} {found}. Use {rule}.{_space(advice)}")
 
 
@@ -193,7 +194,7 @@ def _wrong_value(name: str, value: Any, found: str, rule: str, advice: str) -> V
 
 
 def _named(name: str, value: object) -> str:
-    """`name=value`, a long value shortened; None is said by the sentence."""
+    """Returns `name=value` with a long value shortened, or the name alone of None."""
     if value is None:
         return name
     shown = repr(value)

@@ -134,7 +134,7 @@ def test_an_unknown_size_is_an_error_that_lists_the_sizes():
     sizes = ", ".join(map(repr, SIZES))
     with pytest.raises(ValueError, match=f"^name='gpt3' is unknown. Use one of {sizes}."):
         GPT2Config.from_size("gpt3")
-    with pytest.raises(TypeError, match="^name=3 is an int. Use a str."):
+    with pytest.raises(TypeError, match=r"^name=3 is an int\. Use a str\."):
         GPT2Config.from_size(3)
 
 
