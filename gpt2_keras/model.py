@@ -9,12 +9,15 @@ from keras import ops
 
 from gpt2_keras.config import GPT2Config
 from gpt2_keras.layers import DecoderStack, PositionEmbedding
-from gpt2_keras.layers.attention import causal_mask
-from gpt2_keras.layers.cache import BlockCache, block_index
-from gpt2_keras.layers.embedding import look_up
 from gpt2_keras.layers.initializers import token_embedding_initializer
-from gpt2_keras.layers.litert import is_for_litert
-from gpt2_keras.layers.projection import multiply
+from gpt2_keras.layers.kernels import default_kernels
+from gpt2_keras.layers.masks import (
+    causal_mask,
+    document_mask,
+    document_positions,
+    token_positions,
+)
+from gpt2_keras.validation import check_instance
 
 if TYPE_CHECKING:
     from gpt2_keras.tokenizer import GPT2Tokenizer
@@ -22,19 +25,16 @@ if TYPE_CHECKING:
 
 @keras.saving.register_keras_serializable(package="gpt2_keras")
 class GPT2Model(keras.Model):
-    """A GPT-2 language model: for every position, logits of the next token.
+    """The GPT-2 network: for every position, logits of the next token.
 
-    A standard Keras model: `compile()` without arguments sets GPT-2's usual
-    optimizer, schedule and loss, `fit()` takes a dataset of `(token_ids,
-    targets)`. With a tokenizer it also reads and writes text: `generate`,
-    `stream`, `score`, `next_tokens`, `export`.
+    With or without a cache the same code. `GPT2LM` (lm.py) adds training, generation and
+    export.
 
     Source: `model` in openai/gpt-2 `src/model.py`.
 
     Args:
         config: The shape. The published ones: `GPT2Config.gpt2()` and so on.
-        tokenizer: The `GPT2Tokenizer` of the texts it reads and writes, or None
-            for a model of bare ids.
+        tokenizer: The `GPT2Tokenizer` of its texts, or None for a model of token ids alone.
         dtype: Keras dtype or policy, such as `"mixed_bfloat16"`. By default
             Keras' global policy.
 
@@ -43,16 +43,17 @@ class GPT2Model(keras.Model):
         padding_mask: Bool tensor `(batch, keys)`, False for padding on either
             side; `keys` is `time`, or with a cache its length. Positions are
             counted from each row's first token that is not padding.
-        segment_ids: Int tensor `(batch, time)`: tokens of different numbers do not see
-            each other, and positions are counted among those of one number, so that
-            documents in one row give the logits that they give alone. Not with a cache.
-        cache: What `make_cache` makes, or None. See `cache_index`.
-        cache_index: How many positions the cache holds already; `token_ids` are
-            the next ones.
-        overwrite_cache: Whether the memory of `cache` may become that of the
-            updated one: faster, and the one given must not be used again.
-        num_logits: For how many of the last positions to compute logits; 0 for
-            none. By default for all.
+        segment_ids: Int tensor `(batch, time)`, the number of each token's document: tokens
+            of different documents do not attend to each other, and positions are counted
+            within each, so that documents in one row give the logits that they give alone.
+            Not with a cache.
+        cache: What `make_cache` returns, or None. See `cache_index`.
+        cache_index: Number of positions that the cache holds already; `token_ids` are the
+            next ones.
+        overwrite_cache: Whether the memory of `cache` may become that of the updated one:
+            faster, and the one given must not be used again.
+        num_logits: Number of last positions to compute logits for; 0 for none. By default
+            all.
         logits_index: The one position to compute logits for, instead.
         return_hidden_states: Whether to return the hidden states as well.
 
@@ -60,7 +61,7 @@ class GPT2Model(keras.Model):
         Logits, float32 `(batch, time or num_logits, vocab)`. With a cache, a
         tuple of that and the updated cache. With `return_hidden_states`, one
         more entry: a list of `num_layers + 1` float tensors `(batch, time,
-        width)`, from the embeddings to the normalised output of the last block.
+        width)`, from the embeddings to the normalized output of the last block.
 
     Raises:
         ValueError: If the tokenizer's vocabulary is not the model's, if there
@@ -70,7 +71,7 @@ class GPT2Model(keras.Model):
     Example:
         >>> config = GPT2Config(vocab_size=100, context_length=16, num_layers=2,
         ...                     num_heads=2, hidden_dim=8)
-        >>> model = GPT2LM(config)
+        >>> model = GPT2Model(config)
         >>> model(np.array([[1, 2, 3]])).shape
         TensorShape([1, 3, 100])
     """
@@ -78,8 +79,10 @@ class GPT2Model(keras.Model):
     def __init__(
         self, config: GPT2Config, tokenizer: "GPT2Tokenizer | None" = None, **kwargs: Any
     ) -> None:
+        check_instance("config", config, GPT2Config, "a GPT2Config")
         super().__init__(**kwargs)
         self.config = config
+        self.kernels = default_kernels()
         self._tokenizer: GPT2Tokenizer | None = None
         self.tokenizer = tokenizer
         self.token_embedding = keras.layers.ReversibleEmbedding(
@@ -134,22 +137,26 @@ class GPT2Model(keras.Model):
         time = ops.shape(token_ids)[1]
         if isinstance(time, int) and time > self.config.context_length:
             raise ValueError(
-                "A sequence must fit into `context_length` tokens. "
-                f"Received: time={time}, context_length={self.config.context_length}. "
-                "Crop it to the last tokens, or split it into windows."
+                f"{time} tokens are more than context_length={self.config.context_length}. "
+                "Truncate them to the last ones, or split them into windows."
             )
         if segment_ids is not None and cache is not None:
             raise ValueError(
-                "Documents are kept apart in whole rows only, not with a cache. "
-                "Received: segment_ids and cache. Leave out one of them."
+                "segment_ids and a cache were given. Documents are masked in whole rows only, "
+                "not with a cache. Leave out one of them."
             )
-        mask = _attention_mask(time, padding_mask, segment_ids, cache, cache_index)
+        mask = None  # causal
+        if cache is not None:
+            mask = self.kernels.cache_mask(time, cache[0], cache_index, padding_mask)
+        elif padding_mask is not None or segment_ids is not None:
+            mask = causal_mask(time, time, 0, padding_mask)  # (batch or 1, 1, time, time)
         if segment_ids is None:
-            positions = _positions(time, padding_mask, cache_index)  # (batch or 1, time)
+            positions = token_positions(time, padding_mask, cache_index)  # (batch or 1, time)
         else:
-            seen = ops.sum(ops.cast(mask[:, 0], "int32"), axis=2)  # (batch, time)
-            positions = ops.maximum(seen - 1, 0)
-        x = self._embed(token_ids) + self.position_embedding(positions)
+            mask = document_mask(mask, segment_ids)
+            positions = document_positions(mask)  # (batch, time)
+        x = self.kernels.embed(self.token_embedding, token_ids)
+        x = x + self.position_embedding(positions)
         x = self.embedding_dropout(x, training=training)  # (batch, time, width)
         states, cache = self.decoder(
             x,
@@ -173,18 +180,12 @@ class GPT2Model(keras.Model):
             outputs += (states,)
         return outputs[0] if len(outputs) == 1 else outputs
 
-    def _embed(self, token_ids: Any) -> Any:
-        """Looks up the token embeddings; (batch, time) → (batch, time, width)."""
-        if not is_for_litert():
-            return self.token_embedding(token_ids)
-        return ops.cast(look_up(self.token_embedding.embeddings, token_ids), self.compute_dtype)
-
     def _project(self, x: Any, training: bool | None) -> Any:
-        """Multiplies with the token embeddings; (batch, time, width) → (batch, time, vocab)."""
+        """Returns the logits; (batch, time, width) → (batch, time, vocab)."""
         if x.shape[1] != 1 or self.token_embedding.quantization_mode is not None:
             return self.token_embedding(x, reverse=True)
         table = ops.cast(self.token_embedding.embeddings, self.compute_dtype)  # (vocab, width)
-        return ops.expand_dims(multiply(x[:, 0], table, training=training), 1)
+        return ops.expand_dims(self.kernels.multiply(x[:, 0], table, training), 1)
 
     def make_cache(self, batch_size: Any, length: Any) -> list[tuple[Any, Any]]:
         """Returns an empty cache for the keys and values of `length` positions.
@@ -194,7 +195,7 @@ class GPT2Model(keras.Model):
             length: Largest number of positions it will hold.
 
         Returns:
-            A pair of float tensors `(batch, heads, length, head_dim)` a layer.
+            For each layer a pair of float tensors `(batch, heads, length, head_dim)`.
         """
         shape = (batch_size, self.config.num_heads, length, self.config.head_dim)
         dtype = self.compute_dtype
@@ -204,7 +205,7 @@ class GPT2Model(keras.Model):
         ]
 
     def hidden_states(self, token_ids: Any, padding_mask: Any = None) -> list[Any]:
-        """Returns what each block makes of the tokens.
+        """Returns the hidden states of the tokens after each block.
 
         Args:
             token_ids: Int tensor `(batch, time)`.
@@ -212,8 +213,7 @@ class GPT2Model(keras.Model):
 
         Returns:
             `num_layers + 1` float tensors `(batch, time, width)`: the embeddings,
-            the output of each block but the last, and the normalised output of
-            the last.
+            the output of each block but the last, and the normalized output of the last.
         """
         outputs = self(
             token_ids, padding_mask=padding_mask, num_logits=1, return_hidden_states=True
@@ -227,8 +227,9 @@ class GPT2Model(keras.Model):
         if ids.size and (ids.min() < 0 or ids.max() >= self.config.vocab_size):
             wrong = ids[(ids < 0) | (ids >= self.config.vocab_size)].flat[0]
             raise ValueError(
-                f"Token ids must be at least 0 and below vocab_size={self.config.vocab_size}. "
-                f"Received: {wrong}. Encode the text with the tokenizer of this model."
+                f"Token id {wrong} is not in the vocabulary: ids are at least 0 and below "
+                f"vocab_size={self.config.vocab_size}. "
+                "Encode the text with the tokenizer of this model."
             )
 
     @property
@@ -240,8 +241,7 @@ class GPT2Model(keras.Model):
     def tokenizer(self, tokenizer: "GPT2Tokenizer | None") -> None:
         if tokenizer is not None and tokenizer.vocab_size != self.config.vocab_size:
             raise ValueError(
-                "The tokenizer and the model must have the same number of tokens. "
-                f"Received: tokenizer.vocab_size={tokenizer.vocab_size}, "
+                f"tokenizer.vocab_size={tokenizer.vocab_size} is not "
                 f"config.vocab_size={self.config.vocab_size}. "
                 "Use the tokenizer that the model was trained with, "
                 f"or a config with vocab_size={tokenizer.vocab_size}."
@@ -252,7 +252,7 @@ class GPT2Model(keras.Model):
         """Returns the tokenizer; raises ValueError if there is none."""
         if self._tokenizer is None:
             raise ValueError(
-                "Text needs a tokenizer. Received: a model with tokenizer=None. "
+                "The model has no tokenizer, which text needs. "
                 "Set `model.tokenizer = GPT2Tokenizer.from_directory(...)`."
             )
         return self._tokenizer
@@ -277,36 +277,3 @@ class GPT2Model(keras.Model):
 
         if any(Path(directory).iterdir()):
             self.tokenizer = GPT2Tokenizer.from_directory(directory)
-
-
-def _attention_mask(
-    time: Any, padding_mask: Any, segment_ids: Any, cache: Any, cache_index: Any
-) -> Any:
-    """Returns where to look, bool (batch or 1, 1, time, keys); None for all before a token."""
-    if cache is None and padding_mask is None and segment_ids is None:
-        return None
-    if cache is not None and isinstance(cache[0], BlockCache):
-        return _block_mask(time, cache[0], cache_index)
-    keys = time if cache is None else ops.shape(cache[0][0])[2]
-    mask = causal_mask(time, keys, cache_index, padding_mask)
-    if segment_ids is None:
-        return mask
-    same = ops.equal(ops.expand_dims(segment_ids, 2), ops.expand_dims(segment_ids, 1))
-    return ops.logical_and(mask, ops.expand_dims(same, 1))
-
-
-def _block_mask(time: Any, cache: BlockCache, cache_index: Any) -> Any:
-    """Returns where to look in the past and in the block, bool (1, 1, time, length + block)."""
-    index = block_index(cache, cache_index)
-    past = ops.arange(ops.shape(cache.past_keys)[2], dtype="int32") < cache_index - index
-    past = ops.broadcast_to(past, (1, 1, time, ops.shape(cache.past_keys)[2]))
-    return ops.concatenate([past, causal_mask(time, ops.shape(cache.keys)[2], index)], axis=3)
-
-
-def _positions(time: Any, padding_mask: Any, cache_index: Any) -> Any:
-    """Returns the positions of the tokens, int32 (batch or 1, time)."""
-    slots = ops.arange(time, dtype="int32") + cache_index  # (time,)
-    if padding_mask is None:
-        return ops.expand_dims(slots, 0)
-    real_before = ops.cumsum(ops.cast(padding_mask, "int32"), axis=1) - 1  # (batch, keys)
-    return ops.take(ops.maximum(real_before, 0), slots, axis=1)

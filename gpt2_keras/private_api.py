@@ -30,6 +30,11 @@ def build_metrics(model: keras.Model, vocab_size: int) -> None:
         model._compile_metrics.build(keras.KerasTensor((None, None), "int32"), logits)
 
 
+def all_layers(model: keras.Model) -> list[keras.layers.Layer]:
+    """Returns a model and all layers inside it."""
+    return list(model._flatten_layers())
+
+
 def loss_tracker(model: keras.Model) -> keras.metrics.Mean:
     """Returns the metric that is reported as `loss`."""
     return model._loss_tracker

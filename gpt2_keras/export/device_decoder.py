@@ -12,7 +12,7 @@ import tensorflow as tf
 from gpt2_keras.generation import decoding_loop as loop
 from gpt2_keras.generation.logits_processors import NO_TOKEN, History, no_rules
 from gpt2_keras.generation.sampling import SamplingTensors
-from gpt2_keras.layers.cache import BlockCache, cache_slots, write_cache
+from gpt2_keras.layers.kernels.litert import LITERT, BlockCache
 from gpt2_keras.model import GPT2Model
 
 # Positions read at a time, and of a block. A fixed number lets XNNPACK take the products;
@@ -184,10 +184,10 @@ class DeviceDecoder(tf.Module):
 
     def _with_block(self, layer: BlockCache, start: tf.Tensor) -> BlockCache:
         """Writes the block to the past."""
-        slots = cache_slots(layer.past_keys, self.block_length, start)
+        slots = LITERT.cache_slots(layer[:2], self.block_length, start)
         return layer._replace(
-            past_keys=write_cache(layer.past_keys, layer.keys, slots),
-            past_values=write_cache(layer.past_values, layer.values, slots),
+            past_keys=LITERT.write(layer.past_keys, layer.keys, slots),
+            past_values=LITERT.write(layer.past_values, layer.values, slots),
         )
 
     def _change_block(self, start: tf.Tensor) -> None:

@@ -12,7 +12,8 @@ from gpt2_keras.export.flatbuffer import finish
 from gpt2_keras.export.litert_quantization import checked_options, quantize
 from gpt2_keras.export.weights import StoredWeights
 from gpt2_keras.generation.compiled import traced
-from gpt2_keras.layers.litert import for_litert
+from gpt2_keras.layers.kernels import using_kernels
+from gpt2_keras.layers.kernels.litert import LITERT
 from gpt2_keras.litert_conversion import convert
 from gpt2_keras.model import GPT2Model
 from gpt2_keras.version import __version__
@@ -93,7 +94,7 @@ def _convert(model: GPT2Model, context_length: int) -> bytes:
             "decode": (device.decode, [_single("token_id"), _single("position")]),
             "detokenize": (device.tokenizer.detokenize, [ids]),
         }
-    with for_litert():
+    with using_kernels(model, LITERT):
         concrete = {
             name: traced(function, specs).get_concrete_function()
             for name, (function, specs) in functions.items()

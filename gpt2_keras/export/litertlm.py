@@ -13,7 +13,8 @@ from gpt2_keras.export.flatbuffer import finish
 from gpt2_keras.export.litert_quantization import checked_options, quantize
 from gpt2_keras.export.weights import StoredWeights
 from gpt2_keras.generation.compiled import traced
-from gpt2_keras.layers.litert import for_litert
+from gpt2_keras.layers.kernels import using_kernels
+from gpt2_keras.layers.kernels.litert import LITERT
 from gpt2_keras.litert_conversion import convert
 from gpt2_keras.model import GPT2Model
 
@@ -138,7 +139,7 @@ def _convert(model: GPT2Model, context_length: int) -> bytes:
         ]
         return traced(function, signature).get_concrete_function()
 
-    with for_litert():
+    with using_kernels(model, LITERT):
         signatures = {
             "decode": concrete(decode, 1),
             f"prefill_{chunk_length}": concrete(prefill, chunk_length),

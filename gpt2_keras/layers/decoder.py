@@ -1,4 +1,4 @@
-"""One block of GPT-2, and the stack of them."""
+"""A decoder block of GPT-2, and the stack of them."""
 
 from typing import Any
 
@@ -6,25 +6,25 @@ import keras
 from keras import ops
 
 from gpt2_keras.layers.attention import CausalSelfAttention
-from gpt2_keras.layers.cache import BlockCache, block_index, cache_slots
 from gpt2_keras.layers.feed_forward import FeedForward
+from gpt2_keras.layers.kernels import default_kernels
 from gpt2_keras.layers.normalization import LayerNorm
 from gpt2_keras.layers.remat import rematerialize
 
 
 @keras.saving.register_keras_serializable(package="gpt2_keras")
 class DecoderBlock(keras.layers.Layer):
-    """Adds to the residual stream what attention and feed-forward make of it.
+    """Adds the outputs of attention and of the feed-forward network to the residual stream.
 
-    Each sub-layer reads the normalised stream (pre-norm). Source: `block` in
+    Each sub-layer reads the normalized stream (pre-norm). Source: `block` in
     openai/gpt-2 `src/model.py`.
 
     Args:
         num_heads: Number of attention heads. Must divide the input width.
         intermediate_dim: Width inside the feed-forward network.
-        dropout_rate: Share of activations zeroed in training, in [0, 1).
+        dropout_rate: Fraction of activations zeroed in training, in [0, 1).
         num_residual_layers: Number of additions to the residual stream in the
-            whole model, two a block.
+            whole model, two per block.
 
     Call arguments:
         x: Float tensor `(batch, time, width)`.
@@ -125,22 +125,21 @@ class DecoderStack(keras.layers.Layer):
 
     Args:
         num_layers: Number of blocks.
-        num_heads: Number of attention heads a block. Must divide the width.
+        num_heads: Number of attention heads per block. Must divide the width.
         intermediate_dim: Width inside the feed-forward networks.
-        dropout_rate: Share of activations zeroed in training, in [0, 1).
+        dropout_rate: Fraction of activations zeroed in training, in [0, 1).
 
     Call arguments:
         x: Float tensor `(batch, time, width)`: the embedded tokens.
         attention_mask: As for `CausalSelfAttention`.
-        cache: List of `num_layers` pairs as `CausalSelfAttention` takes them,
-            or None.
-        cache_index: Where in the cache the first position of `x` goes.
-        overwrite_cache: As for `write_cache`.
+        cache: List of `num_layers` caches as `CausalSelfAttention` takes them, or None.
+        cache_index: Number of positions that the cache holds already.
+        overwrite_cache: As for `Kernels.update_cache`.
 
     Returns:
         A pair: the list of the `num_layers + 1` hidden states, float tensors
         `(batch, time, width)`: the input, the output of each block but the last,
-        and the normalised output of the last; and the updated cache, or None.
+        and the normalized output of the last; and the updated cache, or None.
 
     Example:
         >>> stack = DecoderStack(num_layers=3, num_heads=2, intermediate_dim=32)
@@ -163,6 +162,7 @@ class DecoderStack(keras.layers.Layer):
         self.intermediate_dim = intermediate_dim
         self.dropout_rate = dropout_rate
         self.remat = False  # set by `GPT2LM.compile`
+        self.kernels = default_kernels()
         self.blocks = [
             DecoderBlock(
                 num_heads,
@@ -195,9 +195,7 @@ class DecoderStack(keras.layers.Layer):
         """Runs the stack; see the class."""
         slots = None
         if cache is not None:
-            if isinstance(cache[0], BlockCache):
-                cache_index = block_index(cache[0], cache_index)
-            slots = cache_slots(cache[0][-1], ops.shape(x)[1], cache_index)
+            slots = self.kernels.cache_slots(cache[0], ops.shape(x)[1], cache_index)
         states, new_cache = [x], []
         for index, block in enumerate(self.blocks):
             if self.remat and training and cache is None:

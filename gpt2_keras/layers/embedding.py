@@ -1,4 +1,4 @@
-"""Where a token stands, as a vector."""
+"""The position embedding."""
 
 from typing import Any
 
@@ -8,7 +8,8 @@ from keras import ops
 
 from gpt2_keras.config import POSITION_EMBEDDINGS
 from gpt2_keras.layers.initializers import position_embedding_initializer
-from gpt2_keras.layers.litert import is_for_litert
+from gpt2_keras.layers.kernels import default_kernels
+from gpt2_keras.validation import check_choice
 
 SINUSOID_BASE = 10000.0  # "Attention Is All You Need" (Vaswani et al., 2017), section 3.5
 
@@ -40,18 +41,15 @@ class PositionEmbedding(keras.layers.Layer):
     def __init__(
         self, context_length: int, width: int, kind: str = "learned", **kwargs: Any
     ) -> None:
-        if kind not in POSITION_EMBEDDINGS:
-            raise ValueError(
-                f"`kind` must be one of {', '.join(POSITION_EMBEDDINGS)}. Received: kind={kind!r}."
-                " GPT-2 itself has 'learned'."
-            )
+        check_choice("kind", kind, POSITION_EMBEDDINGS, advice="GPT-2 itself has 'learned'.")
         super().__init__(**kwargs)
         self.context_length = context_length
         self.width = width
         self.kind = kind
+        self.kernels = default_kernels()
 
     def build(self, input_shape: tuple[int | None, ...] | None = None) -> None:  # noqa: ARG002
-        """Makes the table of vectors."""
+        """Creates the table of vectors."""
         learned = self.kind == "learned"
         self.embeddings = self.add_weight(
             shape=(self.context_length, self.width),
@@ -65,7 +63,7 @@ class PositionEmbedding(keras.layers.Layer):
 
     def call(self, positions: Any) -> Any:
         """Looks up the vectors; see the class."""
-        vectors = look_up(self.embeddings, positions)  # (batch, time, width)
+        vectors = self.kernels.look_up(self.embeddings, positions)  # (batch, time, width)
         return ops.cast(vectors, self.compute_dtype)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
@@ -80,23 +78,6 @@ class PositionEmbedding(keras.layers.Layer):
             "width": self.width,
             "kind": self.kind,
         }
-
-
-def look_up(table: Any, indices: Any) -> Any:
-    """Returns rows of a table.
-
-    Args:
-        table: Tensor `(rows, width)`.
-        indices: Int tensor `(batch, time)`.
-
-    Returns:
-        Tensor `(batch, time, width)`.
-    """
-    if not is_for_litert():
-        return ops.take(table, indices, axis=0)
-    # LiteRT's lookup, which takes a quantised table, takes a list of indices.
-    rows = ops.take(table, ops.reshape(indices, (-1,)), axis=0)
-    return ops.reshape(rows, (*ops.shape(indices), table.shape[-1]))
 
 
 def sinusoids(context_length: int, width: int) -> np.ndarray:

@@ -1,12 +1,11 @@
-"""The two-layer network of each block."""
+"""The feed-forward network of each block."""
 
 from typing import Any
 
 import keras
-from keras import ops
 
-from gpt2_keras.layers import fused
 from gpt2_keras.layers.initializers import kernel_initializer, residual_initializer
+from gpt2_keras.layers.kernels import default_kernels
 from gpt2_keras.layers.projection import Projection
 
 
@@ -19,7 +18,7 @@ class FeedForward(keras.layers.Layer):
 
     Args:
         intermediate_dim: Width in the middle.
-        dropout_rate: Share of outputs zeroed in training, in [0, 1).
+        dropout_rate: Fraction of outputs zeroed in training, in [0, 1).
         num_residual_layers: Number of additions to the residual stream in the
             whole model; scales the second projection's initial weights.
 
@@ -45,9 +44,10 @@ class FeedForward(keras.layers.Layer):
         self.intermediate_dim = intermediate_dim
         self.dropout_rate = dropout_rate
         self.num_residual_layers = num_residual_layers
+        self.kernels = default_kernels()
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """Makes the two projections for inputs of the given shape."""
+        """Creates the two projections for inputs of the given shape."""
         width = input_shape[-1]
         assert width is not None  # noqa: S101 -- tells the type checker
         self.expand = Projection(
@@ -70,7 +70,7 @@ class FeedForward(keras.layers.Layer):
     def call(self, x: Any, training: bool | None = None) -> Any:
         """Transforms each position by itself; see the class."""
         x = self.expand(x)  # (batch, time, intermediate)
-        x = fused.gelu(x) if fused.is_fusing(training) else ops.gelu(x, approximate=True)
+        x = self.kernels.gelu(x, training)
         return self.dropout(self.project(x), training=training)  # (batch, time, width)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:

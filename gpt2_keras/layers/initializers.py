@@ -1,4 +1,4 @@
-"""How GPT-2's weights begin, and the one constant of its norms."""
+"""The initializers of GPT-2's weights, and the epsilon of its norms."""
 
 import math
 from collections.abc import Iterator
@@ -7,7 +7,8 @@ from contextvars import ContextVar
 from typing import Any
 
 import keras
-from keras import ops
+
+from gpt2_keras.layers.kernels import default_kernels
 
 LAYER_NORM_EPSILON = 1e-5  # openai/gpt-2 src/model.py, norm()
 KERNEL_STDDEV = 0.02  # openai/gpt-2 src/model.py, conv1d(w_init_stdev=0.02)
@@ -15,37 +16,32 @@ TOKEN_EMBEDDING_STDDEV = 0.02  # openai/gpt-2 src/model.py, wte
 POSITION_EMBEDDING_STDDEV = 0.01  # openai/gpt-2 src/model.py, wpe
 
 
-_blank = ContextVar("blank", default=False)
+_uninitialized = ContextVar("uninitialized", default=False)
 
 
 @contextmanager
 def uninitialized_weights() -> Iterator[None]:
-    """Leaves the weights built inside the block undefined, for a model loaded next.
+    """Leaves the weights created inside the block uninitialized, for a model that is loaded next.
 
-    Drawing them takes longer than reading them, and memory not written to costs nothing.
+    Sampling them takes longer than reading them.
     """
-    token = _blank.set(True)
+    token = _uninitialized.set(True)
     try:
         yield
     finally:
-        _blank.reset(token)
+        _uninitialized.reset(token)
 
 
-class _Blank(keras.initializers.Initializer):
-    """Whatever is in memory, on TensorFlow; elsewhere zeros."""
+class _Uninitialized(keras.initializers.Initializer):
+    """An initializer that leaves the values open."""
 
     def __call__(self, shape: tuple[int, ...], dtype: Any = None) -> Any:
-        dtype = keras.backend.standardize_dtype(dtype)
-        if keras.backend.backend() != "tensorflow":
-            return ops.zeros(shape, dtype)
-        import tensorflow as tf
-
-        return tf.raw_ops.Empty(shape=shape, dtype=dtype)
+        return default_kernels().uninitialized(shape, keras.backend.standardize_dtype(dtype))
 
 
 def _normal(stddev: float) -> keras.initializers.Initializer:
-    if _blank.get():
-        return _Blank()
+    if _uninitialized.get():
+        return _Uninitialized()
     return keras.initializers.RandomNormal(stddev=stddev)
 
 
@@ -72,6 +68,6 @@ def residual_initializer(num_residual_layers: int) -> keras.initializers.Initial
     Models are Unsupervised Multitask Learners" (Radford et al., 2019).
 
     Args:
-        num_residual_layers: Number of additions to the stream, two a block.
+        num_residual_layers: Number of additions to the stream, two per block.
     """
     return _normal(KERNEL_STDDEV / math.sqrt(num_residual_layers))

@@ -1,16 +1,16 @@
-"""GPT-2's norm."""
+"""The layer normalization of GPT-2."""
 
 from typing import Any
 
 import keras
 
-from gpt2_keras.layers import fused
 from gpt2_keras.layers.initializers import LAYER_NORM_EPSILON
+from gpt2_keras.layers.kernels import default_kernels
 
 
 @keras.saving.register_keras_serializable(package="gpt2_keras")
 class LayerNorm(keras.layers.LayerNormalization):
-    """Keras' layer normalisation with GPT-2's epsilon, in one pass where it trains.
+    """Keras' layer normalization with GPT-2's epsilon.
 
     Source: `norm` in openai/gpt-2 `src/model.py`.
 
@@ -27,10 +27,12 @@ class LayerNorm(keras.layers.LayerNormalization):
 
     def __init__(self, epsilon: float = LAYER_NORM_EPSILON, **kwargs: Any) -> None:
         super().__init__(epsilon=epsilon, **kwargs)
+        self.kernels = default_kernels()
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
-        """Normalises; see the class."""
-        usual = self.center and self.scale and self.axis in (-1, [-1])
-        if not (usual and fused.is_fusing(training)):
+        """Normalizes; see the class."""
+        fused = self.kernels.layer_norm(training)
+        is_plain = self.center and self.scale and self.axis in (-1, [-1])
+        if fused is None or not is_plain:
             return super().call(inputs)
-        return fused.layer_norm(inputs, self.gamma, self.beta, self.epsilon)
+        return fused(inputs, self.gamma, self.beta, self.epsilon)

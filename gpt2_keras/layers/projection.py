@@ -1,4 +1,4 @@
-"""The matrix product of every linear map, laid out for the decoding of a few rows."""
+"""The dense layer of every linear map, its kernel laid out for decoding a few rows."""
 
 from typing import Any
 
@@ -6,65 +6,14 @@ import keras
 import numpy as np
 from keras import ops
 
-from gpt2_keras.layers.litert import is_for_litert
+from gpt2_keras.layers.kernels import default_kernels
+from gpt2_keras.layers.kernels.portable import open_sizes
 from gpt2_keras.private_api import raw_kernel
-
-
-def multiply(rows: Any, kernel: Any, *, training: bool | None = None) -> Any:
-    """Returns `rows × kernelᵀ`.
-
-    TensorFlow's CPU product divides the work over the rows of its first factor. Decoding
-    has few rows and large kernels, so outside of training the kernel comes first: 1.1 to
-    1.6 times as fast from 1 to 32 rows, within 5 % from 128 on.
-
-    Args:
-        rows: Float tensor `(count, width)`.
-        kernel: Float tensor `(units, width)`.
-        training: Whether gradients will be asked for.
-
-    Returns:
-        Float tensor `(count, units)`.
-
-    Example:
-        >>> multiply(np.ones((1, 2), "float32"), np.ones((3, 2), "float32")).shape
-        TensorShape([1, 3])
-    """
-    # LiteRT's FULLY_CONNECTED takes the kernel second.
-    if training or is_for_litert():
-        return times_transposed(rows, kernel)
-    return ops.transpose(ops.matmul(kernel, ops.transpose(rows)))
-
-
-def times_transposed(a: Any, b: Any) -> Any:
-    """Returns `a × bᵀ` of two matrices; on TensorFlow without making `bᵀ`.
-
-    Example:
-        >>> times_transposed(np.ones((1, 2), "float32"), np.ones((3, 2), "float32")).shape
-        TensorShape([1, 3])
-    """
-    if keras.backend.backend() != "tensorflow":
-        return ops.matmul(a, ops.transpose(b))
-    import tensorflow as tf
-
-    return tf.matmul(a, b, transpose_b=True)
-
-
-def open_sizes(batch: Any, time: Any) -> tuple[Any, Any]:
-    """Returns both for a reshape; -1 for the batch if only that is unknown.
-
-    One unknown size needs no computing in the graph.
-
-    Example:
-        >>> open_sizes(2, 3)
-        (2, 3)
-    """
-    only_batch = isinstance(time, int) and not isinstance(batch, int)
-    return (-1 if only_batch else batch), time
 
 
 @keras.saving.register_keras_serializable(package="gpt2_keras")
 class Projection(keras.layers.EinsumDense):
-    """A dense layer whose kernel is `(units, width)`; see `multiply`.
+    """A dense layer whose kernel is `(units, width)`; see `TensorFlowKernels.multiply`.
 
     An `EinsumDense` in all else, so `enable_lora` and `quantize` work.
 
@@ -85,11 +34,13 @@ class Projection(keras.layers.EinsumDense):
     def __init__(self, units: int, **kwargs: Any) -> None:
         super().__init__("abc,dc->abd", output_shape=(None, units), bias_axes="d", **kwargs)
         self.units = units
+        self.kernels = default_kernels()
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         """Multiplies and adds the bias; see the class."""
         batch, time, width = ops.shape(inputs)
-        outputs = multiply(ops.reshape(inputs, (-1, width)), self.kernel, training=training)
+        rows = ops.reshape(inputs, (-1, width))  # (batch × time, width)
+        outputs = self.kernels.multiply(rows, self.kernel, training)
         outputs = ops.add(outputs, self.bias)  # (batch × time, units)
         return ops.reshape(outputs, (*open_sizes(batch, time), self.units))
 

@@ -1,4 +1,4 @@
-"""Blocks whose activations are computed again in the backward pass instead of kept."""
+"""Rematerialization: activations computed again in the backward pass instead of kept."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from keras import ops
 
 
 def rematerialize(block: Any, x: Any, attention_mask: Any = None) -> Any:
-    """Returns what a `DecoderBlock` makes of `x` in training, keeping only `x`.
+    """Returns the output of a `DecoderBlock` in training, keeping only its input.
 
     The backward pass runs the block a second time. Outputs, gradients and dropout masks
     are those of a plain call: the second run sees the weights and the random state that

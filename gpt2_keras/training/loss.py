@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from gpt2_keras.data.instructions import IGNORED_TARGET
-from gpt2_keras.layers.projection import times_transposed
+from gpt2_keras.layers.kernels import default_kernels
 
 # Of the logits in memory at a time.
 CHUNK_BYTES = 64 * 2**20
@@ -133,29 +133,13 @@ def _in_chunks(states: Any, table: Any, targets: Any, weights: Any, size: int) -
         ops.zeros_like(states),
         ops.zeros(table.shape, "float32"),
     )
-    total, states_slope, table_slope = _loop(count, step, zeros)
+    total, states_slope, table_slope = default_kernels().loop(count, step, zeros)
     return total, states_slope[:rows], table_slope
-
-
-def _loop(count: Any, step: Any, start: Any) -> Any:
-    """Returns what `step(index, values)` makes of `start`, one index after the other."""
-    if keras.backend.backend() != "tensorflow":
-        return ops.fori_loop(0, count, step, start)
-    import tensorflow as tf
-
-    # By default the products of ten rounds are computed ahead, and kept.
-    _, values = tf.while_loop(
-        lambda index, _: index < count,
-        lambda index, values: (index + 1, step(index, values)),
-        (0, start),
-        parallel_iterations=1,
-    )
-    return values
 
 
 def _one_chunk(states: Any, table: Any, targets: Any, weights: Any) -> Any:
     """Returns what `_in_chunks` does, of rows whose logits fit into memory."""
-    logits = ops.cast(times_transposed(states, table), "float32")  # (rows, vocab)
+    logits = ops.cast(default_kernels().times_transposed(states, table), "float32")  # (rows, vocab)
     losses, slopes = _losses_and_slopes(logits, targets)  # (rows,), (rows, vocab)
     slopes = ops.cast(slopes, states.dtype)
     # The weights go to the small factors, not to the large one.

@@ -6,7 +6,6 @@ from typing import Any
 import keras
 from keras import ops
 
-from gpt2_keras.layers import fused
 from gpt2_keras.private_api import AdamWSteps
 from gpt2_keras.training.schedule import FINAL_LEARNING_RATE_RATIO, make_schedule
 
@@ -62,6 +61,8 @@ class AdamW(AdamWSteps):
             return
         import tensorflow as tf
 
+        from gpt2_keras.layers.kernels import fused
+
         dtype = variable.dtype
         decay = self.weight_decay if self.has_weight_decay(variable) else 0.0
         decay = ops.cast(decay * learning_rate, dtype)
@@ -73,16 +74,15 @@ class AdamW(AdamWSteps):
             super().update_step(gradient * share, variable, learning_rate)
             return
         momentum, velocity = self.moments(variable)
-        numbers = (self.beta_1, self.beta_2, self.epsilon, self.iterations + 1)
+        numbers = (learning_rate, decay, self.beta_1, self.beta_2, self.epsilon)
         # Earlier, while the backward pass still reads the weight, it would be copied.
         with tf.control_dependencies([gradient]):
             fused.adamw(
                 (variable, momentum.value, velocity.value),
                 gradient,
-                share,
-                ops.cast(learning_rate, dtype),
-                decay,
-                *(ops.cast(number, dtype) for number in numbers),
+                fused.AdamWNumbers(
+                    share, *(ops.cast(each, dtype) for each in (*numbers, self.iterations + 1))
+                ),
             )
 
     def apply_weight_decay(self, variables: list[Any]) -> None:

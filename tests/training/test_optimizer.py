@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from gpt2_keras.layers import fused
+from gpt2_keras.layers.kernels import fused
 from gpt2_keras.training import AdamW, make_optimizer
 from gpt2_keras.training.optimizer import default_learning_rate, global_norm
 from tests.models import TINY, random_ids, random_model

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from gpt2_keras import GPT2Config, GPT2Tokenizer
-from gpt2_keras.layers import fused
+from gpt2_keras.layers.kernels import fused
 from gpt2_keras.training import IGNORED_TARGET, AdamW, StepOptions, loss
 from tests.models import CORPUS, random_ids, random_model
 

@@ -1,0 +1,160 @@
+"""The kernels in `keras.ops`, for any backend."""
+
+from collections.abc import Callable
+from typing import Any
+
+from keras import ops
+
+from gpt2_keras.layers.masks import causal_mask
+
+# `attention(qkv, num_heads)`: (batch, time, 3 × width) → (batch, time, width)
+FusedAttention = Callable[[Any, int], Any]
+# `attend(q, k, v, mask, dropout)`, as in layers/attention.py
+Attend = Callable[[Any, Any, Any, Any, Callable[[Any], Any]], Any]
+
+
+class Kernels:
+    """The operations that some backend or runtime does better than `keras.ops`.
+
+    Attributes:
+        attend: The attention formula for arguments that `layers.attention.attend` does not
+            take, or None: then that is used.
+    """
+
+    attend: Attend | None = None
+
+    def causal_attention(self, training: bool | None) -> FusedAttention | None:  # noqa: ARG002
+        """Returns attention in one operation, for calls without mask, cache and dropout.
+
+        Args:
+            training: Whether gradients will be asked for.
+
+        Returns:
+            A function of the queries, keys and values, float `(batch, time, 3 × width)`, and
+            the number of heads, to float `(batch, time, width)`; None if there is none.
+        """
+        return None
+
+    def gelu(self, x: Any, training: bool | None) -> Any:  # noqa: ARG002
+        """Returns the tanh form of GELU."""
+        return ops.gelu(x, approximate=True)
+
+    def layer_norm(self, training: bool | None) -> Callable[..., Any] | None:  # noqa: ARG002
+        """Returns a function `(x, gamma, beta, epsilon)`, or None to use Keras' own."""
+        return None
+
+    def multiply(self, rows: Any, kernel: Any, training: bool | None = None) -> Any:  # noqa: ARG002
+        """Returns `rows × kernelᵀ`; (count, width), (units, width) → (count, units)."""
+        return self.times_transposed(rows, kernel)
+
+    def times_transposed(self, a: Any, b: Any) -> Any:
+        """Returns `a × bᵀ` of two matrices."""
+        return ops.matmul(a, ops.transpose(b))
+
+    def embed(self, embedding: Any, token_ids: Any) -> Any:
+        """Looks up token embeddings in their layer; (batch, time) → (batch, time, width)."""
+        return embedding(token_ids)
+
+    def look_up(self, table: Any, indices: Any) -> Any:
+        """Returns rows of a table; (rows, width), (batch, time) → (batch, time, width)."""
+        return ops.take(table, indices, axis=0)
+
+    def split_heads(self, qkv: Any, num_heads: int) -> list[Any]:
+        """(batch, time, 3 × width) → three of (batch, heads, time, head_dim)."""
+        batch, time, width = ops.shape(qkv)
+        shape = (*open_sizes(batch, time), 3, num_heads, width // (3 * num_heads))
+        return list(ops.unstack(ops.transpose(ops.reshape(qkv, shape), (2, 0, 3, 1, 4)), 3))
+
+    def merge_heads(self, x: Any) -> Any:
+        """(batch, heads, time, head_dim) → (batch, time, width)."""
+        batch, num_heads, time, head_dim = ops.shape(x)
+        x = ops.transpose(x, (0, 2, 1, 3))
+        return ops.reshape(x, (*open_sizes(batch, time), num_heads * head_dim))
+
+    def cache_mask(self, time: Any, cache: Any, index: Any, padding_mask: Any) -> Any:
+        """Returns the keys of a cache that new tokens may attend to.
+
+        Args:
+            time: Number of new tokens.
+            cache: A layer's cache.
+            index: Number of positions that it holds already.
+            padding_mask: Bool tensor `(batch, length)`, or None.
+
+        Returns:
+            Bool tensor `(batch or 1, 1, time, keys)`.
+        """
+        return causal_mask(time, ops.shape(cache[0])[2], index, padding_mask)
+
+    def cache_slots(self, cache: Any, time: Any, index: Any) -> Any:
+        """Returns where in a layer's cache new positions go, for `update_cache`.
+
+        All layers share them, so that they are computed once.
+
+        Args:
+            cache: A layer's cache: keys and values, float `(batch, heads, length, head_dim)`.
+            time: Number of new positions.
+            index: Position of the first of them.
+
+        Returns:
+            Int32 tensor `(batch × heads × time,)`: rows of the cache seen as `(batch × heads
+            × length, head_dim)`.
+
+        Example:
+            >>> cache = 2 * (np.zeros((1, 2, 8, 4), "float32"),)
+            >>> np.array(Kernels().cache_slots(cache, time=2, index=3)).tolist()
+            [3, 4, 11, 12]
+        """
+        batch, heads, length, _ = ops.shape(cache[0])
+        first = ops.arange(batch * heads, dtype="int32") * length + index
+        slots = ops.expand_dims(first, 1) + ops.arange(time, dtype="int32")
+        return ops.reshape(slots, (-1,))
+
+    def update_cache(
+        self, cache: Any, k: Any, v: Any, slots: Any, overwrite: bool
+    ) -> tuple[Any, Any, Any]:
+        """Returns a layer's cache with new positions in it, and the keys and values to attend to.
+
+        Args:
+            cache: A layer's cache: keys and values, float `(batch, heads, length, head_dim)`.
+            k, v: Float tensors `(batch, heads, time, head_dim)`.
+            slots: What `cache_slots` returned.
+            overwrite: Whether the memory of `cache` may become that of the result. Saves a
+                copy of the whole cache; what was given must then not be used again. Without
+                effect where the backend cannot.
+        """
+        keys = self.write(cache[0], k, slots, overwrite)
+        values = self.write(cache[1], v, slots, overwrite)
+        return (keys, values), keys, values
+
+    def write(self, cache: Any, new: Any, slots: Any, overwrite: bool = False) -> Any:
+        """Returns keys or values with new positions written to their slots."""
+        shape = ops.shape(cache)
+        rows = ops.reshape(cache, (-1, shape[-1]))  # (batch × heads × length, head_dim)
+        new = ops.reshape(ops.cast(new, cache.dtype), (-1, shape[-1]))
+        return ops.reshape(self.write_rows(rows, new, slots, overwrite), shape)
+
+    def write_rows(self, rows: Any, new: Any, slots: Any, overwrite: bool) -> Any:  # noqa: ARG002
+        """Returns `rows` with `new` at the indices `slots`."""
+        # Not `ops.slice_update`: outside XLA it compiles a program for every shape it meets.
+        return ops.scatter_update(rows, ops.expand_dims(slots, 1), new)
+
+    def loop(self, count: Any, step: Callable[[Any, Any], Any], start: Any) -> Any:
+        """Returns `step(index, values)` applied to `start`, for each index in turn."""
+        return ops.fori_loop(0, count, step, start)
+
+    def uninitialized(self, shape: tuple[int, ...], dtype: str) -> Any:
+        """Returns a tensor of any values, to be written to next."""
+        return ops.zeros(shape, dtype)
+
+
+def open_sizes(batch: Any, time: Any) -> tuple[Any, Any]:
+    """Returns both sizes for a reshape; -1 for the batch if only that is unknown.
+
+    One unknown size needs no computing in the graph.
+
+    Example:
+        >>> open_sizes(2, 3)
+        (2, 3)
+    """
+    only_batch = isinstance(time, int) and not isinstance(batch, int)
+    return (-1 if only_batch else batch), time
