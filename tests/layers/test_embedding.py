@@ -28,8 +28,10 @@ def test_learned_positions_begin_with_the_published_spread():
     assert len(layer.trainable_weights) == 1
 
 
-def test_an_unknown_kind_is_refused():
-    with pytest.raises(ValueError, match=r"learned, sinusoidal. Received: kind='rotary'"):
+def test_an_unknown_kind_is_an_error():
+    with pytest.raises(
+        ValueError, match=r"^kind='rotary' is unknown. Use one of 'learned', 'sinusoidal'"
+    ):
         PositionEmbedding(8, 4, kind="rotary")
 
 
