@@ -120,6 +120,16 @@ def in_multi_worker_mode(strategy: Any) -> bool:
     return bool(strategy.extended._in_multi_worker_mode())
 
 
+def process_id(distribution: keras.distribution.Distribution) -> int:
+    """Returns the number of this process among those of a Keras distribution, from 0."""
+    return int(distribution._process_id)
+
+
+def train_writer(callback: keras.callbacks.TensorBoard) -> Any:
+    """Returns the writer of the training's summaries, a `tf.summary.SummaryWriter`."""
+    return callback._train_writer
+
+
 def lite_schema() -> Any:
     """Returns TensorFlow's module of classes for the parts of a `.tflite` file."""
     from tensorflow.lite.python import schema_py_generated

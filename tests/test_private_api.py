@@ -8,10 +8,11 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from keras import ops
 
 from gpt2_keras import private_api
 from gpt2_keras.layers.projection import Projection
-from tests.models import TINY, random_ids, random_model
+from tests.models import TINY, random_model
 
 PACKAGE = Path(private_api.__file__).parent
 
@@ -25,7 +26,7 @@ def test_a_model_is_not_run_on_symbolic_inputs_before_it_trains():
             self.dense = keras.layers.Dense(1)
 
         def call(self, x):
-            calls.append(isinstance(x, keras.KerasTensor) or not tf.is_tensor(x) or x.shape[0])
+            calls.append(x)
             return self.dense(x)
 
     Quick = private_api.without_symbolic_build(type("Quick", (Plain,), {}))  # noqa: N806
@@ -35,7 +36,7 @@ def test_a_model_is_not_run_on_symbolic_inputs_before_it_trains():
         model = model_class()
         model.dense.build((None, 2))
         model.built = True
-        model.compile("sgd", "mse", run_eagerly=True)
+        model.compile("sgd", "mse", metrics=["mae"], run_eagerly=True)
         model.fit(np.ones((2, 2)), np.ones((2, 1)), verbose=0)
         counts[model_class] = len(calls)
     assert counts[Quick] == 1  # the one step
@@ -71,11 +72,11 @@ def test_all_layers_of_a_model_are_found_once():
 def test_the_raw_kernel_has_nothing_of_lora():
     layer = Projection(3)
     layer.build((None, None, 2))
-    before = np.array(private_api.raw_kernel(layer))
+    before = ops.convert_to_numpy(private_api.raw_kernel(layer)).copy()
     layer.enable_lora(1)
     layer.lora_kernel_b.assign(np.ones(layer.lora_kernel_b.shape))
     np.testing.assert_array_equal(private_api.raw_kernel(layer), before)
-    assert np.abs(np.array(layer.kernel) - before).max() > 0
+    assert np.abs(ops.convert_to_numpy(layer.kernel) - before).max() > 0
 
 
 def test_removed_weights_are_gone_from_a_built_layer():
@@ -91,10 +92,12 @@ def test_averaged_weights_are_pairs_of_weight_and_average():
     weight = keras.Variable([1.0], name="w")
     optimizer = keras.optimizers.SGD(1.0, use_ema=True, ema_momentum=0.75)
     optimizer.build([weight])
-    optimizer.apply([np.array([4.0], "float32")])
+    for _ in range(2):
+        optimizer.apply([np.array([4.0], "float32")])
     ((found, average),) = private_api.averaged_weights(optimizer)
     assert found is weight
-    assert (float(weight[0]), float(average[0])) == (-3.0, 0.75 * 1.0 + 0.25 * -3.0)
+    # The average begins with the weight after the first step, 1 - 4.
+    assert (float(weight[0]), float(average[0])) == (-7.0, 0.75 * -3.0 + 0.25 * -7.0)
 
 
 def test_keras_calls_every_step_of_the_update():
@@ -185,11 +188,21 @@ def private_names(source):
 )
 def test_no_other_module_uses_a_private_name(path):
     if path.name != "private_api.py":
-        assert set(private_names(path.read_text("utf-8"))) <= OURS.get(path.name, set())
+        assert set(private_names(path.read_text("utf-8"))) <= OTHERS.get(path.name, set())
 
 
-# Private names of our own classes that a second module of the same folder uses.
-OURS: dict[str, set[str]] = {}
+# Names of other systems: those of KerasHub's layers, which `tests/checkpoints/test_kerashub.py`
+# holds against a KerasHub model, and a class of argparse that has no public one.
+OTHERS = {
+    "kerashub.py": {
+        "_feedforward_intermediate_dense",
+        "_feedforward_layer_norm",
+        "_feedforward_output_dense",
+        "_self_attention_layer",
+        "_self_attention_layer_norm",
+    },
+    "prepare.py": {"_ArgumentGroup"},
+}
 
 
 def test_a_private_name_is_seen():
@@ -198,13 +211,15 @@ def test_a_private_name_is_seen():
     assert not list(private_names("self._mine = 1\nself._mine.x"))
 
 
-def test_fused_updates_reach_the_model():
-    model = random_model()
-    model.compile()
-    ids = random_ids((2, 8))
-    before = [np.array(weight) for weight in model.trainable_weights]
-    model.fit(ids, ids, verbose=0)
-    assert all(
-        np.abs(np.array(weight) - old).max() > 0
-        for weight, old in zip(model.trainable_weights, before, strict=True)
-    )
+def test_the_writer_of_tensorboard_makes_an_event_file(tmp_path):
+    board = keras.callbacks.TensorBoard(tmp_path)
+    board.set_model(random_model())
+    with private_api.train_writer(board).as_default():
+        tf.summary.scalar("x", 1.0, step=1)
+    board.on_train_end()
+    assert list((tmp_path / "train").glob("events.out.tfevents.*"))
+
+
+def test_one_process_of_a_distribution_is_the_chief():
+    distribution = keras.distribution.DataParallel(devices=["cpu:0"])
+    assert private_api.process_id(distribution) == 0

@@ -9,6 +9,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from gpt2_keras.private_api import train_writer
+
 
 class TokensPerSecond(keras.callbacks.Callback):
     """Adds `tokens_per_second` to the logs, and so to the progress bar; and `mfu`.
@@ -142,7 +144,7 @@ class StepTensorBoard(keras.callbacks.TensorBoard):
         # Keras' own `update_freq` counts calls, which `steps_per_execution` makes fewer.
         if step // self.every > self._written // self.every:
             self._written = step
-            with self._train_writer.as_default():
+            with train_writer(self).as_default():
                 for name, value in (logs or {}).items():
                     self.summary.scalar(f"batch_{name}", value, step=step)
 
@@ -154,5 +156,5 @@ class StepTensorBoard(keras.callbacks.TensorBoard):
     def write_text(self, name: str, text: str, step: int) -> None:
         """Shows a text, as it is, among those of a step."""
         shown = textwrap.indent(text, "    ", lambda _: True)  # Markdown for "as it is"
-        with self._train_writer.as_default():
+        with train_writer(self).as_default():
             self.summary.text(name, shown, step=step)

@@ -14,6 +14,7 @@ from typing import Any
 import keras
 
 from gpt2_keras.config import GPT2Config
+from gpt2_keras.private_api import process_id
 from gpt2_keras.validation import check_choice
 
 STRATEGIES = ("auto", "none", "mirrored", "multi-worker", "tpu")
@@ -274,7 +275,7 @@ def _open_on_jax(name: str, model_parallel: int) -> Strategy:
             )
     else:
         distribution = keras.distribution.DataParallel(devices=devices, auto_shard_dataset=False)
-    is_chief = not distribution._process_id
+    is_chief = not process_id(distribution)
     return JaxStrategy(shape[0], len(devices), is_chief, distribution)
 
 
