@@ -120,7 +120,7 @@ def in_multi_worker_mode(strategy: Any) -> bool:
     return bool(strategy.extended._in_multi_worker_mode())
 
 
-def process_id(distribution: keras.distribution.Distribution) -> int:
+def process_id(distribution: Any) -> int:
     """Returns the number of this process among those of a Keras distribution, from 0."""
     return int(distribution._process_id)
 
