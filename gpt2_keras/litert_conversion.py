@@ -1,4 +1,4 @@
-"""Traced TensorFlow functions as a LiteRT file."""
+"""Conversion of traced TensorFlow functions to a LiteRT file."""
 
 import os
 import subprocess
@@ -10,10 +10,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from gpt2_keras.private_api import lite_converter
-
-# TensorFlow imports these where they are installed, for a third of its own time.
-_NOT_NEEDED = ("jax", "keras", "matplotlib")
+# TensorFlow imports these where they are installed, which takes a third of its own time.
+_SKIPPED_IMPORTS = ("jax", "keras", "matplotlib")
 
 
 class ConversionError(RuntimeError):
@@ -23,27 +21,32 @@ class ConversionError(RuntimeError):
 def convert(module: tf.Module, signatures: Mapping[str, Callable[..., Any]]) -> bytes:
     """Returns the contents of a `.tflite` file of traced functions, in builtin ops alone.
 
-    The converter runs in a process of its own: it keeps several times the model's
-    size for ever. Constants that are equal may be in the file more than once.
+    The converter runs in a process of its own, as it does not free several times the
+    model's size of memory. Constants that are equal may be in the file more than once.
 
     Args:
         module: Tracks the variables and constants of the functions. Variables that
-            no function assigns become constants, the others the file's own.
+            no function assigns become constants, the others variables of the file.
         signatures: `tf.function`s with an input signature, or concrete functions,
             by name.
 
     Raises:
         ConversionError: If an op has no builtin counterpart.
     """
+    from gpt2_keras.private_api.tensorflow import (
+        lite_converter,  # imports Keras, unlike the other process
+    )
+
     with tempfile.TemporaryDirectory() as directory:
         saved, converted = Path(directory, "saved"), Path(directory, "model.tflite")
         tf.saved_model.save(module, str(saved), signatures=dict(signatures))
         code = (
-            f"import sys; sys.modules |= dict.fromkeys({_NOT_NEEDED}); "
-            f"from {__name__} import convert_saved_model as f; f(*sys.argv[1:])"
+            f"import sys; sys.modules |= dict.fromkeys({_SKIPPED_IMPORTS}); "
+            f"import {lite_converter().__name__} as converter; "
+            f"from {__name__} import convert_saved_model as f; f(converter, *sys.argv[1:])"
         )
         command = [sys.executable, "-c", code, str(saved), str(converted), *signatures]
-        # Where this process finds this package, that one must too.
+        # The other process must find this package where this one does.
         paths = os.pathsep.join(entry for entry in sys.path if entry)
         environment = os.environ | {"PYTHONPATH": paths, "TF_CPP_MIN_LOG_LEVEL": "3"}
         result = subprocess.run(
@@ -56,23 +59,24 @@ def convert(module: tf.Module, signatures: Mapping[str, Callable[..., Any]]) -> 
         if result.returncode:
             reason = result.stderr.strip().splitlines()[-12:]
             raise ConversionError(
-                "LiteRT's converter must take the model. "
-                f"Received: exit status {result.returncode}: {' '.join(reason)[-2000:]}"
+                f"LiteRT's converter failed with exit status {result.returncode}. All ops must "
+                f"have builtin counterparts. It says: {' '.join(reason)[-2000:]}"
             )
         return converted.read_bytes()
 
 
-def convert_saved_model(saved: str, converted: str, *signature_keys: str) -> None:
+def convert_saved_model(converter: Any, saved: str, converted: str, *signature_keys: str) -> None:
     """Converts a SavedModel, in this process.
 
     Args:
+        converter: The module of `private_api.lite_converter`.
         saved: Its directory.
         converted: The file to write.
-        *signature_keys: The signatures to take over.
+        *signature_keys: The signatures to convert.
     """
     # `tf.lite.TFLiteConverter` does the same, but first loads the SavedModel twice, and then
     # unpacks the file three times and packs it twice, in Python: twice the time in all.
-    contents = lite_converter().convert_saved_model(
+    contents = converter.convert_saved_model(
         saved_model_dir=saved,
         saved_model_version=1,
         saved_model_tags={tf.saved_model.SERVING},

@@ -26,7 +26,7 @@ def register() -> None:
 
 def register_with_keras() -> None:
     """Registers now if Keras is imported, or else right after it is."""
-    if "keras" in sys.modules:
+    if sys.modules.get("keras") is not None:  # None there blocks its import
         register()
     else:
         sys.meta_path.insert(0, _AfterKeras())

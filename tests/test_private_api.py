@@ -10,11 +10,13 @@ import pytest
 import tensorflow as tf
 from keras import ops
 
-from gpt2_keras import private_api
+import gpt2_keras
 from gpt2_keras.layers.projection import Projection
+from gpt2_keras.private_api import keras as private_keras
+from gpt2_keras.private_api import tensorflow as private_tensorflow
 from tests.models import TINY, random_model
 
-PACKAGE = Path(private_api.__file__).parent
+PACKAGE = Path(gpt2_keras.__file__).parent
 
 
 def test_a_model_is_not_run_on_symbolic_inputs_before_it_trains():
@@ -28,7 +30,7 @@ def test_a_model_is_not_run_on_symbolic_inputs_before_it_trains():
     class Patched(Plain):
         pass
 
-    private_api.without_symbolic_build(Patched)
+    private_keras.without_symbolic_build(Patched)
     for model_class in (Plain, Patched):
         with tf.distribute.MirroredStrategy(["cpu:0"]).scope():  # without one Keras builds later
             model = model_class([keras.Input((2,)), keras.layers.Dense(1)])
@@ -47,7 +49,7 @@ def test_metrics_are_built_before_the_first_step():
 def test_the_loss_tracker_is_the_metric_called_loss():
     model = random_model()
     model.compile()
-    tracker = private_api.loss_tracker(model)
+    tracker = private_keras.loss_tracker(model)
     tracker.update_state(3.0)
     assert tracker.name == "loss"
     assert float(model.get_metrics_result()["loss"]) == 3.0
@@ -55,7 +57,7 @@ def test_the_loss_tracker_is_the_metric_called_loss():
 
 def test_all_layers_of_a_model_are_found_once():
     model = random_model()
-    layers = private_api.all_layers(model)
+    layers = private_keras.all_layers(model)
     assert len(layers) == len({id(layer) for layer in layers})
     kinds = [type(layer).__name__ for layer in layers]
     assert kinds.count("CausalSelfAttention") == TINY.num_layers
@@ -66,10 +68,10 @@ def test_all_layers_of_a_model_are_found_once():
 def test_the_raw_kernel_has_nothing_of_lora():
     layer = Projection(3)
     layer.build((None, None, 2))
-    before = ops.convert_to_numpy(private_api.raw_kernel(layer)).copy()
+    before = ops.convert_to_numpy(private_keras.raw_kernel(layer)).copy()
     layer.enable_lora(1)
     layer.lora_kernel_b.assign(np.ones(layer.lora_kernel_b.shape))
-    np.testing.assert_array_equal(private_api.raw_kernel(layer), before)
+    np.testing.assert_array_equal(private_keras.raw_kernel(layer), before)
     assert np.abs(ops.convert_to_numpy(layer.kernel) - before).max() > 0
 
 
@@ -78,7 +80,7 @@ def test_removed_weights_are_gone_from_a_built_layer():
     layer.build((None, None, 2))
     layer.enable_lora(1)
     assert len(layer.weights) == 4
-    private_api.remove_weights(layer, (layer.lora_kernel_a, layer.lora_kernel_b))
+    private_keras.remove_weights(layer, (layer.lora_kernel_a, layer.lora_kernel_b))
     assert len(layer.weights) == 2
 
 
@@ -88,7 +90,7 @@ def test_averaged_weights_are_pairs_of_weight_and_average():
     optimizer.build([weight])
     for _ in range(2):
         optimizer.apply([np.array([4.0], "float32")])
-    ((found, average),) = private_api.averaged_weights(optimizer)
+    ((found, average),) = private_keras.averaged_weights(optimizer)
     assert found is weight
     # The average begins with the weight after the first step, 1 - 4.
     assert (float(weight[0]), float(average[0])) == (-7.0, 0.75 * -3.0 + 0.25 * -7.0)
@@ -97,7 +99,7 @@ def test_averaged_weights_are_pairs_of_weight_and_average():
 def test_keras_calls_every_step_of_the_update():
     called = []
 
-    class Watched(private_api.AdamWSteps):
+    class Watched(private_keras.AdamWSteps):
         def apply_weight_decay(self, variables):
             called.append("decay")
             super().apply_weight_decay(variables)
@@ -136,21 +138,21 @@ def test_gradients_are_not_summed_over_replicas_a_second_time():
         weight = keras.Variable([0.0])
         optimizer.build([weight])
     own = optimizer._all_reduce_sum_gradients
-    with private_api.without_gradient_sum(optimizer):
+    with private_keras.without_gradient_sum(optimizer):
         pairs = [(1, 2)]
         assert optimizer._all_reduce_sum_gradients(pairs) is pairs
-        with private_api.without_gradient_sum(optimizer):  # as another replica's thread
+        with private_keras.without_gradient_sum(optimizer):  # as another replica's thread
             pass
         assert optimizer._all_reduce_sum_gradients(pairs) is pairs
     assert optimizer._all_reduce_sum_gradients == own
 
 
 def test_a_strategy_says_whether_there_are_several_workers():
-    assert not private_api.in_multi_worker_mode(tf.distribute.MultiWorkerMirroredStrategy())
+    assert not private_tensorflow.in_multi_worker_mode(tf.distribute.MultiWorkerMirroredStrategy())
 
 
 def test_the_lite_modules_have_what_is_used():
-    schema, converter = private_api.lite_schema(), private_api.lite_converter()
+    schema, converter = private_tensorflow.lite_schema(), private_tensorflow.lite_converter()
     for name in ("Model", "BuiltinOperator", "TensorType", "BufferT", "MetadataT"):
         assert hasattr(schema, name), name
     assert callable(converter.convert_saved_model)
@@ -181,7 +183,7 @@ def private_names(source):
     "path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE))
 )
 def test_no_other_module_uses_a_private_name(path):
-    if path.name != "private_api.py":
+    if path.parent.name != "private_api":
         assert set(private_names(path.read_text("utf-8"))) <= OTHERS.get(path.name, set())
 
 
@@ -208,7 +210,7 @@ def test_a_private_name_is_seen():
 def test_the_writer_of_tensorboard_makes_an_event_file(tmp_path):
     board = keras.callbacks.TensorBoard(tmp_path)
     board.set_model(random_model())
-    with private_api.train_writer(board).as_default():
+    with private_keras.train_writer(board).as_default():
         tf.summary.scalar("x", 1.0, step=1)
     board.on_train_end()
     assert list((tmp_path / "train").glob("events.out.tfevents.*"))
@@ -216,4 +218,4 @@ def test_the_writer_of_tensorboard_makes_an_event_file(tmp_path):
 
 def test_one_process_of_a_distribution_is_the_chief():
     distribution = keras.distribution.DataParallel(devices=["cpu:0"])
-    assert private_api.process_id(distribution) == 0
+    assert private_keras.process_id(distribution) == 0

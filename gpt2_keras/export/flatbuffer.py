@@ -1,4 +1,4 @@
-"""What LiteRT's converter leaves to do on a `.tflite` file: each thing once in it, and metadata."""
+"""Rewrites a converted `.tflite` file: constants and subgraphs once, and metadata."""
 
 import copy
 import hashlib
@@ -10,7 +10,7 @@ import flatbuffers
 import numpy as np
 from tensorflow.lite.tools import flatbuffer_utils
 
-from gpt2_keras.private_api import lite_schema
+from gpt2_keras.private_api.tensorflow import lite_schema
 from gpt2_keras.verification.litert_metadata import METADATA_NAME
 
 schema = lite_schema()
@@ -30,20 +30,20 @@ _REFERENCES = (
 def finish(contents: bytes, metadata: Mapping[str, Any]) -> bytes:
     """Returns a `.tflite` file with repeated constants and subgraphs merged, and metadata.
 
-    Embeddings become `EMBEDDING_LOOKUP`, which takes a quantised table and can share
-    it with the output projection; `GATHER` cannot.
+    Embeddings become `EMBEDDING_LOOKUP`, which can share a quantized table with the
+    output projection; `GATHER` cannot.
 
     Args:
-        contents: What the converter made.
-        metadata: Is written as JSON under the name `gpt2_keras`.
+        contents: The converter's file.
+        metadata: Written as JSON under the name `gpt2_keras`.
     """
     model = flatbuffer_utils.read_model_from_bytearray(bytearray(contents))
     _look_up_embeddings(model)
-    _share_constants(model)
+    _merge_constants(model)
     for graph in model.subgraphs:
         for op in list(graph.operators):
             if model.operatorCodes[op.opcodeIndex].builtinCode == _BUILTIN.WHILE:
-                _take_variables_inside(model, graph, op)
+                _move_variables_inside(model, graph, op)
     while _merge_subgraphs(model):
         pass
     buffer = schema.BufferT()
@@ -62,7 +62,7 @@ def _to_bytes(model: Any) -> bytes:
 
 
 def _look_up_embeddings(model: Any) -> None:
-    """Replaces each `GATHER` of rows of float numbers that are part of the file."""
+    """Replaces each `GATHER` of rows of a constant float32 matrix by `EMBEDDING_LOOKUP`."""
     code = schema.OperatorCodeT()
     code.builtinCode = code.deprecatedBuiltinCode = _BUILTIN.EMBEDDING_LOOKUP
     code.version = 1
@@ -80,36 +80,36 @@ def _look_up_embeddings(model: Any) -> None:
                 op.builtinOptions, op.builtinOptionsType = None, 0
 
 
-def _take_variables_inside(model: Any, graph: Any, loop: Any) -> None:
-    """Makes the body of a loop name the variables that it uses, instead of being given them.
+def _move_variables_inside(model: Any, graph: Any, loop: Any) -> None:
+    """Gives the body of a loop its own handles of variables, instead of handles as inputs.
 
-    XNNPACK takes over the variables that a subgraph names; those that it is given are
-    copied by a single thread. Loops inside come later in the file than those around them.
+    XNNPACK runs variables whose handles are in the subgraph; variables that are inputs are
+    copied by a single thread. Inner loops come later in the file than the outer ones.
     """
     handles = {
         int(op.outputs[0]): op
         for op in graph.operators
         if model.operatorCodes[op.opcodeIndex].builtinCode == _BUILTIN.VAR_HANDLE
     }
-    places = [place for place, tensor in enumerate(loop.inputs) if int(tensor) in handles]
+    indices = [index for index, tensor in enumerate(loop.inputs) if int(tensor) in handles]
     body = model.subgraphs[loop.builtinOptions.bodySubgraphIndex]
     cond = model.subgraphs[loop.builtinOptions.condSubgraphIndex]
-    for place in places:
-        handle = copy.copy(handles[int(loop.inputs[place])])
-        handle.outputs = [body.inputs[place]]
+    for index in indices:
+        handle = copy.copy(handles[int(loop.inputs[index])])
+        handle.outputs = [body.inputs[index]]
         body.operators.insert(0, handle)
     for owner in (loop, body, cond):
-        owner.inputs = [t for place, t in enumerate(owner.inputs) if place not in places]
+        owner.inputs = [t for index, t in enumerate(owner.inputs) if index not in indices]
         if owner is not cond:
-            owner.outputs = [t for place, t in enumerate(owner.outputs) if place not in places]
+            owner.outputs = [t for index, t in enumerate(owner.outputs) if index not in indices]
     used = {int(tensor) for op in graph.operators for tensor in op.inputs}
     graph.operators = [
         op for op in graph.operators if op not in handles.values() or int(op.outputs[0]) in used
     ]
 
 
-def _share_constants(model: Any) -> None:
-    """Leaves one buffer of those that hold the same."""
+def _merge_constants(model: Any) -> None:
+    """Keeps one buffer of those with equal contents."""
     first: dict[Any, int] = {}
     target = {}
     for index, buffer in enumerate(model.buffers):
@@ -124,18 +124,18 @@ def _share_constants(model: Any) -> None:
 
 
 def _merge_subgraphs(model: Any) -> bool:
-    """Merges subgraphs that are the same but for names; returns whether there were any.
+    """Merges subgraphs that are equal but for names; returns whether there were any.
 
-    Each signature has its own copy of loops and branches, and XNNPACK keeps the weights
-    of each in a form of its own.
+    The converter copies loops and branches for each signature, and XNNPACK repacks the
+    weights of each copy.
     """
-    # Tensors without contents have buffers of their own, which are empty and say nothing.
+    # Tensors without contents have empty buffers of their own, which do not tell them apart.
     empty = {i for i, buffer in enumerate(model.buffers) if buffer.data is None}
     first: dict[Any, int] = {}
     target = {}
     entry_points = {0, *(signature.subgraphIndex for signature in model.signatureDefs)}
     for index, graph in enumerate(model.subgraphs):
-        same = first.setdefault(_meaning(graph, empty), index)
+        same = first.setdefault(_structure(graph, empty), index)
         target[index] = index if index in entry_points else same
     kept = [index for index in target if target[index] == index]
     if len(kept) == len(target):
@@ -153,12 +153,12 @@ def _merge_subgraphs(model: Any) -> bool:
     return True
 
 
-def _meaning(graph: Any, empty: set[int]) -> Any:
-    """Returns all of a subgraph but its names, as something to compare."""
-    number: dict[int, int] = {-1: -1}  # what an optional input that is left out has
+def _structure(graph: Any, empty: set[int]) -> Any:
+    """Returns all of a subgraph but its names, as nested tuples that compare equal."""
+    number: dict[int, int] = {-1: -1}  # -1 is an optional input that is left out
 
     def numbers(tensors: Any) -> list[int]:
-        # Counted as they come: the converter's own order differs from copy to copy.
+        # In order of first use: the converter's numbers differ from copy to copy.
         return [number.setdefault(int(tensor), len(number)) for tensor in tensors]
 
     inputs = numbers(graph.inputs)

@@ -1,14 +1,22 @@
-"""LoRA: a product of two small matrices is trained in place of a large one."""
+"""LoRA: trains a product of two small matrices that is added to a frozen kernel."""
 
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
+from gpt2_keras import checkpoints
 from gpt2_keras.finetuning.freezing import unfreeze
 from gpt2_keras.model import GPT2Model
-from gpt2_keras.private_api import raw_kernel, remove_weights
+from gpt2_keras.private_api.keras import raw_kernel, remove_weights
+from gpt2_keras.validation import (
+    check_choice,
+    check_instance,
+    check_integer,
+    check_number,
+    check_texts,
+)
 
-# Where the layers are in a block.
+# The layers that LoRA can adapt, and their sublayer in a block.
 LAYERS = {
     "qkv": "attention",
     "output_projection": "attention",
@@ -26,23 +34,24 @@ def enable_lora(
 ) -> None:
     """Freezes a model and adds trainable matrices of low rank to some of its layers.
 
-    A kernel `W` becomes `W + alpha / rank · A B`, with `A` of `rank` columns and
-    `B` of `rank` rows, which begins at zero: the model computes what it did.
-    Source: "LoRA: Low-Rank Adaptation of Large Language Models" (Hu et al., 2021);
-    the addition is Keras' own `enable_lora`.
+    A kernel `W` becomes `W + alpha / rank · A B`, with `A` of `rank` columns and `B` of
+    `rank` rows. `B` is zero at first, so the outputs do not change. Source: "LoRA:
+    Low-Rank Adaptation of Large Language Models" (Hu et al., 2021); computed by Keras'
+    `enable_lora`.
 
     Call it before `compile()`.
 
     Args:
         model: The model.
         rank: Number of columns of `A`, at least 1.
-        layers: Which layers of each block: of `"qkv"`, `"output_projection"`,
-            `"expand"` and `"project"`.
-        alpha: Scale of the addition, times `rank`; by default `rank`.
+        layers: The layers of each block to adapt: some of `"qkv"`,
+            `"output_projection"`, `"expand"` and `"project"`.
+        alpha: Scale of `A B`, times `rank`; above 0, by default `rank`.
 
     Raises:
-        ValueError: If a layer is none of these, the rank is below 1, or LoRA is
-            enabled already.
+        TypeError: If an argument is of the wrong type.
+        ValueError: If a layer is none of these, a number is out of its range, or LoRA
+            is enabled already.
 
     Example:
         >>> model = GPT2LM(GPT2Config(vocab_size=9, context_length=4, num_layers=2,
@@ -51,18 +60,15 @@ def enable_lora(
         >>> [tuple(variable.shape) for variable in model.trainable_variables]
         [(12, 2), (2, 4), (12, 2), (2, 4)]
     """
-    unknown = sorted(set(layers) - set(LAYERS))
-    if unknown or not layers or isinstance(layers, str):
-        raise ValueError(
-            f"`layers` must be some of {', '.join(LAYERS)}. Received: layers={layers!r}. "
-            'Use, for example, layers=["qkv", "output_projection"].'
-        )
-    if rank < 1:
-        raise ValueError(f"`rank` must be at least 1. Received: rank={rank}. Use, for example, 8.")
+    check_instance("layers", layers, (list, tuple, set, frozenset), "a list of layers")
+    for index, layer in enumerate(check_texts("layers", layers)):
+        check_choice(f"layers[{index}]", layer, LAYERS)
+    rank = check_integer("rank", rank, minimum=1)
+    if alpha is not None:
+        alpha = check_number("alpha", alpha, above=0)
     if any(True for _ in _adapted(model)):
         raise ValueError(
-            "LoRA is enabled once. Received: a model that has it. "
-            "Call merge_lora first, or load the model again."
+            "The model has LoRA already. Call merge_lora first, or load the model again."
         )
     for variable in model.weights:
         variable.trainable = False
@@ -72,19 +78,16 @@ def enable_lora(
 
 
 def merge_lora(model: GPT2Model) -> None:
-    """Makes what LoRA has added part of the kernels; the model is an ordinary one again.
+    """Adds the LoRA matrices to the kernels; the model is an ordinary one again.
 
-    It computes what it did, and every weight can be trained again after `compile()`.
+    The outputs do not change, and every weight is trainable again after `compile()`.
 
     Raises:
         ValueError: If LoRA is not enabled.
     """
     adapted = list(_adapted(model))
     if not adapted:
-        raise ValueError(
-            "There must be something to merge. Received: a model without LoRA. "
-            "Call enable_lora and train it first."
-        )
+        raise ValueError("The model has no LoRA to merge. Call enable_lora and train it first.")
     for layer in adapted:
         raw_kernel(layer).assign(layer.merged_kernel())
         remove_weights(layer, (layer.lora_kernel_a, layer.lora_kernel_b))
@@ -95,9 +98,9 @@ def merge_lora(model: GPT2Model) -> None:
 
 
 def save_adapter(model: GPT2Model, directory: str | Path) -> None:
-    """Writes what LoRA has added to a model, and nothing else.
+    """Writes the LoRA matrices of a model alone.
 
-    The directory is one of Hugging Face's PEFT: `adapter_config.json` and
+    The directory has the layout of Hugging Face's PEFT: `adapter_config.json` and
     `adapter_model.safetensors`.
 
     Args:
@@ -106,15 +109,13 @@ def save_adapter(model: GPT2Model, directory: str | Path) -> None:
 
     Raises:
         ValueError: If LoRA is not enabled.
-        FileExistsError: If the directory holds something.
+        FileExistsError: If the directory is not empty.
     """
-    from gpt2_keras import checkpoints
-
     checkpoints.save_adapter(model, directory)
 
 
 def load_adapter(model: GPT2Model, directory: str | Path) -> None:
-    """Enables LoRA on a model with the weights of `save_adapter`, or of PEFT.
+    """Enables LoRA on a model, with the matrices of an adapter of `save_adapter` or PEFT.
 
     Args:
         model: The model that the adapter was trained on, without LoRA.
@@ -122,17 +123,15 @@ def load_adapter(model: GPT2Model, directory: str | Path) -> None:
 
     Raises:
         FileNotFoundError: If there is no adapter.
-        ValueError: If it is not for this model, is of another kind than LoRA, or
-            LoRA is enabled already.
+        ValueError: If it is for another model, is another method than LoRA, or LoRA is
+            enabled already.
     """
-    from gpt2_keras import checkpoints
-
     adapter = checkpoints.read_adapter(directory)
     enable_lora(model, adapter.rank, adapter.layers, alpha=adapter.alpha)
     try:
         checkpoints.fill_adapter(model, directory)
     except ValueError:
-        merge_lora(model)  # what is new is zero: the model is as it was
+        merge_lora(model)  # the new matrices are zero: the model is as before
         raise
 
 

@@ -8,7 +8,7 @@ from keras import ops
 
 from gpt2_keras.layers.kernels import default_kernels
 from gpt2_keras.layers.kernels.portable import open_sizes
-from gpt2_keras.private_api import raw_kernel
+from gpt2_keras.private_api.keras import raw_kernel
 
 
 @keras.saving.register_keras_serializable(package="gpt2_keras")

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from gpt2_keras.private_api import train_writer
+from gpt2_keras.private_api.keras import train_writer
 
 
 class TokensPerSecond(keras.callbacks.Callback):

@@ -14,7 +14,7 @@ from typing import Any
 import keras
 
 from gpt2_keras.config import GPT2Config
-from gpt2_keras.private_api import process_id
+from gpt2_keras.private_api.keras import process_id
 from gpt2_keras.validation import check_choice
 
 STRATEGIES = ("auto", "none", "mirrored", "multi-worker", "tpu")

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from gpt2_keras.private_api import averaged_weights
+from gpt2_keras.private_api.keras import averaged_weights
 
 
 class AverageWeights(keras.callbacks.Callback):

@@ -1,4 +1,4 @@
-"""What a `.tflite` file says of itself: types, ops and the sizes of its inputs."""
+"""Reads a `.tflite` file without running it: types, ops, sizes of inputs, metadata."""
 
 import json
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from gpt2_keras.private_api import lite_schema
+from gpt2_keras.private_api.tensorflow import lite_schema
 from gpt2_keras.verification.artifact import Artifact
 
 schema = lite_schema()
@@ -25,12 +25,12 @@ class LiteRTContents:
         self.model: Any = schema.Model.GetRootAs(data)
 
     def dtype(self) -> str:
-        """Returns the smallest type among those of the constants that stand for numbers."""
+        """Returns the smallest type among those of the constants, tables of integers left out."""
         found = set()
         for graph in self.graphs():
             for tensor in map(graph.Tensors, range(graph.TensorsLength())):
                 buffer = self.model.Buffers(tensor.Buffer())
-                # The large ones of a quantised file stand behind the FlatBuffer.
+                # The large ones of a quantized file are stored after the FlatBuffer.
                 if buffer.DataLength() == 0 and buffer.Offset() == 0:
                     continue
                 scaled = tensor.Quantization() and tensor.Quantization().ScaleLength()
@@ -42,14 +42,14 @@ class LiteRTContents:
                     found.add("float16")
         return next((name for name in ("int4", "int8", "float16") if name in found), "float32")
 
-    def operators(self) -> list[str]:
-        """Returns the names of the ops, a custom one by its own."""
+    def ops(self) -> list[str]:
+        """Returns the names of the ops, a custom op by its own name."""
         names = {code: name for name, code in vars(schema.BuiltinOperator).items()}
         builtin = {names[code.BuiltinCode()] for code in self._codes()} - {"CUSTOM"}
-        return sorted(builtin | set(self.foreign_operators()))
+        return sorted(builtin | set(self.non_builtin_ops()))
 
-    def foreign_operators(self) -> list[str]:
-        """Returns the custom ops; TensorFlow's (Flex) are among them."""
+    def non_builtin_ops(self) -> list[str]:
+        """Returns the names of the custom ops, TensorFlow's (Flex) among them."""
         custom = schema.BuiltinOperator.CUSTOM
         return sorted(
             code.CustomCode().decode() for code in self._codes() if code.BuiltinCode() == custom
@@ -60,7 +60,7 @@ class LiteRTContents:
         return [self.model.Subgraphs(i) for i in range(self.model.SubgraphsLength())]
 
     def input_shape(self, signature: str, name: str) -> list[int]:
-        """Returns the shape of a signature's input; of one it has not, an empty one."""
+        """Returns the shape of a signature's input; empty if there is no such input."""
         for entry in map(self.model.SignatureDefs, range(self.model.SignatureDefsLength())):
             inputs = map(entry.Inputs, range(entry.InputsLength()))
             found = (each for each in inputs if each.Name().decode() == name)
@@ -74,14 +74,14 @@ class LiteRTContents:
 
 
 class LiteRTBased(Artifact):
-    """An artifact that is a `.tflite` file, or has one inside.
+    """An artifact that is a `.tflite` file, or contains one.
 
     Args:
-        path: Where it is.
+        path: The file.
         data: The `.tflite` file, uint8 `(size,)`.
     """
 
-    home = "LiteRT's builtin ops"
+    op_set = "LiteRT's builtin ops"
 
     def __init__(self, path: Path, data: np.ndarray) -> None:
         super().__init__(path)
@@ -89,20 +89,20 @@ class LiteRTBased(Artifact):
 
     @property
     def dtype(self) -> str:
-        """As `LiteRTContents.dtype`."""
+        """How the weights are stored; see `LiteRTContents.dtype`."""
         return self.contents.dtype()
 
-    def operators(self) -> list[str]:
+    def ops(self) -> list[str]:
         """Returns the names of the ops."""
-        return self.contents.operators()
+        return self.contents.ops()
 
-    def foreign_operators(self) -> list[str]:
-        """Returns the custom ops."""
-        return self.contents.foreign_operators()
+    def non_builtin_ops(self) -> list[str]:
+        """Returns the names of the custom ops."""
+        return self.contents.non_builtin_ops()
 
 
 def read_metadata(contents: bytes | np.ndarray) -> dict[str, Any] | None:
-    """Returns what `finish` wrote, or None if it did not."""
+    """Returns the metadata that `export.flatbuffer.finish` wrote; None if there is none."""
     model = schema.Model.GetRootAsModel(contents, 0)
     for entry in map(model.Metadata, range(model.MetadataLength())):
         if entry.Name() == METADATA_NAME.encode():

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import keras
 
 from gpt2_keras.layers.kernels.portable import Kernels
-from gpt2_keras.private_api import all_layers
+from gpt2_keras.private_api.keras import all_layers
 
 
 @functools.cache

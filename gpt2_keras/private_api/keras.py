@@ -1,7 +1,4 @@
-"""Private names of Keras and TensorFlow that cannot be avoided: all of them, and nowhere else.
-
-`tests/test_private_api.py` has a test for each, which fails when a new version changes it.
-"""
+"""Private names of Keras."""
 
 import collections
 import contextlib
@@ -115,11 +112,6 @@ def without_gradient_sum(optimizer: keras.optimizers.Optimizer) -> Iterator[None
                 del inner._all_reduce_sum_gradients
 
 
-def in_multi_worker_mode(strategy: Any) -> bool:
-    """Returns whether a `MultiWorkerMirroredStrategy` has more than one worker."""
-    return bool(strategy.extended._in_multi_worker_mode())
-
-
 def process_id(distribution: Any) -> int:
     """Returns the number of this process among those of a Keras distribution, from 0."""
     return int(distribution._process_id)
@@ -128,17 +120,3 @@ def process_id(distribution: Any) -> int:
 def train_writer(callback: keras.callbacks.TensorBoard) -> Any:
     """Returns the writer of the training's summaries, a `tf.summary.SummaryWriter`."""
     return callback._train_writer
-
-
-def lite_schema() -> Any:
-    """Returns TensorFlow's module of classes for the parts of a `.tflite` file."""
-    from tensorflow.lite.python import schema_py_generated
-
-    return schema_py_generated
-
-
-def lite_converter() -> Any:
-    """Returns TensorFlow's module that calls the LiteRT converter, below `tf.lite`."""
-    from tensorflow.lite.python import convert
-
-    return convert
