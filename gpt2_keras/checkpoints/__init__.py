@@ -1,14 +1,14 @@
-"""Models on disk. The only place that knows other systems' names, such as `c_attn` and `wte`.
+"""Checkpoints of other systems. The only folder with their names, such as `c_attn` and `wte`.
 
-load              a model from a checkpoint of any system, on disk or published
+load              the model of a checkpoint of any system, on disk or published
 save              a model directory, which is Hugging Face's layout
 save_openai       a TensorFlow checkpoint for the code of openai/gpt-2
 save_keras_hub    a preset of KerasHub
 save_gguf         a GGUF file for llama.cpp
-from_keras_hub, to_keras_hub    KerasHub's models in memory
+from_keras_hub, to_keras_hub    models of KerasHub in memory
 save_classifier, load_classifier, save_adapter, read_adapter, fill_adapter    for finetuning/
 
-Read `tensors.py` first, then `kinds.py`.
+Read `tensors.py` first, then `formats.py`.
 """
 
 from gpt2_keras.checkpoints.adapter_directory import fill_adapter, read_adapter, save_adapter

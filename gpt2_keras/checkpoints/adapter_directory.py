@@ -1,4 +1,4 @@
-"""A LoRA adapter on disk, as Hugging Face's PEFT keeps it."""
+"""LoRA adapters on disk, in the layout of Hugging Face's PEFT."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +15,7 @@ from gpt2_keras.model import GPT2Model
 
 CONFIG_FILE = "adapter_config.json"
 WEIGHTS_FILE = "adapter_model.safetensors"
-_HOME = f"base_model.model.{PREFIX}"
+_PREFIX = f"base_model.model.{PREFIX}"
 # Our names of the layers of a block → Hugging Face's.
 _MODULES = {
     "qkv": "attn.c_attn",
@@ -23,7 +23,7 @@ _MODULES = {
     "expand": "mlp.c_fc",
     "project": "mlp.c_proj",
 }
-# What would make an adapter compute otherwise than Keras' LoRA.
+# The options of PEFT with which an adapter computes what Keras' LoRA does.
 _REQUIRED = {
     "peft_type": "LORA",
     "bias": "none",
@@ -37,12 +37,12 @@ _REQUIRED = {
 
 
 class Adapter(NamedTuple):
-    """What LoRA added to a model, on disk.
+    """The description of a LoRA adapter, without its weights.
 
     Args:
-        rank: Its rank.
-        alpha: What it is scaled by, times the rank.
-        layers: The names of the layers it is added to.
+        rank: The rank of its matrices.
+        alpha: Its scale, times the rank.
+        layers: The names of the layers it belongs to.
     """
 
     rank: int
@@ -51,12 +51,11 @@ class Adapter(NamedTuple):
 
 
 def save_adapter(model: GPT2Model, directory: str | Path) -> None:
-    """Writes what LoRA added to a model; see `gpt2_keras.finetuning.save_adapter`."""
+    """Writes the LoRA weights of a model; see `gpt2_keras.finetuning.save_adapter`."""
     stored = dict(_stored_variables(model))
     if not stored:
         raise ValueError(
-            "An adapter is what LoRA has added to a model. Received: a model without LoRA. "
-            "Call enable_lora and train it first."
+            "The model has no LoRA weights to save. Call enable_lora and train it first."
         )
     adapted = {name: layer for name, layer in _layers(model) if layer.lora_enabled}
     modules = sorted({name.split(".", 2)[2] for name in adapted})
@@ -79,19 +78,18 @@ def save_adapter(model: GPT2Model, directory: str | Path) -> None:
 
 
 def read_adapter(directory: str | Path) -> Adapter:
-    """Reads what an adapter is, without its weights.
+    """Reads the description of an adapter.
 
     Raises:
-        FileNotFoundError: If there is none.
-        ValueError: If it is not of LoRA as Keras has it, or not of a GPT-2.
+        FileNotFoundError: If a file of it is missing.
+        ValueError: If it is another method than Keras' LoRA, or not for a GPT-2.
     """
     directory = Path(directory)
     missing = [name for name in (CONFIG_FILE, WEIGHTS_FILE) if not (directory / name).is_file()]
     if missing:
         raise FileNotFoundError(
-            f"An adapter is a directory of {CONFIG_FILE} and {WEIGHTS_FILE}. "
-            f"Received: {directory} without {' and '.join(missing)}. "
-            "Name what `save_adapter` or PEFT wrote."
+            f"{directory} has no {' and no '.join(missing)}, which an adapter consists of. "
+            "Name a directory that `save_adapter` or PEFT wrote."
         )
     path = directory / CONFIG_FILE
     config = read_json(path)
@@ -99,31 +97,30 @@ def read_adapter(directory: str | Path) -> Adapter:
         # PEFT writes null and an empty object for the same.
         if (config.get(key, value) or None) != (value or None):
             raise ValueError(
-                f"An adapter for Keras' LoRA has {key}={value!r}. "
-                f"Received: {key}={config[key]!r} in {path}. "
-                "Merge it into its base model with PEFT, and load that."
+                f"{path} has {key}={config[key]!r}, and Keras' LoRA needs {value!r}. "
+                "Merge the adapter into its base model with PEFT, and load that."
             )
-    wanted = config.get("target_modules")
-    targets = [wanted] if isinstance(wanted, str) else wanted or []
+    modules, rank = config.get("target_modules"), config.get("r")
+    targets = [modules] if isinstance(modules, str) else modules or []
     layers = tuple(
         ours
         for ours, theirs in _MODULES.items()
         if any(f".{theirs}".endswith(f".{target}") for target in targets)
     )
-    if not layers or not isinstance(config.get("r"), int):
+    if not layers or not isinstance(rank, int):
         raise ValueError(
-            f"An adapter of a GPT-2 has `r` and `target_modules` of {', '.join(_MODULES.values())}."
-            f" Received: r={config.get('r')!r}, target_modules={wanted!r} in {path}. "
+            f"{path} has r={rank!r} and target_modules={modules!r}, and an adapter of a GPT-2 "
+            f"has an integer and some of {', '.join(_MODULES.values())}. "
             "Use an adapter that was trained on a GPT-2."
         )
-    return Adapter(config["r"], config.get("lora_alpha", config["r"]), layers)
+    return Adapter(rank, config.get("lora_alpha", rank), layers)
 
 
 def fill_adapter(model: GPT2Model, directory: str | Path) -> None:
     """Sets the LoRA weights of a model to those of an adapter.
 
     Raises:
-        ValueError: If the tensors are not those of the model's layers with LoRA.
+        ValueError: If the tensors do not fit the layers of the model that have LoRA.
     """
     tensors = read_safetensors(Path(directory) / WEIGHTS_FILE)
     fill(dict(_stored_variables(model)), tensors, config_file=CONFIG_FILE)
@@ -133,13 +130,13 @@ def _layers(model: GPT2Model) -> Iterator[tuple[str, Any]]:
     """Yields the projections of a model by Hugging Face's names."""
     for index, block in enumerate(model.decoder.blocks):
         for name, module in _MODULES.items():
-            part = block.attention if module.startswith("attn") else block.feed_forward
-            yield f"h.{index}.{module}", getattr(part, name)
+            sublayer = block.attention if module.startswith("attn") else block.feed_forward
+            yield f"h.{index}.{module}", getattr(sublayer, name)
 
 
 def _stored_variables(model: GPT2Model) -> Iterator[tuple[str, StoredVariable]]:
-    """Yields the LoRA weights by PEFT's names; their A is what multiplies the input, Keras' B."""
+    """Yields the LoRA weights by PEFT's names; its A multiplies the input, as Keras' B does."""
     for name, layer in _layers(model):
         if layer.lora_enabled:
-            yield f"{_HOME}{name}.lora_A.weight", StoredVariable(layer.lora_kernel_b)
-            yield f"{_HOME}{name}.lora_B.weight", StoredVariable(layer.lora_kernel_a)
+            yield f"{_PREFIX}{name}.lora_A.weight", StoredVariable(layer.lora_kernel_b)
+            yield f"{_PREFIX}{name}.lora_B.weight", StoredVariable(layer.lora_kernel_a)

@@ -1,4 +1,4 @@
-"""A classifier on disk, as Hugging Face's `GPT2ForSequenceClassification` is kept."""
+"""Classifiers on disk, in the layout of Hugging Face's `GPT2ForSequenceClassification`."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -34,9 +34,9 @@ def save_classifier(classifier: "GPT2Classifier", directory: str | Path) -> None
     model, labels = classifier.language_model, classifier.labels
     changes = {
         "architectures": [ARCHITECTURE],
-        "id2label": {str(number): label for number, label in enumerate(labels)},
-        "label2id": {label: number for number, label in enumerate(labels)},
-        # By which transformers finds the last token of a text.
+        "id2label": {str(index): label for index, label in enumerate(labels)},
+        "label2id": {label: index for index, label in enumerate(labels)},
+        # transformers finds the last token of a text by it.
         "pad_token_id": None if model.tokenizer is None else model.tokenizer.end_token_id,
     }
     with new_directory(directory) as unfinished:
@@ -58,35 +58,36 @@ def load_classifier(
         classifier_class: `GPT2Classifier` or a subclass.
         model_class: The class of its language model.
         dtype: Keras dtype or policy of the model; by default Keras' global one.
-        **changes: Fields of `GPT2Config` to set otherwise.
+        **changes: Fields of `GPT2Config` to set to another value.
 
     Raises:
         FileNotFoundError: If there is no checkpoint; says what was looked for.
-        ValueError: If it is no classifier, or its files are damaged.
+        ValueError: If it is not a classifier, or its files are damaged.
     """
-    kind, directory = detect(locate(preset))
-    if kind.open is not huggingface_files.open_directory:
+    checkpoint_format, directory = detect(locate(preset))
+    advice = "Load it with GPT2LM.from_preset, and make a new GPT2Classifier of it."
+    if checkpoint_format.open is not huggingface_files.open_directory:
         raise ValueError(
-            f"A classifier is kept in Hugging Face's layout. Received: {directory}, {kind.name}. "
-            "Load the language model, and make a new GPT2Classifier of it."
+            f"{directory} is {checkpoint_format.name}, and a classifier has the layout of "
+            f"Hugging Face. {advice}"
         )
-    contents = read_json(directory / CONFIG_FILE)
-    names = contents.get("id2label")
-    if contents.get("architectures") != [ARCHITECTURE] or not isinstance(names, dict):
+    path = directory / CONFIG_FILE
+    contents = read_json(path)
+    architectures, names = contents.get("architectures"), contents.get("id2label")
+    if architectures != [ARCHITECTURE] or not isinstance(names, dict):
         raise ValueError(
-            f'The config of a classifier has "architectures": ["{ARCHITECTURE}"] and "id2label". '
-            f"Received: {contents.get('architectures')} and {names} in {directory / CONFIG_FILE}. "
-            "Load it with GPT2LM.from_preset, and make a new GPT2Classifier of it."
+            f'{path} has "architectures": {architectures} and "id2label": {names}, and a '
+            f'classifier has ["{ARCHITECTURE}"] and an object. {advice}'
         )
     checkpoint = huggingface_files.open_directory(directory, None, changes)
     with uninitialized_weights():
         model = model_class(checkpoint.config, tokenizer=checkpoint.tokenizer, dtype=dtype)
-    classifier = classifier_class(model, [names[number] for number in sorted(names, key=int)])
+    classifier = classifier_class(model, [names[index] for index in sorted(names, key=int)])
     tensors = huggingface_files.open_weights(directory)
     huggingface.fill_model(model, tensors, CONFIG_FILE, head=_head(classifier))
     return classifier
 
 
 def _head(classifier: "GPT2Classifier") -> dict[str, StoredVariable]:
-    """Returns the weights of the head: `nn.Linear` keeps kernels (out, in), Keras' `Dense` not."""
+    """Returns the weights of the head; `nn.Linear` has kernels (out, in), Keras (in, out)."""
     return {"score.weight": StoredVariable(classifier.head.kernel, transposed=True)}

@@ -1,4 +1,4 @@
-"""GGUF files for llama.cpp, written by its own Python library."""
+"""GGUF files for llama.cpp, written by its Python library."""
 
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ from gpt2_keras.layers.initializers import LAYER_NORM_EPSILON
 from gpt2_keras.model import GPT2Model
 from gpt2_keras.tokenizer import GPT2Tokenizer
 from gpt2_keras.tokenizer.byte_alphabet import spell
+from gpt2_keras.validation import check_choice, check_path
 
 DTYPES = ("float32", "float16")
 
@@ -21,31 +22,26 @@ def save(model: GPT2Model, path: str | Path, *, dtype: str = "float32") -> None:
     Args:
         model: The model, with a tokenizer.
         path: The new file, such as `model.gguf`.
-        dtype: `"float32"` or `"float16"` for the embeddings of tokens and the
-            kernels; the others are float32, as llama.cpp wants them.
+        dtype: `"float32"` or `"float16"`: the type of the token embeddings and the
+            kernels. The other weights are float32, as llama.cpp needs them.
 
     Raises:
+        TypeError: If an argument is of the wrong type.
         ValueError: If the model has no tokenizer, or the dtype is another.
-        FileExistsError: If the file is there.
+        FileExistsError: If the file exists.
         ImportError: If `gguf` is not installed.
 
     Source: `GPT2Model` in ggml-org/llama.cpp `convert_hf_to_gguf.py`.
     """
-    if dtype not in DTYPES:
-        raise ValueError(
-            f"`dtype` must be one of {', '.join(DTYPES)}. Received: dtype={dtype!r}. "
-            "Quantize the file further with llama.cpp's own tools."
-        )
+    check_choice("dtype", dtype, DTYPES, advice="Quantize the file with llama.cpp's own tools.")
     tokenizer = model.require_tokenizer()
-    if Path(path).exists():
-        raise FileExistsError(
-            f"Nothing is overwritten. Received: {path}, which is there. Name another file."
-        )
+    if Path(check_path("path", path)).exists():
+        raise FileExistsError(f"{path} exists, and no file is overwritten. Name another file.")
     try:
         import gguf
     except ModuleNotFoundError as error:
         raise ImportError(
-            "GGUF files are written by llama.cpp's library. Received: gguf is not installed. "
+            "The library gguf, which writes GGUF files, is not installed. "
             'Install it with `pip install "gpt2-keras[gguf]"`.'
         ) from error
     architecture = gguf.MODEL_ARCH.GPT2
@@ -58,12 +54,12 @@ def save(model: GPT2Model, path: str | Path, *, dtype: str = "float32") -> None:
             gguf.LlamaFileType.ALL_F32 if dtype == "float32" else gguf.LlamaFileType.MOSTLY_F16
         )
         for name, stored in huggingface.stored_variables(model).items():
-            # GGUF keeps a kernel as `nn.Linear` does, (out, in): ours.
+            # Kernels are (out, in) in GGUF, as in our layers.
             array = stored._replace(transposed=False).read()
-            small = array.ndim == 1 or name.endswith("wpe.weight")
+            is_float32 = array.ndim == 1 or name.endswith("wpe.weight")
             writer.add_tensor(
                 names.get_name(name, try_suffixes=(".weight", ".bias")),
-                array if small else array.astype(dtype),
+                array if is_float32 else array.astype(dtype),
             )
         writer.write_header_to_file()
         writer.write_kv_data_to_file()
@@ -86,15 +82,15 @@ def _add_tokenizer(writer: Any, tokenizer: GPT2Tokenizer) -> None:
 
     special = set(tokenizer.special_tokens.values())
     raw = tokenizer.token_bytes
-    tokens = [text.decode() if at in special else spell(text) for at, text in enumerate(raw)]
-    kinds = [
-        gguf.TokenType.CONTROL if at in special else gguf.TokenType.NORMAL
-        for at in range(len(tokens))
+    tokens = [raw[i].decode() if i in special else spell(raw[i]) for i in range(len(raw))]
+    types = [
+        gguf.TokenType.CONTROL if token_id in special else gguf.TokenType.NORMAL
+        for token_id in range(len(tokens))
     ]
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("gpt-2")
     writer.add_token_list(tokens)
-    writer.add_token_types(kinds)
+    writer.add_token_types(types)
     writer.add_token_merges([f"{tokens[left]} {tokens[right]}" for left, right in tokenizer.merges])
     writer.add_bos_token_id(tokenizer.end_token_id)
     writer.add_eos_token_id(tokenizer.end_token_id)

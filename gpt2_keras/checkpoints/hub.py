@@ -1,7 +1,7 @@
-"""Published models: what an address means, and where its files are on this machine.
+"""Published models: their addresses, and their files on this machine.
 
-Downloading, caching, resuming, progress bars and checks of hashes are those of
-`huggingface_hub` and `kagglehub`. What is in their caches loads without a network.
+`huggingface_hub` and `kagglehub` download, cache and check the files. What is in their
+caches loads without a network.
 """
 
 import importlib
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gpt2_keras.checkpoints import huggingface_files, kerashub
+from gpt2_keras.validation import check_path
 
 # The four models that OpenAI published, in Hugging Face's copy.
 PUBLISHED = {
@@ -16,7 +17,7 @@ PUBLISHED = {
     for name in ("gpt2", "gpt2-medium", "gpt2-large", "gpt2-xl")
 }
 HUGGING_FACE, KAGGLE = "hf://", "kaggle://"
-# Everything but weights; then weights of one format after the other until there are some.
+# Everything but weights; then weights, one format after the other until there are some.
 _SMALL_FILES = ["*.json", "merges.txt", "vocab.bpe", "assets/*"]
 _WEIGHTS = (
     ["model*.safetensors"],
@@ -30,16 +31,17 @@ def locate(preset: str | Path) -> Path:
     """Returns the directory of a preset, fetched first if it is published.
 
     Args:
-        preset: A path; `hf://owner/name`, with `@revision` behind it if need be;
+        preset: A path; `hf://owner/name` or `hf://owner/name@revision`;
             `kaggle://owner/model/framework/variation`; or `gpt2`, `gpt2-medium`,
-            `gpt2-large`, `gpt2-xl`. A path that is there comes first.
+            `gpt2-large`, `gpt2-xl`. A path that exists comes first.
 
     Raises:
-        FileNotFoundError: If it is neither in the cache nor to be had.
+        TypeError: If it is neither a `str` nor a path.
+        FileNotFoundError: If it is neither in the cache nor available.
         ImportError: If the library that fetches it is not installed.
         ValueError: If the address is not of these forms.
     """
-    address = str(preset)
+    address = str(check_path("preset", preset))
     if isinstance(preset, Path) or Path(address).exists():
         return Path(preset)
     address = PUBLISHED.get(address, address)
@@ -54,19 +56,19 @@ def _fetch_hugging_face(handle: str) -> Path:
     name, _, revision = handle.partition("@")
     if name.count("/") != 1:
         raise ValueError(
-            f"An address of Hugging Face is {HUGGING_FACE}owner/name. "
-            f"Received: {HUGGING_FACE}{handle}. Use, for example, {PUBLISHED['gpt2']}."
+            f"{HUGGING_FACE}{handle} is not of the form {HUGGING_FACE}owner/name. "
+            f"Use, for example, {PUBLISHED['gpt2']}."
         )
     library = _library("huggingface_hub")
-    wanted = {"repo_id": name, "revision": revision or None}
-    place = f"https://huggingface.co/{name}/tree/{revision or 'main'}"
+    repository = {"repo_id": name, "revision": revision or None}
+    url = f"https://huggingface.co/{name}/tree/{revision or 'main'}"
     cache = importlib.import_module("huggingface_hub.constants").HF_HUB_CACHE
     for weights in _WEIGHTS:
         try:
-            found = library.snapshot_download(**wanted, allow_patterns=_SMALL_FILES + weights)
-        # Each library below has errors of its own, without a common class.
+            found = library.snapshot_download(**repository, allow_patterns=_SMALL_FILES + weights)
+        # The library below raises errors of many classes, without a common one.
         except Exception as error:
-            raise _not_to_be_had(f"{HUGGING_FACE}{handle}", place, cache, error) from error
+            raise _unavailable(f"{HUGGING_FACE}{handle}", url, cache, error) from error
         folder = Path(found)
         if any(any(folder.glob(pattern)) for pattern in weights):
             return folder
@@ -76,8 +78,8 @@ def _fetch_hugging_face(handle: str) -> Path:
 def _fetch_kaggle(handle: str) -> Path:
     if handle.count("/") not in (3, 4):
         raise ValueError(
-            f"An address of Kaggle is {KAGGLE}owner/model/framework/variation, with a version "
-            f"behind it if need be. Received: {KAGGLE}{handle}. "
+            f"{KAGGLE}{handle} is not of the form {KAGGLE}owner/model/framework/variation "
+            "or the same with /version at the end. "
             f"Use, for example, {KAGGLE}keras/gpt2/keras/gpt2_base_en."
         )
     library = _library("kagglehub")
@@ -85,8 +87,8 @@ def _fetch_kaggle(handle: str) -> Path:
     try:
         return Path(library.model_download(handle))
     except Exception as error:  # as above
-        place = f"https://www.kaggle.com/models/{handle}"
-        raise _not_to_be_had(f"{KAGGLE}{handle}", place, cache, error) from error
+        url = f"https://www.kaggle.com/models/{handle}"
+        raise _unavailable(f"{KAGGLE}{handle}", url, cache, error) from error
 
 
 def _library(name: str) -> Any:
@@ -94,16 +96,16 @@ def _library(name: str) -> Any:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         raise ImportError(
-            f"Published models are fetched by {name}. Received: it is not installed. "
+            f"The library {name}, which fetches published models, is not installed. "
             'Install it with `pip install "gpt2-keras[hub]"`.'
         ) from error
 
 
-def _not_to_be_had(address: str, place: str, cache: str, error: Exception) -> FileNotFoundError:
+def _unavailable(address: str, url: str, cache: str, error: Exception) -> FileNotFoundError:
     reason = " ".join(str(error).split())[:300]
     return FileNotFoundError(
-        f"A published model must be in the cache or within reach. Received: {address}, which is "
-        f"not complete in {cache}, and {place} says: {type(error).__name__}: {reason}. "
+        f"{address} is not complete in {cache}, and fetching it from {url} failed: "
+        f"{type(error).__name__}: {reason}. "
         f"Connect and try again; or download {huggingface_files.CONFIG_FILE}, the weights "
         "(model.safetensors) and the tokenizer's files (vocab.json, merges.txt) from there by "
         "hand into a directory, and name that directory."

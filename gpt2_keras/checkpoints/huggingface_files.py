@@ -1,4 +1,4 @@
-"""The weights of a Hugging Face directory, in any of the files they come in."""
+"""Directories of Hugging Face's layout: reads every file format of their weights."""
 
 import json
 import re
@@ -9,6 +9,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from gpt2_keras.checkpoints import huggingface
+from gpt2_keras.checkpoints.damaged import damaged
 from gpt2_keras.checkpoints.json_files import read_json
 from gpt2_keras.checkpoints.tensors import Checkpoint, Tensors
 from gpt2_keras.checkpoints.torch_files import named_tensors, read_torch_file
@@ -19,14 +20,14 @@ _VOCABULARY_FILES = ("vocab.json", "encoder.json", "tokenizer.json")
 
 
 def weights_file(directory: Path) -> Path | None:
-    """Returns the file that the weights of a directory are read from; the first of `READERS`."""
+    """Returns the file with the weights of a directory, the first of `READERS` that exists."""
     return next((directory / name for name in READERS if (directory / name).is_file()), None)
 
 
 def open_directory(
     directory: Path, tokenizer: GPT2Tokenizer | None, changes: dict[str, Any]
 ) -> Checkpoint:
-    """Opens a directory of Hugging Face's layout, which is also our own."""
+    """Opens a directory of Hugging Face's layout, which is also that of our model directory."""
     path = directory / CONFIG_FILE
     config = huggingface.config_from_json(read_json(path), source=str(path), **changes)
     return Checkpoint(
@@ -37,9 +38,9 @@ def open_directory(
 
 
 def open_weights(directory: Path) -> Tensors:
-    """Opens the weights of a directory that has some."""
+    """Opens the weights of a directory."""
     path = weights_file(directory)
-    assert path is not None  # noqa: S101 -- the kind is detected by it
+    assert path is not None  # noqa: S101 -- the format is detected by it
     return READERS[path.name](path)
 
 
@@ -56,13 +57,10 @@ def read_safetensors(path: Path) -> Tensors:
         with safe_open(path, framework="np") as file:
             shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
-        raise ValueError(
-            f"A safetensors file must be complete. Received: {path} "
-            f"({path.stat().st_size} bytes): {error}. Copy or download it again."
-        ) from error
+        raise damaged(path, "safetensors file", error) from error
 
     def read(name: str) -> Any:
-        # Opened anew each time: what is mapped counts as memory for as long as it is open.
+        # Opened again each time: what is mapped counts as memory as long as the file is open.
         with safe_open(path, framework="np") as file:
             return file.get_tensor(name)
 
@@ -74,15 +72,15 @@ def _read_torch(path: Path) -> Tensors:
     contents = read_torch_file(path)
     if not isinstance(contents, dict):
         raise ValueError(
-            "A pytorch_model.bin holds a dictionary of tensors. "
-            f"Received: {path}, a {type(contents).__name__}. Use the file of `save_pretrained`."
+            f"{path} holds a {type(contents).__name__}, and a pytorch_model.bin holds a "
+            "dictionary of tensors. Use the file that `save_pretrained` writes."
         )
     stored = named_tensors(contents)
     shapes = {name: tensor.shape for name, tensor in stored.items()}
     return Tensors(path, shapes, lambda name: stored[name].read())
 
 
-# Where `TFGPT2LMHeadModel.save_pretrained` of transformers 4 puts a tensor:
+# The path that `TFGPT2LMHeadModel.save_pretrained` of transformers 4 gives a tensor:
 # transformer/tfgp_t2lm_head_model/transformer/h_._0/attn/c_attn/weight:0
 _H5_NAME = re.compile(
     r"(?:.*/)?transformer/(?:h_\._(?P<block>\d+)/)?(?P<part>wte|wpe|(?:ln_1|ln_2|ln_f)|"
@@ -95,62 +93,59 @@ def _read_h5(path: Path) -> Tensors:
     """Opens the `tf_model.h5` of a TensorFlow model of transformers 4."""
     import h5py
 
-    places: dict[str, str] = {}
+    paths: dict[str, str] = {}
     shapes: dict[str, tuple[int, ...]] = {}
 
-    def note(place: str, item: Any) -> None:
+    def visit(h5_path: str, item: Any) -> None:
         if isinstance(item, h5py.Dataset):
-            name = _h5_to_name(place)
-            places[name] = place
-            # Its `Conv1D` keeps a bias as (1, size).
+            name = _h5_to_name(h5_path)
+            paths[name] = h5_path
+            # The bias of its `Conv1D` is (1, size).
             is_bias = name.endswith(".bias") and item.ndim == 2
             shapes[name] = tuple(item.shape[1:] if is_bias else item.shape)
 
     try:
         with h5py.File(path) as file:
-            file.visititems(note)
-    except OSError as error:  # h5py's word for damage
-        raise ValueError(
-            f"An HDF5 file must be complete. Received: {path} ({path.stat().st_size} bytes): "
-            f"{error}. Copy or download it again."
-        ) from error
+            file.visititems(visit)
+    except OSError as error:  # what h5py raises for damage
+        raise damaged(path, "HDF5 file", error) from error
 
     def read(name: str) -> Any:
         with h5py.File(path) as file:
-            return file[places[name]][()].reshape(shapes[name])
+            return file[paths[name]][()].reshape(shapes[name])
 
     return Tensors(path, shapes, read)
 
 
-def _h5_to_name(place: str) -> str:
-    """Returns the name a tensor has in PyTorch; its place itself if it has none there."""
-    found = _H5_NAME.fullmatch(place)
+def _h5_to_name(h5_path: str) -> str:
+    """Returns the name of a tensor in PyTorch, or its path if it has none there."""
+    found = _H5_NAME.fullmatch(h5_path)
     if found is None:
-        return place
+        return h5_path
     block = "" if found["block"] is None else f"h.{found['block']}."
     leaf = _H5_LEAVES.get(found["leaf"], found["leaf"])
     return f"{block}{found['part'].replace('/', '.')}.{leaf}"
 
 
 def _read_shards(path: Path, open_shard: Callable[[Path], Tensors]) -> Tensors:
-    """Opens the files that an index names."""
+    """Opens the files that an index lists."""
     names = read_json(path).get("weight_map")
     if not isinstance(names, dict) or not names:
         raise ValueError(
-            'An index has a "weight_map" from names to files. '
-            f"Received: {path} with {json.dumps(names)[:50]}. Get the file again."
+            f'{path} has "weight_map": {json.dumps(names)[:50]}, and an index maps names of '
+            "tensors to files there. Get the file again."
         )
     files = sorted({path.with_name(Path(name).name) for name in names.values()})
     missing = [file.name for file in files if not file.is_file()]
     if missing:
         raise FileNotFoundError(
-            f"The files that {path.name} names must be beside it. "
-            f"Received: {path.parent} without {', '.join(missing)}. Copy or download them too."
+            f"{path.parent} has no {', no '.join(missing)}, which {path.name} lists. "
+            "Copy or download the missing files too."
         )
     shards = [open_shard(file) for file in files]
     shapes = {name: shape for shard in shards for name, shape in shard.shapes.items()}
-    home = {name: shard for shard in shards for name in shard.shapes}
-    return Tensors(path, shapes, lambda name: home[name].read(name))
+    shard_of = {name: shard for shard in shards for name in shard.shapes}
+    return Tensors(path, shapes, lambda name: shard_of[name].read(name))
 
 
 READERS: dict[str, Callable[[Path], Tensors]] = {

@@ -1,24 +1,22 @@
-"""KerasHub's GPT-2: its presets on disk and its models in memory, both ways."""
+"""KerasHub's GPT-2: its presets on disk and its models in memory, read and written."""
 
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
 from gpt2_keras.atomic import new_directory
 from gpt2_keras.checkpoints import huggingface
+from gpt2_keras.checkpoints.damaged import damaged
 from gpt2_keras.checkpoints.json_files import read_json
-from gpt2_keras.checkpoints.tensors import Checkpoint
+from gpt2_keras.checkpoints.tensors import Checkpoint, Model
 from gpt2_keras.config import GPT2Config
-from gpt2_keras.layers.initializers import uninitialized_weights
 from gpt2_keras.model import GPT2Model
 from gpt2_keras.tokenizer import GPT2Tokenizer
 from gpt2_keras.tokenizer.byte_alphabet import CHARACTER_TO_BYTE
 from gpt2_keras.tokenizer.vocabulary import Vocabulary
-
-Model = TypeVar("Model", bound=GPT2Model)
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.weights.h5"
@@ -39,52 +37,55 @@ _SIZES = {
 def open_directory(
     directory: Path, tokenizer: GPT2Tokenizer | None, changes: dict[str, Any]
 ) -> Checkpoint:
-    """Opens a preset of KerasHub, through KerasHub: it is in memory twice while it loads."""
+    """Opens a preset of KerasHub with KerasHub; while it loads, the model is in memory twice."""
     path = directory / CONFIG_FILE
-    found = read_json(path).get("class_name")
-    if found != BACKBONE:
+    class_name = read_json(path).get("class_name")
+    if class_name != BACKBONE:
         raise ValueError(
-            f"The preset of a GPT-2 is of class {BACKBONE}. Received: {found!r} in {path}. "
+            f"{path} is of class {class_name!r}, and the preset of a GPT-2 of {BACKBONE!r}. "
             "Name the preset of a GPT-2."
         )
     import keras_hub
 
     try:
         backbone = keras_hub.models.GPT2Backbone.from_preset(str(directory))
-    # h5py raises the first two, Keras' loading the others, for files that are damaged.
+    # For damaged files h5py raises the first two, Keras the others.
     except (OSError, KeyError, ValueError, TypeError) as error:
-        raise ValueError(
-            f"A preset of KerasHub must be complete. Received: {directory}: {error}. "
-            "Save it with `save_to_preset` of KerasHub, or download it again."
-        ) from error
+        found = ", ".join(sorted(item.name for item in directory.iterdir()))
+        raise damaged(directory, "preset of KerasHub", error, found) from error
     if tokenizer is None:
         tokenizer = _read_tokenizer(directory / TOKENIZER_FOLDER)
-    config = _config(backbone, changes)
-    return Checkpoint(config, tokenizer, lambda model: _copy(backbone, model))
+    return _checkpoint(backbone, tokenizer, changes)
 
 
 def from_keras_hub(
     model: Any, *, model_class: type[Model], dtype: Any = None, **changes: Any
 ) -> Model:
-    """Returns the model of a KerasHub model in memory.
+    """Converts a KerasHub model in memory.
 
     Args:
         model: A `keras_hub.models.GPT2CausalLM`, or a bare `GPT2Backbone`.
-        model_class: `GPT2LM` or a subclass.
-        dtype: Keras dtype or policy of ours.
-        **changes: Fields of `GPT2Config` to set otherwise.
+        model_class: The class of the result, `GPT2LM` for one.
+        dtype: Keras dtype or policy of the result; by default Keras' global one.
+        **changes: Fields of `GPT2Config` to set to another value.
 
     Returns:
         A model with a copy of the weights, and with the tokenizer if there is one.
 
     Raises:
-        TypeError: If it is neither.
+        TypeError: If `model` is neither, or `model_class` is no class of ours.
+
+    Example:
+        >>> model = GPT2LM(GPT2Config(vocab_size=9, context_length=4, num_layers=1,
+        ...                           num_heads=1, hidden_dim=4))
+        >>> from_keras_hub(to_keras_hub(model), model_class=GPT2LM).config == model.config
+        True
     """
     backbone = getattr(model, "backbone", model)
     if type(backbone).__name__ != BACKBONE:
         raise TypeError(
-            f"The model must be a GPT2CausalLM or {BACKBONE} of KerasHub. "
-            f"Received: {type(model).__name__}. Pass keras_hub.models.GPT2CausalLM(...)."
+            f"model is of class {type(model).__name__}. "
+            f"Use a GPT2CausalLM or {BACKBONE} of keras_hub.models."
         )
     preprocessor = getattr(model, "preprocessor", None)
     tokenizer = None
@@ -92,17 +93,14 @@ def from_keras_hub(
         with tempfile.TemporaryDirectory() as folder:
             preprocessor.tokenizer.save_assets(folder)
             tokenizer = _read_tokenizer(Path(folder))
-    with uninitialized_weights():
-        ours = model_class(_config(backbone, changes), tokenizer=tokenizer, dtype=dtype)
-    _copy(backbone, ours)
-    return ours
+    return _checkpoint(backbone, tokenizer, changes).make_model(model_class, dtype)
 
 
 def to_keras_hub(model: GPT2Model) -> Any:
-    """Returns a `keras_hub.models.GPT2CausalLM` with a copy of a model's weights.
+    """Converts a model to a `keras_hub.models.GPT2CausalLM` with a copy of its weights.
 
-    Its preprocessor has the model's tokenizer; without one there is none. Special
-    tokens other than `<|endoftext|>` are plain tokens in KerasHub.
+    Its preprocessor has the tokenizer of the model; a model without one gets no
+    preprocessor. Special tokens other than `<|endoftext|>` are plain tokens in KerasHub.
     """
     import keras_hub
 
@@ -111,57 +109,60 @@ def to_keras_hub(model: GPT2Model) -> Any:
         **{theirs: fields[ours] for theirs, ours in _SIZES.items()}
     )
     stored = huggingface.stored_variables(model)
-    for name, parts in _parts(backbone):
-        for part, array in zip(parts, np.split(stored[name].read(), len(parts), -1), strict=True):
-            part.assign(array.reshape(part.shape))
+    for name, variables in _variables(backbone):
+        arrays = np.split(stored[name].read(), len(variables), axis=-1)
+        for variable, array in zip(variables, arrays, strict=True):
+            variable.assign(array.reshape(variable.shape))
     return keras_hub.models.GPT2CausalLM(backbone, preprocessor=_preprocessor(model))
 
 
 def save(model: GPT2Model, directory: str | Path) -> None:
-    """Writes a model as a preset of KerasHub, through KerasHub.
+    """Writes a model as a preset of KerasHub.
 
     Args:
         model: The model.
         directory: The new directory, for `keras_hub.models.GPT2CausalLM.from_preset`.
 
     Raises:
-        FileExistsError: If the directory holds something.
+        FileExistsError: If the directory is not empty.
     """
     with new_directory(directory) as unfinished:
-        theirs = to_keras_hub(model)
-        theirs.save_to_preset(str(unfinished))
+        to_keras_hub(model).save_to_preset(str(unfinished))
 
 
-def _config(backbone: Any, changes: dict[str, Any]) -> GPT2Config:
+def _checkpoint(
+    backbone: Any, tokenizer: GPT2Tokenizer | None, changes: dict[str, Any]
+) -> Checkpoint:
     fields = {ours: getattr(backbone, theirs) for theirs, ours in _SIZES.items()}
-    return GPT2Config(**{**fields, **changes})
+    config = GPT2Config(**{**fields, **changes})
+    return Checkpoint(config, tokenizer, lambda model: _copy(backbone, model))
 
 
 def _copy(backbone: Any, model: GPT2Model) -> None:
-    """Sets the weights of our model to those of a backbone of the same shape."""
+    """Sets the weights of a model to those of a backbone of the same shape."""
     stored = huggingface.stored_variables(model)
-    for name, parts in _parts(backbone):
+    for name, variables in _variables(backbone):
         rows = stored[name].shape[:-1]
-        arrays = [np.asarray(part.value).reshape(*rows, -1) for part in parts]
+        arrays = [np.asarray(variable.value).reshape(*rows, -1) for variable in variables]
         stored[name].assign(np.concatenate(arrays, axis=-1))
 
 
-def _parts(backbone: Any) -> Iterator[tuple[str, tuple[Any, ...]]]:
-    """Yields, for each weight by Hugging Face's name, the variables that together are it."""
-    home = huggingface.PREFIX
-    yield f"{home}wte.weight", (backbone.token_embedding.embeddings,)
-    yield f"{home}wpe.weight", (backbone.position_embedding.position_embeddings,)
-    yield from _norm(f"{home}ln_f", backbone.layer_norm)
+def _variables(backbone: Any) -> Iterator[tuple[str, tuple[Any, ...]]]:
+    """Yields Hugging Face's name of each weight, and the variables that are concatenated in it."""
+    prefix = huggingface.PREFIX
+    yield f"{prefix}wte.weight", (backbone.token_embedding.embeddings,)
+    yield f"{prefix}wpe.weight", (backbone.position_embedding.position_embeddings,)
+    yield from _norm(f"{prefix}ln_f", backbone.layer_norm)
     for index, block in enumerate(backbone.transformer_layers):
-        home = f"{huggingface.PREFIX}h.{index}"
+        prefix = f"{huggingface.PREFIX}h.{index}"
         attention = block._self_attention_layer
         qkv = (attention.query_dense, attention.key_dense, attention.value_dense)
-        yield from _norm(f"{home}.ln_1", block._self_attention_layer_norm)
-        yield from _dense(f"{home}.attn.c_attn", *qkv)
-        yield from _dense(f"{home}.attn.c_proj", attention.output_dense)
-        yield from _norm(f"{home}.ln_2", block._feedforward_layer_norm)
-        yield from _dense(f"{home}.mlp.c_fc", block._feedforward_intermediate_dense)
-        yield from _dense(f"{home}.mlp.c_proj", block._feedforward_output_dense)
+        yield from _norm(f"{prefix}.ln_1", block._self_attention_layer_norm)
+        yield from _dense(f"{prefix}.attn.c_attn", *qkv)
+        yield from _dense(f"{prefix}.attn.c_proj", attention.output_dense)
+        yield from _norm(f"{prefix}.ln_2", block._feedforward_layer_norm)
+        yield from _dense(f"{prefix}.mlp.c_fc", block._feedforward_intermediate_dense)
+        yield from _dense(f"{prefix}.mlp.c_proj", block._feedforward_output_dense)
 
 
 def _dense(name: str, *layers: Any) -> Iterator[tuple[str, tuple[Any, ...]]]:
@@ -191,15 +192,15 @@ def _preprocessor(model: GPT2Model) -> Any:
 
 
 def _read_tokenizer(folder: Path) -> GPT2Tokenizer | None:
-    """Reads the assets of KerasHub's tokenizer, if they are there."""
+    """Reads the assets of KerasHub's tokenizer, if they exist."""
     vocabulary, merges = folder / "vocabulary.json", folder / "merges.txt"
     if not (vocabulary.is_file() and merges.is_file()):
         return None
     ids = read_json(vocabulary)
     lines = merges.read_text(encoding="utf-8").splitlines()
     pairs = [line.split(" ") for line in lines if line and not line.startswith("#version")]
-    # KerasHub does not say which tokens are special: those that no merge makes.
-    made = {left + right for left, right in pairs}.union(CHARACTER_TO_BYTE)
-    special = tuple(sorted(set(ids) - made, key=ids.__getitem__))
+    # KerasHub has no list of special tokens: they are those that no merge makes.
+    ordinary = {left + right for left, right in pairs}.union(CHARACTER_TO_BYTE)
+    special = tuple(sorted(set(ids) - ordinary, key=ids.__getitem__))
     merged = [(left, right) for left, right in pairs]
     return GPT2Tokenizer(Vocabulary(ids, merged, special, where=str(folder)))

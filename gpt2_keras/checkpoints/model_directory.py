@@ -1,4 +1,4 @@
-"""The model directory: Hugging Face's own GPT-2 layout."""
+"""The model directory, which has Hugging Face's layout of a GPT-2."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +13,7 @@ from gpt2_keras.checkpoints import huggingface
 from gpt2_keras.checkpoints.json_files import read_json, write_json
 from gpt2_keras.checkpoints.tensors import StoredVariable
 from gpt2_keras.model import GPT2Model
+from gpt2_keras.validation import check_flag, check_path
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
@@ -20,33 +21,36 @@ GENERATION_FILE = "generation_config.json"
 
 
 def save(model: GPT2Model, directory: str | Path, *, overwrite: bool = False) -> None:
-    """Writes a model directory that every tool of the ecosystem reads.
+    """Writes a model directory.
 
     It holds `config.json`, `model.safetensors` (float32), `generation_config.json`
     and, if the model has a tokenizer, `vocab.json`, `merges.txt`,
-    `tokenizer.json` and `tokenizer_config.json`. It is written beside its final
-    place and renamed, so it is there in full or not at all.
+    `tokenizer.json` and `tokenizer_config.json`. It is written under another name
+    and renamed at the end, so it is complete or does not exist.
 
     Args:
         model: The model.
         directory: The new directory.
-        overwrite: Whether a model directory already there may be replaced.
+        overwrite: Whether to replace a model directory that exists.
 
     Raises:
-        FileExistsError: If the directory holds something, and `overwrite` is
-            False or it is not a model directory.
+        TypeError: If an argument is of the wrong type.
+        FileExistsError: If the directory is not empty, and `overwrite` is False or
+            it is not a model directory.
+        OSError: If a file cannot be written.
 
     Example:
         >>> model = GPT2LM(GPT2Config(vocab_size=9, context_length=4, num_layers=1,
         ...                           num_heads=1, hidden_dim=4))
-        >>> place = Path(tempfile.mkdtemp()) / "model"
-        >>> model.save_to_preset(place)
-        >>> GPT2LM.from_preset(place).config == model.config
+        >>> directory = Path(tempfile.mkdtemp()) / "model"
+        >>> model.save_to_preset(directory)
+        >>> GPT2LM.from_preset(directory).config == model.config
         True
     """
-    directory = Path(directory)
-    ours = overwrite and (directory / CONFIG_FILE).is_file() and _is_gpt2(directory / CONFIG_FILE)
-    with new_directory(directory, replace=ours) as unfinished:
+    directory = Path(check_path("directory", directory))
+    config = directory / CONFIG_FILE
+    replace = check_flag("overwrite", overwrite) and config.is_file() and _is_gpt2(config)
+    with new_directory(directory, replace=replace) as unfinished:
         write_files(unfinished, model)
 
 
@@ -62,8 +66,8 @@ def write_files(
     Args:
         directory: An empty directory.
         model: The model.
-        config_changes: Keys of `config.json` to set otherwise.
-        head: Weights that are not the model's, by their whole names.
+        config_changes: Keys of `config.json` to set to another value.
+        head: Weights that are not the model's, by their full names.
 
     Raises:
         OSError: If a file cannot be written.
@@ -76,13 +80,13 @@ def write_files(
     write_json(directory / GENERATION_FILE, {"_from_model_config": True, **ends})
     variables = {**huggingface.stored_variables(model), **head}
     weights = {name: stored.read() for name, stored in variables.items()}
-    # transformers refuses a file whose metadata does not name a framework.
+    # transformers loads no file whose metadata does not name a framework.
     try:
         save_file(weights, directory / WEIGHTS_FILE, metadata={"format": "pt"})
-    except SafetensorError as error:  # a full disk, for one
+    except SafetensorError as error:  # for example a full disk
         raise OSError(
-            "The weights must fit onto the disk. "
-            f"Received: {directory / WEIGHTS_FILE}: {error}. Make room, and save again."
+            f"Writing {directory / WEIGHTS_FILE} failed: {error}. "
+            "Make room on the disk, and save again."
         ) from error
     if tokenizer is not None:
         tokenizer.save(directory)

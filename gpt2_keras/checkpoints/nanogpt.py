@@ -1,4 +1,4 @@
-"""nanoGPT's `ckpt.pt`."""
+"""Checkpoints of nanoGPT: the `ckpt.pt` of its train.py."""
 
 from pathlib import Path
 from typing import Any
@@ -7,6 +7,7 @@ import numpy as np
 
 from gpt2_keras.checkpoints import huggingface
 from gpt2_keras.checkpoints.huggingface_files import find_tokenizer
+from gpt2_keras.checkpoints.json_files import renamed_fields
 from gpt2_keras.checkpoints.tensors import Checkpoint, StoredVariable, Tensors, fill
 from gpt2_keras.checkpoints.torch_files import named_tensors, read_torch_file
 from gpt2_keras.config import GPT2Config
@@ -25,7 +26,7 @@ _SIZES = {
     "n_head": "num_heads",
     "n_embd": "hidden_dim",
 }
-_COMPILED = "_orig_mod."  # what torch.compile puts before a name
+_COMPILED = "_orig_mod."  # the prefix that torch.compile gives every name
 _TABLES = ("transformer.wte.weight", huggingface.OUTPUT)
 
 
@@ -34,26 +35,20 @@ def open_directory(
 ) -> Checkpoint:
     """Opens the `ckpt.pt` of nanoGPT's out_dir.
 
-    Rows that only pad the vocabulary are left out: all beyond the tokenizer's, or
-    without one, those that fill 50257 up to 50304.
+    Padding rows of the vocabulary are left out: those after the tokenizer's last token,
+    or without a tokenizer, those that pad 50257 rows to 50304.
     """
     path = directory / CHECKPOINT_FILE
     contents = read_torch_file(path)
     if not isinstance(contents, dict) or not {"model", "model_args"} <= set(contents):
         found = ", ".join(contents) if isinstance(contents, dict) else type(contents).__name__
         raise ValueError(
-            "A checkpoint of nanoGPT's train.py has `model` and `model_args`. "
-            f"Received: {path} with {found}. Use the ckpt.pt of its out_dir."
+            f"{path} holds {found}, and a checkpoint of nanoGPT's train.py holds `model` and "
+            "`model_args`. Use the ckpt.pt of its out_dir."
         )
     sizes = contents["model_args"]
-    lacking = [key for key in _SIZES if key not in sizes]
-    if lacking:
-        raise ValueError(
-            f"nanoGPT's `model_args` has the keys {', '.join(_SIZES)}. "
-            f"Received: {path} without {', '.join(lacking)}. Use the ckpt.pt of its train.py."
-        )
     tokenizer = tokenizer or find_tokenizer(directory)
-    fields = {ours: sizes[theirs] for theirs, ours in _SIZES.items()}
+    fields = renamed_fields(sizes, _SIZES, f"`model_args` of {path}")
     fields["dropout_rate"] = float(sizes.get("dropout", 0.0))
     fields["vocab_size"] = _vocab_size(path, sizes["vocab_size"], tokenizer)
     config = GPT2Config(**{**fields, **changes})
@@ -63,20 +58,19 @@ def open_directory(
 
 
 def _vocab_size(path: Path, stored: int, tokenizer: GPT2Tokenizer | None) -> int:
-    """Returns how many of the stored rows are tokens."""
+    """Returns the number of stored rows that are tokens."""
     if tokenizer is None:
         return GPT2Config.vocab_size if stored == PADDED_VOCAB_SIZE else stored
     if tokenizer.vocab_size > stored:
         raise ValueError(
-            "A tokenizer must not have more tokens than the model has rows. "
-            f"Received: {tokenizer.vocab_size} tokens, {path} with vocab_size={stored}. "
-            "Use the tokenizer that the model was trained with."
+            f"The tokenizer has {tokenizer.vocab_size} tokens, more than vocab_size={stored} of "
+            f"{path}. Use the tokenizer that the model was trained with."
         )
     return tokenizer.vocab_size
 
 
 def _tensors(path: Path, state: dict[str, Any], vocab_size: int) -> Tensors:
-    """Returns the stored tensors, without padding of the vocabulary."""
+    """Returns the stored tensors, without padding rows of the vocabulary."""
     stored = {name.removeprefix(_COMPILED): tensor for name, tensor in named_tensors(state).items()}
     for name in set(_TABLES) & set(stored):
         rows, *width = stored[name].shape
@@ -86,14 +80,14 @@ def _tensors(path: Path, state: dict[str, Any], vocab_size: int) -> Tensors:
 
 
 def _fill(model: GPT2Model, tensors: Tensors, has_biases: bool) -> None:
-    """Sets a model's weights; biases that nanoGPT left out are zero."""
-    # Its `nn.Linear` keeps kernels as ours, (out, in); the names are Hugging Face's.
+    """Sets the weights of a model; without biases on disk they are zero."""
+    # Kernels are (out, in) in its `nn.Linear`, as in our layers; the names are Hugging Face's.
     variables = {
         name: StoredVariable(stored.variable)
         for name, stored in huggingface.stored_variables(model).items()
     }
     huggingface.check_output(tensors, _TABLES[0])
-    kept = {name: v for name, v in variables.items() if has_biases or not name.endswith(".bias")}
-    fill(kept, tensors, ignored=huggingface.is_not_needed, config_file="`model_args`")
-    for name in set(variables) - set(kept):
+    stored = {name: v for name, v in variables.items() if has_biases or not name.endswith(".bias")}
+    fill(stored, tensors, ignored=huggingface.is_not_needed, config_file="`model_args`")
+    for name in set(variables) - set(stored):
         variables[name].assign(np.zeros(variables[name].shape, "float32"))

@@ -1,25 +1,28 @@
-"""Tensors in files of any system, and how they fill a model."""
+"""Checkpoints of any system: named tensors on disk, and the model they become."""
 
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from keras import ops
 
 from gpt2_keras.config import GPT2Config
+from gpt2_keras.layers.initializers import uninitialized_weights
 from gpt2_keras.model import GPT2Model
 from gpt2_keras.tokenizer import GPT2Tokenizer
 
+Model = TypeVar("Model", bound=GPT2Model)
+
 
 class Tensors(NamedTuple):
-    """Named tensors on disk, of which each is read when it is wanted.
+    """Named tensors on disk, each read on demand.
 
     Args:
         source: The file or directory, for error messages.
-        shapes: The shape of each, by the name its system gives it.
-        read: Reads one by its name, in any float dtype.
+        shapes: The shape of each tensor, by its name on disk.
+        read: Reads the tensor of a name, in any float dtype.
     """
 
     source: Path
@@ -31,25 +34,36 @@ class Checkpoint(NamedTuple):
     """A model on disk before its weights are read.
 
     Args:
-        config: Its shape.
+        config: Its config.
         tokenizer: Its tokenizer, if there is one.
-        fill: Sets the weights of a model of that shape.
+        fill: Sets the weights of a model of that config.
     """
 
     config: GPT2Config
     tokenizer: GPT2Tokenizer | None
     fill: Callable[[GPT2Model], None]
 
+    def make_model(self, model_class: type[Model], dtype: Any) -> Model:
+        """Returns a model of a class, `GPT2Model` or a subclass, with the weights."""
+        if not (isinstance(model_class, type) and issubclass(model_class, GPT2Model)):
+            raise TypeError(
+                f"model_class={model_class!r} is no class of models. Use GPT2LM or a subclass."
+            )
+        with uninitialized_weights():
+            model = model_class(self.config, tokenizer=self.tokenizer, dtype=dtype)
+        self.fill(model)
+        return model
+
 
 class StoredVariable(NamedTuple):
-    """A weight of a model, and how a system stores it.
+    """A weight of a model and its layout on disk.
 
     Args:
         variable: The weight.
-        transposed: Whether the stored one is (in, out); our kernels are (out, in).
-        unit_axes: Number of axes of size 1 that come first in the stored one.
-        kernel_of: The `Projection` that the weight is the kernel of; what is stored
-            includes what LoRA has added to it.
+        transposed: Whether the stored tensor is (in, out); our kernels are (out, in).
+        unit_axes: Number of leading axes of size 1 in the stored tensor.
+        kernel_of: The `Projection` that the weight is the kernel of; the stored tensor
+            includes what LoRA has added.
     """
 
     variable: Any
@@ -59,7 +73,7 @@ class StoredVariable(NamedTuple):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The stored tensor's shape."""
+        """Shape of the stored tensor."""
         shape = tuple(self.variable.shape)
         return (1,) * self.unit_axes + (shape[::-1] if self.transposed else shape)
 
@@ -87,33 +101,34 @@ def fill(
 ) -> None:
     """Sets weights to stored tensors, one at a time.
 
-    The largest come first, so that reading one does not come on top of all the
-    others: the peak stays near the size of the model.
+    The largest are read first, while memory holds little else: the peak stays near the
+    size of the model.
 
     Args:
-        variables: The weights, by the names of the system of origin.
-        tensors: The stored ones.
-        ignored: Says which names no model needs.
-        config_file: The file that says which there must be, for error messages.
+        variables: The weights, by their names on disk.
+        tensors: The stored tensors.
+        ignored: Returns whether no model needs a name.
+        config_file: The file that gives the number and the shapes of the tensors, for
+            error messages.
 
     Raises:
-        ValueError: If a tensor is missing, surplus or of another shape; lists all,
-            by the names of the system of origin.
+        ValueError: If a tensor is missing, unexpected or of another shape; lists all.
     """
     wrong = [f"missing {name}" for name in variables if name not in tensors.shapes]
     wrong += [
-        f"surplus {name}" for name in tensors.shapes if name not in variables and not ignored(name)
+        f"unexpected {name}"
+        for name in tensors.shapes
+        if name not in variables and not ignored(name)
     ]
     wrong += [
-        f"{name} is {shape} and not {variables[name].shape}"
+        f"{name} of shape {shape}, expected {variables[name].shape}"
         for name, shape in tensors.shapes.items()
         if name in variables and shape != variables[name].shape
     ]
     if wrong:
         raise ValueError(
-            f"The tensors must be those that {config_file} asks for. "
-            f"Received: {tensors.source} with {len(wrong)} that differ: {'; '.join(wrong)}. "
-            f"Use the {config_file} that came with the weights."
+            f"{len(wrong)} of the tensors in {tensors.source} do not fit {config_file}: "
+            f"{'; '.join(wrong)}. Use the {config_file} that came with the weights."
         )
     for name in sorted(variables, key=lambda name: -math.prod(variables[name].shape)):
         variables[name].assign(tensors.read(name))

@@ -1,8 +1,8 @@
-"""PyTorch's files, read without PyTorch and without running anything.
+"""A reader of PyTorch's files that needs no PyTorch and runs none of their code.
 
-A file of `torch.save` is a pickle and, beside it, the bytes of the tensors. A pickle is
-a program that may call any function. The reader here knows the few functions that
-tensors need, by stand-ins of its own, and refuses every other before it is looked up.
+A file of `torch.save` is a pickle and the bytes of the tensors. A pickle is a program that
+may call any function. This reader has its own versions of the few functions that tensors
+need, and raises an error for every other name before it is looked up.
 
 Source of the two layouts: `_save` and `_legacy_save` in pytorch/pytorch
 `torch/serialization.py`; of the functions, `torch/_utils.py`.
@@ -19,7 +19,9 @@ from typing import Any, NamedTuple
 import ml_dtypes
 import numpy as np
 
-# Named by text: a NumPy dtype in a pickle's hands could be changed by it.
+from gpt2_keras.checkpoints.damaged import damaged
+
+# Strings: a pickle could change an object, such as a NumPy dtype, that it gets.
 _STORAGES = {
     "FloatStorage": "float32",
     "HalfStorage": "float16",
@@ -34,13 +36,14 @@ _STORAGES = {
 }
 # The first of the pickles of a file from before PyTorch 1.6: MAGIC_NUMBER.
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
-# What damaged pickles make the unpickler raise.
+# The errors of the unpickler for damaged pickles.
 _DAMAGE = (pickle.UnpicklingError, EOFError, LookupError, TypeError, AttributeError, struct.error)
+_WHAT = "file of torch.save"
 _LOCAL_HEADER = struct.Struct("<4s5H3I2H")  # PKWARE's APPNOTE.TXT, 4.3.7
 
 
 class TorchTensor(NamedTuple):
-    """A tensor in a file: where it is, not what it holds."""
+    """The position, shape and strides of a tensor in a file."""
 
     storage: "_Storage"
     offset: int
@@ -48,17 +51,18 @@ class TorchTensor(NamedTuple):
     stride: tuple[int, ...]
 
     def read(self) -> np.ndarray:
-        """Returns the numbers, mapped from the file."""
+        """Returns the tensor, memory-mapped."""
         storage = self.storage
         last = sum((n - 1) * step for n, step in zip(self.shape, self.stride, strict=True))
-        # A pickle may say anything; what is read must be in the file all the same.
+        # The pickle may be wrong: what is read must lie inside the file.
         inside = min(self.offset, *self.stride, *self.shape, 0) == 0
         if not inside or (0 not in self.shape and self.offset + last >= storage.size):
-            raise _damaged(storage.path, f"a tensor of shape {self.shape} exceeds its storage")
+            reason = f"a tensor of shape {self.shape} exceeds its storage"
+            raise damaged(storage.path, _WHAT, reason)
         dtype = np.dtype(getattr(ml_dtypes, storage.dtype, storage.dtype))
         start = storage.start.get(storage.key, math.inf)
         if start + storage.size * dtype.itemsize > storage.path.stat().st_size:
-            raise _damaged(storage.path, f"the bytes of storage {storage.key!r} are cut short")
+            raise damaged(storage.path, _WHAT, f"storage {storage.key!r} is truncated")
         numbers = np.memmap(storage.path, dtype, "r", int(start), shape=(storage.size,))
         strides = [step * dtype.itemsize for step in self.stride]
         return np.lib.stride_tricks.as_strided(
@@ -67,27 +71,29 @@ class TorchTensor(NamedTuple):
 
 
 class _Storage(NamedTuple):
-    """Numbers that tensors share, in a file."""
+    """The memory of one or more tensors, in a file."""
 
     path: Path
     key: str
     dtype: str
     size: int
-    start: dict[str, int]  # of every storage of the file; known once it is read to its end
+    start: dict[str, int]  # offset of every storage in the file; filled as the file is read
 
 
 def read_torch_file(path: str | Path) -> Any:
     """Reads a file of `torch.save` that holds tensors, numbers, text and containers.
 
-    Nothing in it is run, and PyTorch need not be installed. Tensors are
-    `TorchTensor`, read from the file when asked.
+    No code of the file is run, and PyTorch need not be installed.
 
     Args:
         path: The file, of any PyTorch version.
 
+    Returns:
+        The contents, with a `TorchTensor` for each tensor, whose numbers are not read yet.
+
     Raises:
-        ValueError: If it is damaged, is no such file, or asks for anything else
-            to be made or called; which is not done.
+        UnsafePickleError: If the file would call anything else; it is not called.
+        ValueError: If it is damaged or no such file.
     """
     path = Path(path)
     with path.open("rb") as file:
@@ -106,21 +112,21 @@ def _read_zip(path: Path) -> Any:
     try:
         with zipfile.ZipFile(path) as archive, path.open("rb") as file:
             (pickled,) = [name for name in archive.namelist() if name.endswith("/data.pkl")]
-            home = pickled.removesuffix("data.pkl") + "data/"
+            prefix = pickled.removesuffix("data.pkl") + "data/"
             for entry in archive.infolist():
-                if entry.filename.startswith(home):
+                if entry.filename.startswith(prefix):
                     file.seek(entry.header_offset)
                     *_, name_size, extra_size = _LOCAL_HEADER.unpack(file.read(_LOCAL_HEADER.size))
                     data = entry.header_offset + _LOCAL_HEADER.size + name_size + extra_size
-                    start[entry.filename.removeprefix(home)] = data
+                    start[entry.filename.removeprefix(prefix)] = data
             with archive.open(pickled) as stream:
                 return _Unpickler(stream, path, start).load()
     except (zipfile.BadZipFile, *_DAMAGE) as error:
-        raise _damaged(path, str(error)) from error
+        raise damaged(path, _WHAT, error) from error
     except ValueError as error:
         if isinstance(error, UnsafePickleError):
             raise
-        raise _damaged(path, str(error)) from error
+        raise damaged(path, _WHAT, error) from error
 
 
 def _read_legacy(path: Path) -> Any:
@@ -133,23 +139,23 @@ def _read_legacy(path: Path) -> Any:
                 _Unpickler(file, path, start, storages).load() for _ in range(5)
             )
             if magic != _LEGACY_MAGIC:
-                raise _damaged(path, "it does not begin as a file of torch.save does")
+                raise damaged(path, _WHAT, "its magic number is another")
             for key in keys:
                 (size,) = struct.unpack("<q", file.read(8))
                 start[key] = file.tell()
                 dtype = np.dtype(getattr(ml_dtypes, storages[key].dtype, storages[key].dtype))
                 file.seek(size * dtype.itemsize, 1)
     except _DAMAGE as error:
-        raise _damaged(path, str(error)) from error
+        raise damaged(path, _WHAT, error) from error
     return contents
 
 
 class UnsafePickleError(ValueError):
-    """A pickle that asks for more than tensors, numbers, text and containers."""
+    """A pickle that would call more than the functions that tensors need."""
 
 
 class _Unpickler(pickle.Unpickler):
-    """Reads a pickle of tensors; every name but a few is refused."""
+    """Reads a pickle of tensors; raises an error for every name but a few."""
 
     def __init__(
         self,
@@ -160,7 +166,7 @@ class _Unpickler(pickle.Unpickler):
     ) -> None:
         super().__init__(stream, encoding="utf-8")
         self._path, self._start, self._storages = path, start, storages
-        # Made anew for each file, so that a pickle that changes one changes nothing of ours.
+        # New for each file: what a pickle changes here, no other pickle sees.
         self._known: dict[tuple[str, str], Any] = {
             ("collections", "OrderedDict"): collections.OrderedDict,
             ("torch._utils", "_rebuild_tensor_v2"): lambda storage, offset, shape, stride, *_: (
@@ -172,26 +178,19 @@ class _Unpickler(pickle.Unpickler):
         }
 
     def find_class(self, module: str, name: str) -> Any:
-        """Returns the stand-in for a name of the pickle."""
+        """Returns our version of a function that the pickle names."""
         if (module, name) not in self._known:
             raise UnsafePickleError(
-                "A checkpoint may hold tensors, numbers, text and containers of them, and may "
-                f"call nothing. Received: {self._path}, which asks for {module}.{name}. "
-                "It was not run. Get the weights as safetensors, or from someone you trust."
+                f"{self._path} would call {module}.{name}, which was not done. A checkpoint "
+                "holds tensors, numbers, text and containers of them only. "
+                "Get the weights as safetensors, or from someone you trust."
             )
         return self._known[module, name]
 
     def persistent_load(self, pid: Any) -> _Storage:
-        """Returns the storage that a tensor's persistent id names."""
+        """Returns the storage of a tensor's persistent id."""
         _, dtype, key, _location, size, *_view = pid
         storage = _Storage(self._path, key, dtype, size, self._start)
         if self._storages is not None:
             self._storages[key] = storage
         return storage
-
-
-def _damaged(path: Path, reason: str) -> ValueError:
-    return ValueError(
-        f"A file of torch.save must be complete. Received: {path} "
-        f"({path.stat().st_size} bytes): {reason}. Copy or download it again."
-    )

@@ -6,22 +6,29 @@ from gpt2_keras.checkpoints import save_gguf
 from tests.models import random_model, text_model
 
 
-def test_what_a_gguf_file_cannot_hold_is_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"one of float32, float16. Received: dtype='int4'"):
+def test_another_dtype_and_a_missing_tokenizer_are_errors(tmp_path):
+    message = r"^dtype='int4' is unknown\. Use one of 'float32', 'float16'\. Quantize the file with"
+    with pytest.raises(ValueError, match=message):
         save_gguf(text_model(), tmp_path / "model.gguf", dtype="int4")
-    with pytest.raises(ValueError, match="Text needs a tokenizer"):
+    with pytest.raises(TypeError, match=r"^dtype is None\. Use one of 'float32', 'float16'\."):
+        save_gguf(text_model(), tmp_path / "model.gguf", dtype=None)
+    with pytest.raises(TypeError, match=r"^path=3 is an int\. Use a path\."):
+        save_gguf(text_model(), 3)
+    with pytest.raises(ValueError, match="has no tokenizer"):
         save_gguf(random_model(), tmp_path / "model.gguf")
 
 
-def test_a_file_that_is_there_is_left_as_it_is(tmp_path):
+def test_a_file_that_exists_is_not_overwritten(tmp_path):
     (tmp_path / "model.gguf").write_text("mine")
-    with pytest.raises(FileExistsError, match=r"Nothing is overwritten. Received: .*model.gguf"):
+    message = r"model.gguf exists, and no file is overwritten\. Name another file\.$"
+    with pytest.raises(FileExistsError, match=message):
         save_gguf(text_model(), tmp_path / "model.gguf")
     assert (tmp_path / "model.gguf").read_text() == "mine"
 
 
 def test_the_missing_library_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "gguf", None)
-    with pytest.raises(ImportError, match=r'gguf is not installed. .*"gpt2-keras\[gguf\]"'):
+    message = r'^The library gguf, .*, is not installed\. .*"gpt2-keras\[gguf\]"'
+    with pytest.raises(ImportError, match=message):
         save_gguf(text_model(), tmp_path / "model.gguf")
     assert list(tmp_path.iterdir()) == []

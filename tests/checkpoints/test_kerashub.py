@@ -1,4 +1,4 @@
-"""KerasHub's models, which the package depends on: its logits, presets and tokenizer."""
+"""Parity with KerasHub: its logits, presets and tokenizer."""
 
 import keras
 import keras_hub
@@ -9,6 +9,7 @@ from gpt2_keras import GPT2LM, GPT2Config
 from gpt2_keras.checkpoints import from_keras_hub, save_keras_hub, to_keras_hub
 from tests.checkpoints.test_huggingface_files import assert_same_weights
 from tests.models import TINY, random_ids, random_model, text_model, weights_of
+from tests.test_model import assert_close
 
 WIDE = GPT2Config(
     vocab_size=50,
@@ -27,17 +28,17 @@ def their_logits(causal_lm, ids):
 
 
 @pytest.mark.parametrize("config", [TINY, WIDE])
-def test_logits_are_equal_both_ways(config):
+def test_logits_are_equal_in_both_directions(config):
     model = random_model(config)
     theirs = to_keras_hub(model)
     ids = random_ids((2, 12), config)
-    np.testing.assert_allclose(their_logits(theirs, ids), np.array(model(ids)), rtol=0, atol=1e-4)
+    assert_close(their_logits(theirs, ids), np.array(model(ids)))
     again = from_keras_hub(theirs, model_class=GPT2LM)
     assert again.config == config
     assert_same_weights(again, weights_of(model))
 
 
-def test_a_bare_backbone_is_a_model_too():
+def test_a_bare_backbone_is_converted_too():
     backbone = to_keras_hub(random_model()).backbone
     model = from_keras_hub(backbone, dropout_rate=0.5, model_class=GPT2LM)
     assert model.config.dropout_rate == 0.5
@@ -71,27 +72,34 @@ def test_a_preset_without_a_tokenizer_loads(tmp_path):
     assert GPT2LM.from_preset(tmp_path / "model").tokenizer is None
 
 
-def test_another_model_is_refused(tmp_path):
-    with pytest.raises(TypeError, match=r"must be a GPT2CausalLM or GPT2Backbone.*Received: Dense"):
+def test_another_model_is_an_error(tmp_path):
+    message = (
+        r"^model is of class Dense\. Use a GPT2CausalLM or GPT2Backbone of keras_hub.models\.$"
+    )
+    with pytest.raises(TypeError, match=message):
         from_keras_hub(keras.layers.Dense(3), model_class=GPT2LM)
     for name in ("config.json", "model.weights.h5"):
         (tmp_path / name).write_text('{"class_name": "BertBackbone"}')
-    with pytest.raises(ValueError, match=r"of class GPT2Backbone. Received: 'BertBackbone'"):
+    message = (
+        r"config.json is of class 'BertBackbone', and the preset of a GPT-2 of 'GPT2Backbone'\."
+    )
+    with pytest.raises(ValueError, match=message):
         GPT2LM.from_preset(tmp_path)
 
 
-@pytest.mark.parametrize("share", [0.0, 0.5])
-def test_a_truncated_preset_is_refused(tmp_path, share):
+@pytest.mark.parametrize("fraction", [0.0, 0.5])
+def test_a_truncated_preset_is_an_error(tmp_path, fraction):
     save_keras_hub(random_model(), tmp_path / "model")
     path = tmp_path / "model" / "model.weights.h5"
-    path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
-    with pytest.raises(
-        ValueError, match=r"preset of KerasHub must be complete. Received: .*/model:"
-    ):
+    path.write_bytes(path.read_bytes()[: int(fraction * path.stat().st_size)])
+    message = (
+        r"/model \(config.json, .*\) is not a complete preset of KerasHub: .* download it again\.$"
+    )
+    with pytest.raises(ValueError, match=f"(?s){message}"):
         GPT2LM.from_preset(tmp_path / "model")
 
 
-def test_a_taken_place_is_left_as_it_is(tmp_path):
+def test_a_directory_that_is_not_empty_is_not_overwritten(tmp_path):
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(FileExistsError, match="nothing is overwritten"):
         save_keras_hub(random_model(), tmp_path)

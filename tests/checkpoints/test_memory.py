@@ -1,4 +1,4 @@
-"""Loading needs little more memory than the model: each tensor is read once, and one at a time."""
+"""Peak memory of loading: each tensor is read once, and one at a time."""
 
 import subprocess
 import sys
@@ -10,7 +10,7 @@ from gpt2_keras.checkpoints import save_openai
 from tests.checkpoints.writers import write_tf_h5, write_torch
 from tests.models import random_model, weights_of
 
-# 52 million weights, of which the largest tensor has a twelfth.
+# 52 million weights; the largest tensor has a twelfth of them.
 CONFIG = GPT2Config(vocab_size=8192, context_length=512, num_layers=15, num_heads=8, hidden_dim=512)
 MEASURE = """
 import sys
@@ -25,7 +25,7 @@ def memory(key):
 
 keras.ops.zeros(1)
 before = memory("VmRSS")
-Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+Path("/proc/self/clear_refs").write_text("5")  # resets the peak
 model = GPT2LM.from_preset(sys.argv[1])
 print(memory("VmHWM") - before)
 """
@@ -35,19 +35,19 @@ print(memory("VmHWM") - before)
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.parametrize("form", ["safetensors", "bin", "legacy bin", "h5", "openai"])
 def test_the_peak_of_loading_is_near_the_size_of_the_model(tmp_path, form):
-    model, place = random_model(CONFIG), tmp_path / "model"
+    model, directory = random_model(CONFIG), tmp_path / "model"
     if form == "openai":
-        save_openai(model, place)
+        save_openai(model, directory)
     else:
-        model.save_to_preset(place)
+        model.save_to_preset(directory)
     if "bin" in form:
-        path = place / "pytorch_model.bin"
+        path = directory / "pytorch_model.bin"
         write_torch(path, weights_of(model), legacy=form == "legacy bin")
     elif form == "h5":
-        write_tf_h5(place / "tf_model.h5", model)
+        write_tf_h5(directory / "tf_model.h5", model)
     if form in ("bin", "legacy bin", "h5"):
-        (place / "model.safetensors").unlink()
-    command = [sys.executable, "-c", MEASURE, str(place)]
+        (directory / "model.safetensors").unlink()
+    command = [sys.executable, "-c", MEASURE, str(directory)]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
-    share = int(done.stdout) / (4 * CONFIG.num_parameters)
-    assert 0.9 < share < 1.35  # a second copy would make it 2
+    ratio = int(done.stdout) / (4 * CONFIG.num_parameters)
+    assert 0.9 < ratio < 1.35  # a second copy would make it 2

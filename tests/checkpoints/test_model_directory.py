@@ -2,6 +2,7 @@ import json
 
 import numpy as np
 import pytest
+from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from gpt2_keras import GPT2LM, GPT2Config
@@ -98,21 +99,21 @@ def test_names_without_the_prefix_and_with_old_buffers_load(saved):
     np.testing.assert_array_equal(GPT2LM.from_preset(directory)(ids), model(ids))
 
 
-def test_a_run_directory_stands_for_the_model_in_it(tmp_path):
+def test_a_run_directory_loads_as_the_model_in_it(tmp_path):
     model = random_model()
     model.save_to_preset(tmp_path / "run" / "model")
     assert GPT2LM.from_preset(tmp_path / "run").config == TINY
 
 
-def test_fields_may_be_changed_on_loading(saved):
+def test_fields_can_be_changed_on_loading(saved):
     assert GPT2LM.from_preset(saved[1], dropout_rate=0.3).config.dropout_rate == 0.3
     assert GPT2LM.from_preset(saved[1], dtype="mixed_bfloat16").compute_dtype == "bfloat16"
 
 
-def test_a_taken_place_is_left_as_it_is(tmp_path):
+def test_a_directory_of_other_files_is_never_overwritten(tmp_path):
     (tmp_path / "thesis.tex").write_text("mine")
     for overwrite in (False, True):
-        with pytest.raises(FileExistsError, match=r"nothing is overwritten.*holds 1 entries"):
+        with pytest.raises(FileExistsError, match="nothing is overwritten"):
             random_model().save_to_preset(tmp_path, overwrite=overwrite)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
@@ -137,18 +138,40 @@ def test_a_full_disk_leaves_nothing_under_the_final_name(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_missing_model_says_what_was_looked_for(tmp_path):
-    message = r"config.json and one of model.safetensors, .*nowhere, that does not exist"
+def test_an_error_of_safetensors_names_the_file(tmp_path, monkeypatch):
+    def full(*args, **kwargs):
+        raise SafetensorError("I/O error")
+
+    monkeypatch.setattr(model_directory, "save_file", full)
+    with pytest.raises(
+        OSError, match=r"^Writing .*model.safetensors failed: I/O error\. Make room"
+    ):
+        random_model().save_to_preset(tmp_path / "model")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_argument_of_the_wrong_type_is_a_type_error(tmp_path):
+    with pytest.raises(TypeError, match=r"^directory=3 is an int\. Use a path\.$"):
+        random_model().save_to_preset(3)
+    with pytest.raises(TypeError, match=r"^overwrite=1 is an int\. Use True or False\.$"):
+        random_model().save_to_preset(tmp_path / "model", overwrite=1)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_error_for_a_missing_model_lists_the_files_looked_for(tmp_path):
+    message = r"/nowhere, which does not exist\..* \(config.json and one of model.safetensors, "
     with pytest.raises(FileNotFoundError, match=message):
         GPT2LM.from_preset(tmp_path / "nowhere")
-    with pytest.raises(FileNotFoundError, match="that holds nothing"):
+    with pytest.raises(FileNotFoundError, match="which holds nothing"):
         GPT2LM.from_preset(tmp_path)
 
 
-def test_a_truncated_weights_file_is_refused(saved):
+def test_a_truncated_weights_file_is_an_error(saved):
     path = saved[1] / "model.safetensors"
     path.write_bytes(path.read_bytes()[:-10])
-    with pytest.raises(ValueError, match=rf"must be complete. Received: {path} \(\d+ bytes\)"):
+    with pytest.raises(
+        ValueError, match=rf"^{path} \(\d+ bytes\) is not a complete safetensors file: "
+    ):
         GPT2LM.from_preset(saved[1])
 
 
@@ -158,43 +181,45 @@ def test_tensors_that_do_not_fit_are_all_listed(saved):
         weights["transformer.wpe.weight"] = np.zeros((7, 16), "float32")
 
     change_weights(saved[1], spoil)
-    with pytest.raises(ValueError, match="3 that differ") as error:
+    with pytest.raises(
+        ValueError, match=r"^3 of the tensors in .* do not fit config.json"
+    ) as error:
         GPT2LM.from_preset(saved[1])
     assert "missing transformer.ln_f.bias" in str(error.value)
-    assert "surplus h.9.extra" in str(error.value)
-    assert "transformer.wpe.weight is (7, 16) and not (32, 16)" in str(error.value)
+    assert "unexpected h.9.extra" in str(error.value)
+    assert "transformer.wpe.weight of shape (7, 16), expected (32, 16)" in str(error.value)
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"model_type": "llama"}, r'"model_type": "gpt2". Received: \'llama\''),
-        ({"activation_function": "relu"}, r"activation_function='gelu_new'. Received: .*'relu'"),
-        ({"layer_norm_epsilon": 1e-6}, r"layer_norm_epsilon=1e-05. Received: .*=1e-06"),
-        ({"n_head": "gone"}, r"without n_head"),
-        ({"attn_pdrop": 0.5}, r"one dropout rate. Received: \[0.0, 0.5\].*dropout_rate="),
-        ({"n_head": 3}, r"num_heads=3, hidden_dim=16"),
+        ({"model_type": "llama"}, r'has "model_type": \'llama\', and a GPT-2 has \'gpt2\''),
+        ({"activation_function": "relu"}, r"has activation_function='relu', and .* has 'gelu_new'"),
+        ({"layer_norm_epsilon": 1e-6}, r"has layer_norm_epsilon=1e-06, and GPT-2 has 1e-05\."),
+        ({"n_head": "gone"}, r"config.json lacks n_head\. It needs the keys vocab_size, "),
+        ({"attn_pdrop": 0.5}, r"dropout rates \[0.0, 0.5\] in .* with dropout_rate=0.5\."),
+        ({"n_head": 3}, r"num_heads=3 does not divide hidden_dim=16"),
     ],
 )
-def test_a_config_that_is_not_gpt2s_is_refused(saved, changes, message):
+def test_a_config_that_is_not_gpt2s_is_an_error(saved, changes, message):
     change_config(saved[1], **changes)
     with pytest.raises(ValueError, match=message):
         GPT2LM.from_preset(saved[1])
 
 
-def test_unequal_dropout_rates_load_when_one_is_named(saved):
+def test_unequal_dropout_rates_load_when_one_is_chosen(saved):
     change_config(saved[1], attn_pdrop=0.5)
     assert GPT2LM.from_preset(saved[1], dropout_rate=0.2).config.dropout_rate == 0.2
 
 
-@pytest.mark.parametrize(("text", "message"), [("{", "must be JSON"), ("[]", "object.*a list")])
-def test_a_config_that_is_no_json_object_is_refused(saved, text, message):
+@pytest.mark.parametrize(("text", "message"), [("{", "JSON file: Exp"), ("[]", "it holds a list")])
+def test_a_config_that_is_no_json_object_is_an_error(saved, text, message):
     (saved[1] / "config.json").write_text(text)
     with pytest.raises(ValueError, match=message):
         GPT2LM.from_preset(saved[1])
 
 
-def test_a_vocabulary_that_does_not_match_the_weights_is_refused(saved):
+def test_a_vocabulary_that_does_not_match_the_weights_is_an_error(saved):
     change_config(saved[1], vocab_size=999)
     with pytest.raises(ValueError, match=r"config.vocab_size=999"):
         GPT2LM.from_preset(saved[1])

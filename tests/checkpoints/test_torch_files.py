@@ -42,7 +42,7 @@ class Attack:
 
 
 @pytest.mark.parametrize("in_zip", [True, False])
-def test_a_pickle_that_wants_to_run_code_is_refused_and_not_run(tmp_path, path, in_zip):
+def test_a_pickle_that_would_run_code_is_an_error_and_not_run(tmp_path, path, in_zip):
     victim = tmp_path / "touched"
     attack = pickle.dumps({"model": Attack(victim)})
     if in_zip:
@@ -50,7 +50,7 @@ def test_a_pickle_that_wants_to_run_code_is_refused_and_not_run(tmp_path, path, 
             archive.writestr("archive/data.pkl", attack)
     else:
         path.write_bytes(attack)
-    message = rf"call nothing. Received: {path}, which asks for posix.open. It was not run."
+    message = rf"^{path} would call posix.open, which was not done\. A checkpoint"
     with pytest.raises(UnsafePickleError, match=message):
         read_torch_file(path)
     assert not victim.exists()
@@ -59,34 +59,34 @@ def test_a_pickle_that_wants_to_run_code_is_refused_and_not_run(tmp_path, path, 
 
 
 @pytest.mark.parametrize("name", ["eval", "getattr", "__import__"])
-def test_builtins_are_refused(path, name):
+def test_a_pickle_that_would_call_a_builtin_is_an_error(path, name):
     path.write_bytes(b"cbuiltins\n" + name.encode() + b"\n(S'1'\ntR.")
-    with pytest.raises(UnsafePickleError, match=f"asks for builtins.{name}"):
+    with pytest.raises(UnsafePickleError, match=f"would call builtins.{name}, "):
         read_torch_file(path)
 
 
 @pytest.mark.parametrize("legacy", [False, True])
-@pytest.mark.parametrize("share", [0.1, 0.5, 0.98])
-def test_a_truncated_file_is_refused(path, legacy, share):
+@pytest.mark.parametrize("fraction", [0.1, 0.5, 0.98])
+def test_a_truncated_file_is_an_error(path, legacy, fraction):
     write_torch(path, {"a": np.zeros((64, 64), "float32")}, legacy=legacy)
     whole = path.read_bytes()
-    path.write_bytes(whole[: int(len(whole) * share)])
-    with pytest.raises(ValueError, match=rf"must be complete. Received: {path} \(\d+ bytes\)"):
+    path.write_bytes(whole[: int(len(whole) * fraction)])
+    with pytest.raises(ValueError, match=rf"^{path} \(\d+ bytes\) is not a complete file of torch"):
         read_torch_file(path)["a"].read()
 
 
-def test_a_tensor_outside_its_storage_is_refused(path):
+def test_a_tensor_outside_its_storage_is_an_error(path):
     write_torch(path, {"a": np.zeros((4, 4), "float32")})
     tensor = read_torch_file(path)["a"]
     for wrong in ({"shape": (5, 4)}, {"offset": 1}, {"offset": -1}, {"stride": (-4, 1)}):
-        with pytest.raises(ValueError, match="exceeds its storage"):
+        with pytest.raises(ValueError, match=r"a tensor of shape \(\d, 4\) exceeds its storage"):
             tensor._replace(**wrong).read()
 
 
-def test_another_file_is_refused(path):
+def test_another_file_is_an_error(path):
     path.write_bytes(pickle.dumps([1]) * 5)
-    with pytest.raises(ValueError, match=r"does not begin as a file of torch.save"):
+    with pytest.raises(ValueError, match="its magic number is another"):
         read_torch_file(path)
     path.write_bytes(b"weights")
-    with pytest.raises(ValueError, match="must be complete"):
+    with pytest.raises(ValueError, match=r"\(7 bytes\) is not a complete file of torch.save"):
         read_torch_file(path)

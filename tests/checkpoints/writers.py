@@ -1,4 +1,4 @@
-"""Checkpoints of other systems, written without these systems."""
+"""Writers of other systems' checkpoints that do not need these systems."""
 
 import collections
 import io
@@ -46,9 +46,9 @@ def write_torch(path, contents, *, legacy=False):
         def persistent_id(self, value):
             if not isinstance(value, Storage):
                 return None
-            kind = named["torch", value.type]
+            storage_class = named["torch", value.type]
             legacy_view = (None,) if legacy else ()
-            return ("storage", kind, value.key, "cpu", value.size, *legacy_view)
+            return ("storage", storage_class, value.key, "cpu", value.size, *legacy_view)
 
         def reducer_override(self, value):
             if not isinstance(value, np.ndarray):
