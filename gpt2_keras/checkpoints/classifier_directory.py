@@ -61,7 +61,7 @@ def load_classifier(
         **changes: Fields of `GPT2Config` to set to another value.
 
     Raises:
-        FileNotFoundError: If there is no checkpoint; says what was looked for.
+        FileNotFoundError: If there is no checkpoint; lists the files looked for.
         ValueError: If it is not a classifier, or its files are damaged.
     """
     checkpoint_format, directory = detect(locate(preset))

@@ -79,7 +79,7 @@ def detect(path: Path) -> tuple[CheckpointFormat, Path]:
         path: The directory, a run directory that holds one, or nanoGPT's file.
 
     Raises:
-        FileNotFoundError: If there are files of no format; says which were looked for.
+        FileNotFoundError: If there are files of no format; lists the files looked for.
         ValueError: If there are files of two formats.
     """
     if path.name == nanogpt.CHECKPOINT_FILE and path.is_file():

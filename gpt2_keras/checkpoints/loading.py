@@ -42,7 +42,7 @@ def load(
 
     Raises:
         TypeError: If an argument is of the wrong type.
-        FileNotFoundError: If there is no checkpoint; says what was looked for.
+        FileNotFoundError: If there is no checkpoint; lists the files looked for.
         ImportError: If the library that downloads it is not installed.
         ValueError: If a file is damaged or of another model, if its tensors do not fit
             its config (lists all that differ), if there are two checkpoints, or if one

@@ -1,10 +1,10 @@
-"""Measures how well models predict texts, and what they can do untaught.
+"""Measures how well models predict texts, and zero-shot tasks.
 
 FILE is UTF-8 text, plain or compressed. Each of its tokens is scored once, in
-sliding windows: perplexity a token and a word, bits per byte, and how often the
-model would have said the token. --last-word takes JSONL of {"text"}, as LAMBADA;
---multiple-choice JSONL of {"context", "choices", "label"}. The table ends with the
-protocol: figures of another one are other figures.
+sliding windows: perplexity per token and per word, bits per byte, and top-1 and
+top-5 accuracy. --last-word takes JSONL of {"text"}, as LAMBADA; --multiple-choice
+JSONL of {"context", "choices", "label"}. The table ends with the protocol: only
+figures of one protocol can be compared.
 
 Example:
   gpt2-keras evaluate book.txt --model RUN
@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         required=True,
         metavar="DIR",
-        help="model or run directory; again for another one",
+        help="model or run directory; repeat it for several",
     )
     parser.add_argument(
         "--stride",
@@ -46,13 +46,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--batch-size",
         type=integer(1),
         metavar="N",
-        help="windows at a time; no result depends on it (default: by the memory they need)",
+        help="windows in a batch; changes results by rounding only (default: by their memory)",
     )
     parser.add_argument(
         "--detokenizer",
         choices=("none", "wikitext"),
         default="none",
-        help="undoes what a data set did to its text (default: %(default)s)",
+        help="turns the text of a data set back into ordinary text (default: %(default)s)",
     )
     parser.add_argument(
         "--last-word", action="append", default=[], metavar="FILE", help="passages, JSONL"
@@ -61,7 +61,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--multiple-choice", action="append", default=[], metavar="FILE", help="questions, JSONL"
     )
     parser.add_argument(
-        "--out", type=_table_file, metavar="FILE", help="write it to a .json or .csv file as well"
+        "--out",
+        type=_table_file,
+        metavar="FILE",
+        help="also write the results to a .json or .csv file",
     )
     parser.add_argument("--json", action="store_true", help="print the results as JSON")
     parser.set_defaults(usage_error=parser.error)
@@ -72,7 +75,7 @@ def run(args: argparse.Namespace) -> None:
 
     Raises:
         ValueError: If a text is too short or not UTF-8, or an example is damaged.
-        FileNotFoundError: If a file or a model is not there.
+        FileNotFoundError: If a file or a model does not exist.
     """
     named = [*args.files, *args.last_word, *args.multiple_choice]
     if not named:
@@ -95,7 +98,7 @@ def _table_file(text: str) -> Path:
 
 
 def _evaluate(name: str, args: argparse.Namespace) -> dict[str, Any]:
-    """Returns what was found on one model, as a plain dictionary."""
+    """Returns the results of one model as a plain dictionary."""
     from gpt2_keras import GPT2LM, evaluation
     from gpt2_keras.cli.progress import count_progress
 
@@ -121,36 +124,36 @@ def _evaluate(name: str, args: argparse.Namespace) -> dict[str, Any]:
     return found
 
 
-def _rows(results: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
-    """Returns a row for each model and file; several texts also as one."""
+def _rows(results: list[dict[str, Any]], measure: str) -> list[dict[str, Any]]:
+    """Returns a row for each model and file, and for all texts together."""
     rows = []
     for found in results:
-        entries = [*found.get(kind, [])]
-        if kind == "texts" and len(entries) > 1:
+        entries = [*found.get(measure, [])]
+        if measure == "texts" and len(entries) > 1:
             entries.append(found["total"])
         rows += [{"model": found["model"], **entry} for entry in entries]
     return rows
 
 
 def _write(path: Path, results: list[dict[str, Any]]) -> None:
-    """Writes the results as JSON, or as CSV with a line for each model and file."""
+    """Writes the results as JSON, or as CSV with one line per model and file."""
     from gpt2_keras.atomic import new_file
 
-    with new_file(path) as place, place.open("w", newline="", encoding="utf-8") as file:
+    with new_file(path) as unfinished, unfinished.open("w", newline="", encoding="utf-8") as file:
         if path.suffix == ".json":
             file.write(json.dumps(results, indent=2, ensure_ascii=False) + "\n")
             return
         rows = []
-        for kind in ("texts", *TASKS):
-            for row in _rows(results, kind):
-                rows.append({"kind": kind.removesuffix("s"), **row})
+        for measure in ("texts", *TASKS):
+            for row in _rows(results, measure):
+                rows.append({"kind": measure.removesuffix("s"), **row})
         columns = list(dict.fromkeys(name for row in rows for name in row))
         writer: Any = csv.DictWriter(file, columns)
         writer.writeheader()
         writer.writerows(rows)
 
 
-# Heading, field, and how its number is written.
+# Heading, field, and format of its number.
 _COLUMNS: dict[str, tuple[tuple[str, str, str], ...]] = {
     "texts": (
         ("tokens", "num_tokens", ",d"),
@@ -158,7 +161,7 @@ _COLUMNS: dict[str, tuple[tuple[str, str, str], ...]] = {
         ("bytes", "num_bytes", ",d"),
         ("perplexity", "perplexity", ",.3f"),
         ("±", "perplexity_standard_error", ",.3f"),
-        ("a word", "word_perplexity", ",.2f"),
+        ("per word", "word_perplexity", ",.2f"),
         ("with lines", "word_and_line_perplexity", ",.2f"),
         ("bits/byte", "bits_per_byte", ".4f"),
         ("top 1", "accuracy", ".1%"),
@@ -166,9 +169,9 @@ _COLUMNS: dict[str, tuple[tuple[str, str, str], ...]] = {
     ),
     "last_word": (
         ("passages", "num_examples", ",d"),
-        ("last words right", "accuracy", ".1%"),
+        ("right words", "accuracy", ".1%"),
         ("±", "accuracy_standard_error", ".1%"),
-        ("perplexity a last word", "perplexity", ",.2f"),
+        ("perplexity per word", "perplexity", ",.2f"),
     ),
     "multiple_choice": (
         ("questions", "num_examples", ",d"),
@@ -181,12 +184,12 @@ _COLUMNS: dict[str, tuple[tuple[str, str, str], ...]] = {
 
 
 def _text(results: list[dict[str, Any]]) -> str:
-    """Returns a table for each kind of result, and the protocols."""
+    """Returns a table for each measure, and the protocols."""
     parts = []
-    for kind, columns in _COLUMNS.items():
+    for measure, columns in _COLUMNS.items():
         rows = [
-            [row["model"], row["name"], *(_cell(row[field], form) for _, field, form in columns)]
-            for row in _rows(results, kind)
+            [row["model"], row["name"], *(_cell(row[field], spec) for _, field, spec in columns)]
+            for row in _rows(results, measure)
         ]
         if rows:
             head = ["model", "text", *(heading for heading, _, _ in columns)]
@@ -197,5 +200,5 @@ def _text(results: list[dict[str, Any]]) -> str:
     return "\n\n".join(parts)
 
 
-def _cell(value: Any, form: str) -> str:
-    return "-" if value is None else format(value, form)
+def _cell(value: Any, format_spec: str) -> str:
+    return "-" if value is None else format(value, format_spec)

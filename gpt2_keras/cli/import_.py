@@ -1,9 +1,9 @@
-"""Turns a checkpoint of another system into a model directory.
+"""Converts a checkpoint of another system to a model directory.
 
 SRC is a directory of Hugging Face's, of OpenAI's TensorFlow code, a run of
 gpt-2-simple, a preset of KerasHub, nanoGPT's ckpt.pt, or a published model:
 gpt2, gpt2-medium, gpt2-large, gpt2-xl, hf://owner/name or
-kaggle://owner/model/framework/variation. The kind is told by the files.
+kaggle://owner/model/framework/variation. The format is detected by the files.
 
 Example:
   gpt2-keras import checkpoint/run1 --out model
@@ -16,7 +16,7 @@ import json
 from gpt2_keras.cli.arguments import number
 from gpt2_keras.cli.quiet import load_tensorflow
 
-HELP = "turn a checkpoint of another system into a model directory"
+HELP = "convert a checkpoint of another system to a model directory"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,13 +24,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", metavar="SRC", help="directory, file or published model")
     parser.add_argument("--out", required=True, metavar="DIR", help="model directory to make")
     parser.add_argument(
-        "--tokenizer", metavar="DIR", help="tokenizer to use in place of the checkpoint's"
+        "--tokenizer", metavar="DIR", help="tokenizer to use instead of the checkpoint's"
     )
     parser.add_argument(
         "--dropout",
         type=number(0, 1, below=True),
-        metavar="SHARE",
-        help="dropout rate of further training, in place of the checkpoint's",
+        metavar="FRACTION",
+        help="dropout rate of further training instead of the checkpoint's",
     )
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
@@ -47,13 +47,13 @@ def run(args: argparse.Namespace) -> None:
     model = GPT2LM.from_preset(args.source, tokenizer=args.tokenizer, **changes)
     model.save_to_preset(args.out)
     if args.json:
-        made = {
+        result = {
             "model": args.out,
             "num_parameters": model.config.num_parameters,
             "has_tokenizer": model.tokenizer is not None,
             "config": model.config.to_dict(),
         }
-        print(json.dumps(made))
+        print(json.dumps(result))
         return
     print(f"{model.config.num_parameters:,} parameters are in {args.out}")
     if model.tokenizer is None:

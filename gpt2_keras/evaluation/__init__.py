@@ -1,11 +1,11 @@
-"""Evaluation: how well a model predicts texts, and what it can do untaught.
+"""Evaluation: how well a model predicts texts, and zero-shot tasks.
 
-evaluate          perplexity, bits per byte and accuracy, by sliding windows
+evaluate          perplexity, bits per byte and accuracy, in sliding windows
 last_word         the last word of passages, as in LAMBADA
-multiple_choice   the likeliest of several continuations
-detokenize        text of a data set as people would have written it
+multiple_choice   the most likely of several continuations
+detokenize        undoes the word splitting of a data set
 
-`perplexity.py` has the protocol; `spans.py` scores the tokens.
+The protocol is in `perplexity.py`; `spans.py` scores the tokens.
 """
 
 from gpt2_keras.evaluation.detokenizers import detokenize

@@ -1,17 +1,20 @@
-"""Text of a data set as people would have written it.
+"""Detokenizers: turn the text of a data set back into ordinary text.
 
-Some corpora come split into words, with spaces around punctuation. A model of
-ordinary text has never seen such text; it reads what a detokenizer makes of it,
-while words and bytes are counted in the original. Source: "Language Models are
+Some corpora are split into words, with spaces around punctuation, and a model of ordinary
+text has never seen such text. The model reads the detokenized text, while words and bytes
+are counted in the original. Source: "Language Models are
 Unsupervised Multitask Learners" (Radford et al., 2019), section 3.1.
 """
 
 import re
 from collections.abc import Callable
 
-# What NVIDIA/Megatron-LM tasks/zeroshot_gpt/detokenizer.py and lm-evaluation-harness undo
-# in WikiText, in their order, but brackets and quotes only within a line: there an odd
-# one turns over all that follow. Their rules for other corpora (" N " is " 1 ") are left out.
+from gpt2_keras.validation import check_choice, check_text
+
+# The replacements of NVIDIA/Megatron-LM tasks/zeroshot_gpt/detokenizer.py and of
+# lm-evaluation-harness for WikiText, in their order, but brackets and quotes only within a
+# line: in theirs an odd one swaps all that follow. Theirs for other corpora (" N " to " 1 ")
+# are left out.
 _WIKITEXT: tuple[tuple[str, str], ...] = (
     (r"s '", "s'"),  # the dogs ' tails
     (r" @([-,.])@ ", r"\1"),  # 1 @,@ 000
@@ -28,7 +31,7 @@ _WIKITEXT: tuple[tuple[str, str], ...] = (
     (r" ?\n ?", "\n"),
     (r" 's", "'s"),
 )
-_RULES = [(re.compile(pattern), text) for pattern, text in _WIKITEXT]
+_REPLACEMENTS = [(re.compile(pattern), text) for pattern, text in _WIKITEXT]
 
 
 def _none(text: str) -> str:
@@ -36,7 +39,7 @@ def _none(text: str) -> str:
 
 
 def _wikitext(text: str) -> str:
-    for pattern, replacement in _RULES:
+    for pattern, replacement in _REPLACEMENTS:
         text = pattern.sub(replacement, text)
     return text
 
@@ -45,22 +48,24 @@ _DETOKENIZERS: dict[str, Callable[[str], str]] = {"none": _none, "wikitext": _wi
 
 
 def detokenize(text: str, name: str) -> str:
-    """Undoes what a data set did to its text.
+    """Returns the ordinary text of a text from a data set.
 
     Args:
-        text: The text as the data set has it.
+        text: The text of the data set.
         name: `"none"`, or `"wikitext"` for WikiText-2 and WikiText-103.
 
     Raises:
+        TypeError: If an argument is not a `str`.
         ValueError: If there is no such detokenizer.
 
     Example:
         >>> detokenize("It cost 1 @,@ 000 dollars ( or less ) , he said . \\n", "wikitext")
         'It cost 1,000 dollars (or less), he said.\\n'
     """
-    if name not in _DETOKENIZERS:
-        raise ValueError(
-            f"The detokenizer must be one of {', '.join(_DETOKENIZERS)}. "
-            f"Received: detokenizer={name!r}. Use 'none' for ordinary text."
-        )
-    return _DETOKENIZERS[name](text)
+    return _DETOKENIZERS[check_detokenizer(name)](check_text("text", text))
+
+
+def check_detokenizer(name: object) -> str:
+    """Returns the name of a detokenizer; raises as `check_choice` does."""
+    advice = "Ordinary text needs 'none'."
+    return check_choice("detokenizer", name, _DETOKENIZERS, advice=advice)

@@ -1,4 +1,4 @@
-"""Examples of a task: a JSON object a line."""
+"""Examples of a task, one JSON object per line."""
 
 import json
 import os
@@ -7,10 +7,10 @@ from typing import Any
 
 from gpt2_keras.data.text import check_paths, read_text
 
-# The rule of a field, and whether a value keeps it.
-Rule = tuple[str, Callable[[Any], bool]]
-TEXT: Rule = ("a string", lambda value: isinstance(value, str))
-CHOICES: Rule = (
+# What the value of a field must be, in words and as a predicate.
+FieldType = tuple[str, Callable[[Any], bool]]
+TEXT: FieldType = ("a string", lambda value: isinstance(value, str))
+CHOICES: FieldType = (
     "a list of at least two strings, none empty",
     lambda value: (
         isinstance(value, list)
@@ -18,71 +18,68 @@ CHOICES: Rule = (
         and all(isinstance(choice, str) and choice for choice in value)
     ),
 )
-LABEL: Rule = (
-    "the number of a choice, from 0",
+LABEL: FieldType = (
+    "the index of a choice, from 0",
     lambda value: isinstance(value, int) and not isinstance(value, bool) and value >= 0,
 )
 
 
 def read_examples(
-    path: str | os.PathLike[str], rules: Mapping[str, Rule]
+    path: str | os.PathLike[str], fields: Mapping[str, FieldType]
 ) -> list[tuple[str, dict[str, Any]]]:
     """Reads a JSONL file and checks each object.
 
     Args:
-        path: The file, UTF-8, which may be compressed. Empty lines are passed over.
-        rules: The fields that each object must have, and what each must be.
-            Other fields are allowed.
+        path: The file, UTF-8, which may be compressed. Empty lines are skipped.
+        fields: The fields that each object must have, and their types. Other fields
+            are allowed.
 
     Returns:
-        Where each object is, for error messages, and the object.
+        For each object its file and line, for error messages, and the object.
 
     Raises:
         ValueError: If a line is not such an object, or there is none.
-        FileNotFoundError: If the file is not there.
+        FileNotFoundError: If the file does not exist.
     """
     (file,) = check_paths([path])
-    # Not `splitlines`: JSON strings may hold line ends of other alphabets.
+    # Not `splitlines`: JSON strings may contain Unicode's other line separators.
     lines = "".join(read_text(file)).split("\n")
     examples = []
     for number, line in enumerate(lines, start=1):
         if line.strip():
-            place = f"{file}, line {number}"
-            examples.append((place, check_example(place, _parse(place, line), rules)))
+            source = f"{file}, line {number}"
+            examples.append((source, check_example(source, _parse(source, line), fields)))
     if not examples:
-        raise ValueError(
-            f"A task has at least one example. Received: {file}, with none. "
-            "Name a file with a JSON object a line."
-        )
+        raise ValueError(f"{file} has no example. Name a file with one JSON object per line.")
     return examples
 
 
-def check_example(place: str, example: Any, rules: Mapping[str, Rule]) -> dict[str, Any]:
-    """Returns an example that keeps the rules.
+def check_example(source: str, example: Any, fields: Mapping[str, FieldType]) -> dict[str, Any]:
+    """Returns an example that has some fields.
 
     Args:
-        place: Where it is, for the message.
+        source: Where it is from, for error messages.
         example: The example.
-        rules: As for `read_examples`.
+        fields: As for `read_examples`.
 
     Raises:
-        ValueError: If it does not keep them.
+        ValueError: If it is not a mapping, or a field is missing or of another type.
     """
-    wanted = ", ".join(f"`{name}` ({rule})" for name, (rule, _) in rules.items())
-    for name, (_, keeps) in rules.items():
-        if not isinstance(example, Mapping) or name not in example or not keeps(example[name]):
+    expected = ", ".join(f"`{name}` ({rule})" for name, (rule, _) in fields.items())
+    for name, (_, is_valid) in fields.items():
+        if not isinstance(example, Mapping) or not is_valid(example.get(name)):
             raise ValueError(
-                f"An example is an object with {wanted}. "
-                f"Received: {place}: {str(example)[:80]}. Mend `{name}` there."
+                f"{source} has no valid `{name}`: {str(example)[:80]}. "
+                f"An example is an object with {expected}. Correct `{name}`, or remove the example."
             )
     return dict(example)
 
 
-def _parse(place: str, line: str) -> Any:
+def _parse(source: str, line: str) -> Any:
     try:
         return json.loads(line)
     except json.JSONDecodeError as error:
         raise ValueError(
-            f"A file of examples has a JSON object a line. Received: {place}: {error}. "
-            "Mend the line."
+            f"{source} is not JSON: {error}. "
+            "A file of examples has one JSON object per line; correct the line."
         ) from error

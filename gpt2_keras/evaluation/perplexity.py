@@ -1,4 +1,4 @@
-"""How well a model predicts texts of any length."""
+"""Perplexity of texts of any length, in sliding windows."""
 
 import math
 import os
@@ -8,10 +8,11 @@ import numpy as np
 
 from gpt2_keras.data.documents import empty_corpus, read_documents
 from gpt2_keras.data.text import check_paths
-from gpt2_keras.evaluation.detokenizers import detokenize
+from gpt2_keras.evaluation.detokenizers import check_detokenizer, detokenize
 from gpt2_keras.evaluation.report import Protocol, Report, TextResult
-from gpt2_keras.evaluation.spans import Span, score_spans
+from gpt2_keras.evaluation.spans import Span, check_batch_size, score_spans
 from gpt2_keras.model import GPT2Model
+from gpt2_keras.validation import check_integer, check_path
 
 Text = str | os.PathLike[str]
 
@@ -25,13 +26,13 @@ def evaluate(
     detokenizer: str = "none",
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Report:
-    """Measures how well a model predicts texts, by sliding windows.
+    """Measures how well a model predicts texts, in sliding windows.
 
-    The model reads each text in windows of `context_length` tokens, the first of
-    which begins with `<|endoftext|>`. A window begins `stride` tokens after the
-    one before; of its predictions those count that no window before it has made.
-    So every token is scored exactly once, with at least `context_length - stride
-    + 1` tokens before it once the text has that many. Source: "Perplexity of
+    The model reads each text in windows of `context_length` tokens, the first of which
+    begins with `<|endoftext|>`. Each window begins `stride` tokens after the previous
+    one and scores the tokens that no earlier window has scored. So every token is
+    scored exactly once, with at least `context_length - stride + 1` tokens before it
+    once the text has that many. Source: "Perplexity of
     fixed-length models", Hugging Face's transformers documentation.
 
     Args:
@@ -40,22 +41,23 @@ def evaluate(
             Each is a document of its own, and so is each row of a JSONL, CSV or
             Parquet file.
         stride: Tokens from one window to the next, from 1 to `context_length`.
-            Smaller ones take longer and give each token more context. By default
-            half the context.
-        batch_size: Windows in a batch; no result depends on it. By default as
-            many as keep the logits under 256 MB, at most 32.
+            A smaller stride takes longer and gives each token more context. By
+            default half the context.
+        batch_size: Windows in a batch, which changes results by rounding only. By
+            default as many as keep the logits under 256 MB, at most 32.
         detokenizer: `"none"` or `"wikitext"`, see `detokenize`.
         on_progress: Called with the number of tokens scored and of all.
 
     Returns:
-        A `Report`: for each text perplexity a token and a word, bits per byte,
-        and how often the model would have said the token.
+        A `Report`: for each text perplexity per token and per word, bits per byte,
+        and top-1 and top-5 accuracy.
 
     Raises:
-        TypeError: If a text is neither a `str` nor a path.
+        TypeError: If a text is neither a `str` nor a path, or an argument is of the
+            wrong type.
         ValueError: If a text has fewer than two tokens or is not UTF-8, or an
             argument is out of its range.
-        FileNotFoundError: If a file is not there.
+        FileNotFoundError: If a file does not exist.
 
     Example:
         >>> tokenizer = GPT2Tokenizer.train(["abc"], vocab_size=257)
@@ -67,12 +69,12 @@ def evaluate(
     """
     tokenizer = model.require_tokenizer()
     context = model.config.context_length
-    stride = max(1, context // 2) if stride is None else stride
-    if not 1 <= stride <= context:
-        raise ValueError(
-            f"`stride` must be at least 1 and at most context_length={context}. "
-            f"Received: stride={stride}. Use {max(1, context // 2)}, or leave it out."
-        )
+    if stride is None:
+        stride = max(1, context // 2)
+    advice = "The greatest is the context length."
+    stride = check_integer("stride", stride, minimum=1, maximum=context, advice=advice)
+    check_batch_size(batch_size)
+    check_detokenizer(detokenizer)
     named = [(name, _documents(text)) for name, text in _named(texts)]
     spans: list[Span] = []
     ends = []
@@ -80,8 +82,8 @@ def evaluate(
         rows = tokenizer.encode([detokenize(document, detokenizer) for document in documents])
         if sum(map(len, rows)) < 2:
             raise ValueError(
-                "A text to evaluate must have at least two tokens. "
-                f"Received: {name}, with {sum(map(len, rows))}. Use a longer one, or leave it out."
+                f"{name} has {sum(map(len, rows))} tokens, fewer than two. "
+                "Use a longer text, or leave it out."
             )
         for row in rows:
             spans += windows([tokenizer.end_token_id, *row], context, stride)
@@ -89,8 +91,8 @@ def evaluate(
     scores = score_spans(model, spans, batch_size=batch_size, on_progress=on_progress)
     results = []
     for (name, documents), start, end in zip(named, [0, *ends], ends, strict=False):
-        log_probs = np.concatenate([part.log_probs for part in scores[start:end]])
-        ranks = np.concatenate([part.ranks for part in scores[start:end]])
+        log_probs = np.concatenate([score.log_probs for score in scores[start:end]])
+        ranks = np.concatenate([score.ranks for score in scores[start:end]])
         results.append(
             TextResult(
                 name=name,
@@ -115,15 +117,15 @@ def evaluate(
 
 
 def windows(token_ids: Sequence[int], context_length: int, stride: int) -> Iterator[Span]:
-    """Cuts a text into the windows that `evaluate` describes.
+    """Splits a text into the windows that `evaluate` describes.
 
     Args:
-        token_ids: The text with what stands before it; at least two tokens.
-        context_length: Most inputs of a window.
-        stride: Distance of their beginnings.
+        token_ids: The start token and the text; at least two tokens.
+        context_length: Largest number of inputs of a window.
+        stride: Tokens from the beginning of a window to that of the next.
 
     Returns:
-        The windows. Their targets, put together, are `token_ids[1:]`.
+        The windows. Their targets, concatenated, are `token_ids[1:]`.
 
     Example:
         >>> for span in windows(range(8), context_length=4, stride=2):
@@ -146,14 +148,10 @@ def _named(texts: Text | Sequence[Text]) -> Iterator[tuple[str, Text]]:
     """Yields each text with its name."""
     listed = [texts] if isinstance(texts, str | os.PathLike) else list(texts)
     if not listed:
-        raise ValueError("There must be at least one text. Received: texts=[]. Name one.")
-    for number, text in enumerate(listed):
-        if not isinstance(text, str | os.PathLike):
-            raise TypeError(
-                "A text must be a str, or a Path of a file. "
-                f"Received: {type(text).__name__}. Decode bytes first."
-            )
-        yield (f"text {number}" if isinstance(text, str) else str(text)), text
+        raise ValueError("texts is empty. Use at least one text.")
+    for index, text in enumerate(listed):
+        check_path(f"texts[{index}]", text, advice="A str is a text, a Path a file.")
+        yield (f"text {index}" if isinstance(text, str) else str(text)), text
 
 
 def _documents(text: Text) -> list[str]:
@@ -168,7 +166,7 @@ def _documents(text: Text) -> list[str]:
 
 
 def _standard_error(log_probs: np.ndarray, block: int) -> float:
-    """Returns the standard error of the mean, by blocks that may differ from each other."""
+    """Returns the standard error of the mean, from the differences between blocks of tokens."""
     sums = np.add.reduceat(log_probs, np.arange(0, len(log_probs), block))  # (blocks,)
     if len(sums) < 2:
         return math.nan

@@ -1,4 +1,4 @@
-"""What an evaluation found, and how it was measured."""
+"""The results of an evaluation and its protocol."""
 
 import dataclasses
 import json
@@ -9,14 +9,14 @@ from typing import Any
 
 @dataclasses.dataclass(frozen=True)
 class Protocol:
-    """How a text was scored: figures of another protocol are other figures.
+    """The protocol of an evaluation; only figures of one protocol can be compared.
 
     Args:
         context_length: Tokens in a window.
         stride: Tokens from the beginning of one window to that of the next.
-        detokenizer: What the text was put through before it was tokenized.
-        start_token: What stands before the first token of each text.
-        dtype: What the model computes in.
+        detokenizer: The detokenizer of the text; see `detokenize`.
+        start_token: The token before the first token of each text.
+        dtype: The dtype policy of the model.
     """
 
     context_length: int
@@ -27,7 +27,7 @@ class Protocol:
 
     @property
     def least_context(self) -> int:
-        """How many tokens stand before every token scored, but for the first window's."""
+        """Smallest number of tokens before a scored token, outside the first window."""
         return self.context_length - self.stride + 1
 
     def to_text(self) -> str:
@@ -42,19 +42,19 @@ class Protocol:
 
 @dataclasses.dataclass(frozen=True)
 class TextResult:
-    """How well a model predicts a text.
+    """The counts and measures of one text.
 
     Args:
-        name: The file, or the number of the text.
+        name: The file, or the index of the text.
         num_tokens: Tokens scored: those of the detokenized text.
-        num_words: Words of the original text, which white space separates.
+        num_words: Words of the original text, separated by white space.
         num_lines: Line ends of the original text.
         num_bytes: Bytes of the original text in UTF-8.
         log_prob: The log-probability of the text, in nats.
-        standard_error: Of `loss`, from the differences between blocks of a
-            window's length; NaN if there is only one.
-        num_top_1: Tokens that the model found likeliest.
-        num_top_5: Tokens among the five likeliest.
+        standard_error: Standard error of `loss`, from the differences between blocks
+            of a window's length; NaN if there is only one block.
+        num_top_1: Tokens that were the most likely one.
+        num_top_5: Tokens that were among the five most likely.
 
     Example:
         >>> result = TextResult("a.txt", 4, 3, 1, 12, -8.0, 0.1, 2, 4)
@@ -74,12 +74,12 @@ class TextResult:
 
     @property
     def loss(self) -> float:
-        """Mean negative log-probability, in nats a token."""
+        """Mean negative log-probability, in nats per token."""
         return -self.log_prob / self.num_tokens
 
     @property
     def perplexity(self) -> float:
-        """exp of the loss: of a token of this model's tokenizer."""
+        """exp of the loss, which is per token of this model's tokenizer."""
         return exponential(self.loss)
 
     @property
@@ -89,32 +89,32 @@ class TextResult:
 
     @property
     def word_perplexity(self) -> float:
-        """exp of the negative log-probability a word: comparable between tokenizers."""
+        """exp of the negative log-probability per word: comparable between tokenizers."""
         return exponential(-self.log_prob / self.num_words) if self.num_words else math.nan
 
     @property
     def word_and_line_perplexity(self) -> float:
-        """The same, with each line end counted as a word, as in WikiText's literature."""
+        """`word_perplexity` with each line end counted as a word, as usual for WikiText."""
         count = self.num_words + self.num_lines
         return exponential(-self.log_prob / count) if count else math.nan
 
     @property
     def bits_per_byte(self) -> float:
-        """Negative log₂-probability a byte: comparable between tokenizers, in any script."""
+        """Negative log₂-probability per byte: comparable between tokenizers and scripts."""
         return -self.log_prob / math.log(2) / self.num_bytes
 
     @property
     def accuracy(self) -> float:
-        """Share of tokens that the model found likeliest."""
+        """Fraction of tokens that were the most likely one."""
         return self.num_top_1 / self.num_tokens
 
     @property
     def top_5_accuracy(self) -> float:
-        """Share of tokens among the five likeliest."""
+        """Fraction of tokens that were among the five most likely."""
         return self.num_top_5 / self.num_tokens
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns counts and measures for JSON, which has no word for what is not finite."""
+        """Returns counts and measures for JSON; what is not finite becomes None."""
         return as_json(self, TEXT_MEASURES)
 
 
@@ -132,11 +132,11 @@ TEXT_MEASURES = (
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """What `evaluate` found.
+    """The results of `evaluate`.
 
     Args:
-        protocol: How the texts were scored.
-        texts: The result of each.
+        protocol: The protocol.
+        texts: The result of each text.
     """
 
     protocol: Protocol
@@ -144,7 +144,7 @@ class Report:
 
     @property
     def total(self) -> TextResult:
-        """The result of all texts as one, each token with the same weight."""
+        """The result of all texts together, each token with the same weight."""
         return add_up(self.texts)
 
     def to_dict(self) -> dict[str, Any]:
@@ -161,7 +161,7 @@ class Report:
 
 
 def add_up(results: Sequence[TextResult]) -> TextResult:
-    """Returns the result of several texts as if they were one."""
+    """Returns the result of several texts together."""
     sums: dict[str, Any] = {
         field.name: sum(getattr(result, field.name) for result in results)
         for field in dataclasses.fields(TextResult)
@@ -172,7 +172,7 @@ def add_up(results: Sequence[TextResult]) -> TextResult:
 
 
 def as_json(result: Any, measures: Sequence[str]) -> dict[str, Any]:
-    """Returns a result's fields and measures; None for what is not finite."""
+    """Returns the fields and measures of a result; what is not finite becomes None."""
     fields = {**dataclasses.asdict(result), **{name: getattr(result, name) for name in measures}}
     return {
         name: None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,4 +1,4 @@
-"""Scores of tokens, each given those before it: what every measure here is made of."""
+"""Log-probabilities and ranks of tokens, each given the tokens before it."""
 
 import dataclasses
 import functools
@@ -12,20 +12,21 @@ import tensorflow as tf
 from gpt2_keras.generation.compiled import COUNTS, IDS, kept_trace, traced
 from gpt2_keras.generation.prompts import pad
 from gpt2_keras.model import GPT2Model
+from gpt2_keras.validation import check_integer
 
-# Of the logits of a batch, where nobody says how many rows it has: 256 MB in float32.
-LARGEST_LOGITS = 2**26
+# Limits of a batch whose size is not given.
+LARGEST_LOGITS = 2**26  # 256 MB in float32
 LARGEST_BATCH = 32
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Span:
-    """A row of tokens that a model reads, and those it is asked for.
+    """Tokens that a model reads, and the tokens to score.
 
     Args:
         inputs: Int array `(time,)`, at most `context_length` tokens.
-        targets: Int array `(count,)`, with `1 <= count <= time`: the tokens that
-            follow the last `count` inputs.
+        targets: Int array `(count,)`, with `1 <= count <= time`: the tokens after each
+            of the last `count` inputs.
     """
 
     inputs: np.ndarray
@@ -34,12 +35,12 @@ class Span:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class SpanScore:
-    """What a model thinks of a span's targets.
+    """The scores of the targets of a span.
 
     Args:
-        log_probs: Float32 array `(count,)`: the log-probability of each, in nats.
-        ranks: Int32 array `(count,)`: how many tokens of the vocabulary the model
-            finds likelier; 0 if the target is what it would have said.
+        log_probs: Float32 array `(count,)`: the log-probability of each target, in nats.
+        ranks: Int32 array `(count,)`: how many tokens of the vocabulary are more likely;
+            0 for the most likely token.
     """
 
     log_probs: np.ndarray
@@ -55,12 +56,12 @@ def score_spans(
 ) -> list[SpanScore]:
     """Scores the targets of many spans.
 
-    Spans of about the same length share a batch; which ones do changes no score
-    by more than rounding.
+    Spans of about the same length are batched together. How they are batched changes
+    scores by rounding only.
 
     Args:
         model: The model.
-        spans: What to score.
+        spans: The spans.
         batch_size: Spans in a batch. By default as many as keep the logits under
             256 MB, at most 32.
         on_progress: Called with the number of tokens scored and of all.
@@ -69,14 +70,11 @@ def score_spans(
         The scores, in the order of the spans.
 
     Raises:
-        ValueError: If `batch_size` is below 1, or a logit is not finite.
+        TypeError, ValueError: If `batch_size` is not an integer of at least 1.
+        ValueError: If a log-probability is not finite.
         RuntimeError: If Keras runs on another backend than TensorFlow.
     """
-    if batch_size is not None and batch_size < 1:
-        raise ValueError(
-            f"`batch_size` must be at least 1. Received: batch_size={batch_size}. "
-            "Leave it out to have it chosen."
-        )
+    check_batch_size(batch_size)
     counts = _logit_counts([len(span.targets) for span in spans], model.config.context_length)
     order = sorted(range(len(spans)), key=lambda index: (counts[index], len(spans[index].inputs)))
     scores: dict[int, SpanScore] = {}
@@ -102,8 +100,14 @@ def score_spans(
     return [scores[index] for index in range(len(spans))]
 
 
+def check_batch_size(batch_size: object) -> None:
+    """Raises as `check_integer` does, unless the batch size is None or a positive integer."""
+    if batch_size is not None:
+        check_integer("batch_size", batch_size, minimum=1, advice="Leave it out to choose it.")
+
+
 def _compiled(model: GPT2Model, count: int) -> Any:
-    """Returns the traced function that scores the last `count` positions."""
+    """Returns the compiled function that scores the last `count` positions."""
     return kept_trace(
         model,
         f"score the last {count}",
@@ -126,10 +130,10 @@ def _score(
 
 
 def _logit_counts(num_targets: Sequence[int], most: int) -> list[int]:
-    """Returns for how many positions each span gets logits: few different numbers.
+    """Returns the number of positions for which each span gets logits: few different numbers.
 
-    Each number is a trace of its own, which costs seconds for a large model. They are powers
-    of two, and those of only a few spans become the next larger one.
+    Each number needs a trace, which takes seconds for a large model. The numbers are powers
+    of two, and one of only a few spans becomes the next larger one.
     """
     counts = [min(1 << (number - 1).bit_length(), most) for number in num_targets]
     sizes = sorted(set(counts))
@@ -147,6 +151,6 @@ def _check_finite(log_probs: np.ndarray) -> None:
     if not np.isfinite(log_probs).all():
         wrong = log_probs[~np.isfinite(log_probs)][0]
         raise ValueError(
-            "A model must give every token a finite log-probability. "
-            f"Received: {wrong}. Its weights are damaged, or too large for its dtype."
+            f"The model gives a token the log-probability {wrong}, which is not finite. "
+            "Its weights are damaged or too large for its dtype; use float32 or other weights."
         )

@@ -1,4 +1,4 @@
-"""Tasks that a language model does without being trained for them."""
+"""Zero-shot tasks: what a language model does without training for it."""
 
 import dataclasses
 import math
@@ -19,6 +19,7 @@ from gpt2_keras.evaluation.examples import (
 from gpt2_keras.evaluation.report import as_json, exponential
 from gpt2_keras.evaluation.spans import Span, SpanScore, score_spans
 from gpt2_keras.model import GPT2Model
+from gpt2_keras.validation import check_integer, check_texts
 
 Path = str | os.PathLike[str]
 Progress = Callable[[int, int], None]
@@ -27,7 +28,7 @@ _LAST_WORD = re.compile(r"(.*\S)(\s+)(\S+)\s*", re.DOTALL)
 
 @dataclasses.dataclass(frozen=True)
 class _Answers:
-    """How many of some examples a model gets right: what the results below share."""
+    """The number of examples that a model answers correctly; base of the results below."""
 
     name: str
     num_examples: int
@@ -35,7 +36,7 @@ class _Answers:
 
     @property
     def accuracy(self) -> float:
-        """Share of right answers."""
+        """Fraction of correct answers."""
         return self.num_correct / self.num_examples
 
     @property
@@ -48,14 +49,14 @@ class _Answers:
 
 @dataclasses.dataclass(frozen=True)
 class LastWordResult(_Answers):
-    """How well a model says the last word of passages.
+    """How well a model predicts the last word of passages.
 
     Args:
-        name: The file, or what the examples are called.
+        name: The file, or `"passages"`.
         num_examples: Number of passages.
-        num_correct: Those of which each token of the last word is the likeliest,
-            so that greedy decoding would have said the word.
-        log_prob: Sum of the words' log-probabilities, in nats.
+        num_correct: Passages of which each token of the last word is the most likely
+            one, so that greedy decoding would have generated the word.
+        log_prob: Sum of the log-probabilities of the last words, in nats.
     """
 
     log_prob: float
@@ -72,15 +73,15 @@ class LastWordResult(_Answers):
 
 @dataclasses.dataclass(frozen=True)
 class MultipleChoiceResult(_Answers):
-    """How often a model finds the right choice the likeliest.
+    """How often the right choice is the most likely one.
 
     Args:
-        name: The file, or what the examples are called.
+        name: The file, or `"questions"`.
         num_examples: Number of questions.
-        num_correct: Right by the log-probability of the whole choice, which favours
-            short ones; `accuracy` is their share.
-        num_correct_by_token: Right by its mean over the choice's tokens.
-        num_correct_by_byte: Right by its mean over the choice's bytes in UTF-8.
+        num_correct: Questions whose right choice has the highest log-probability, which
+            favours short choices; `accuracy` is their fraction.
+        num_correct_by_token: The same by the log-probability per token of a choice.
+        num_correct_by_byte: The same by the log-probability per byte of a choice in UTF-8.
     """
 
     num_correct_by_token: int
@@ -88,12 +89,12 @@ class MultipleChoiceResult(_Answers):
 
     @property
     def accuracy_by_token(self) -> float:
-        """Share of right choices by the log-probability a token."""
+        """Fraction of right choices by the log-probability per token."""
         return self.num_correct_by_token / self.num_examples
 
     @property
     def accuracy_by_byte(self) -> float:
-        """Share of right choices by the log-probability a byte."""
+        """Fraction of right choices by the log-probability per byte."""
         return self.num_correct_by_byte / self.num_examples
 
     def to_dict(self) -> dict[str, Any]:
@@ -109,30 +110,31 @@ def last_word(
     batch_size: int | None = None,
     on_progress: Progress | None = None,
 ) -> LastWordResult:
-    """Measures how well a model says the last word of passages, given the rest.
+    """Measures how well a model predicts the last word of passages, given the rest.
 
-    The form of LAMBADA (Paperno et al., 2016). The word is what follows the last
-    white space, punctuation included, with the space before it; no list of words
-    is ruled out.
+    The task of LAMBADA (Paperno et al., 2016). The word is the text after the last white
+    space, with its punctuation and the space before it. No words are excluded.
 
     Args:
         model: A model with a tokenizer.
         examples: A JSONL file of objects with `text`, or the passages themselves.
-            A passage too long for the context loses its beginning.
+            The beginning of a passage too long for the context is truncated.
         batch_size, on_progress: As for `evaluate`.
 
     Raises:
+        TypeError: If a passage is not a `str`, or an argument is of the wrong type.
         ValueError: If a passage has fewer than two words, or the file is damaged.
-        FileNotFoundError: If the file is not there.
+        FileNotFoundError: If the file does not exist.
     """
     if isinstance(examples, str | os.PathLike):
         name = str(examples)
-        passages = [(at, row["text"]) for at, row in read_examples(examples, {"text": TEXT})]
+        rows = read_examples(examples, {"text": TEXT})
+        passages = [(source, row["text"]) for source, row in rows]
     else:
         name = "passages"
-        passages = [(f"passage {number}", text) for number, text in enumerate(examples)]
-        _require_examples(passages)
-    pairs = [_split_last_word(place, text) for place, text in passages]
+        texts = check_texts("examples", examples)
+        passages = [(f"passage {index}", text) for index, text in enumerate(texts)]
+    pairs = [_split_last_word(source, text) for source, text in passages]
     spans = _spans(model, pairs)
     scores = score_spans(model, spans, batch_size=batch_size, on_progress=on_progress)
     return LastWordResult(
@@ -150,70 +152,65 @@ def multiple_choice(
     batch_size: int | None = None,
     on_progress: Progress | None = None,
 ) -> MultipleChoiceResult:
-    """Measures how often the right one of several continuations is the likeliest.
+    """Measures how often the right one of several continuations is the most likely one.
 
-    One space is put between context and choice unless there is white space.
+    A space is inserted between context and choice unless there is white space.
 
     Args:
         model: A model with a tokenizer.
         examples: A JSONL file of objects with `context`, `choices` and `label`,
-            the number of the right choice from 0; or such objects themselves. A
-            context too long loses its beginning.
+            the index of the right choice from 0; or such objects themselves. The
+            beginning of a context too long is truncated.
         batch_size, on_progress: As for `evaluate`.
 
     Raises:
-        ValueError: If an example is damaged.
-        FileNotFoundError: If the file is not there.
+        TypeError: If an argument is of the wrong type.
+        ValueError: If a field of an example is missing or wrong, or there is no example.
+        FileNotFoundError: If the file does not exist.
     """
-    rules = {"context": TEXT, "choices": CHOICES, "label": LABEL}
+    fields = {"context": TEXT, "choices": CHOICES, "label": LABEL}
     if isinstance(examples, str | os.PathLike):
-        name, rows = str(examples), read_examples(examples, rules)
+        name, rows = str(examples), read_examples(examples, fields)
     else:
         name = "questions"
-        places = [(f"question {number}", row) for number, row in enumerate(examples)]
-        rows = [(place, check_example(place, row, rules)) for place, row in places]
-        _require_examples(rows)
+        named = [(f"question {index}", row) for index, row in enumerate(examples)]
+        rows = [(source, check_example(source, row, fields)) for source, row in named]
+        if not rows:
+            raise ValueError("examples is empty. Use at least one question.")
     pairs: list[tuple[str, str, str]] = []
-    for place, row in rows:
-        if row["label"] >= len(row["choices"]):
-            raise ValueError(
-                "A label is the number of a choice, from 0. "
-                f"Received: {place}: label={row['label']} of {len(row['choices'])} choices. "
-                "Mend the label there."
-            )
-        pairs += [(place, *_join(row["context"], choice)) for choice in row["choices"]]
+    for source, row in rows:
+        last = len(row["choices"]) - 1
+        check_integer(f"{source}: label", row["label"], minimum=0, maximum=last)
+        pairs += [(source, *_join(row["context"], choice)) for choice in row["choices"]]
     scores = iter(
         score_spans(model, _spans(model, pairs), batch_size=batch_size, on_progress=on_progress)
     )
     correct = np.zeros(3, "int64")
     for _, row in rows:
-        parts = [next(scores) for _ in row["choices"]]
-        totals = np.array([_total(part) for part in parts])
+        choices = [next(scores) for _ in row["choices"]]
+        totals = np.array([_total(score) for score in choices])
         lengths = [
-            np.ones(len(parts)),
-            np.array([len(part.ranks) for part in parts]),
+            np.ones(len(choices)),
+            np.array([len(score.ranks) for score in choices]),
             np.array([len(choice.encode("utf-8", "replace")) for choice in row["choices"]]),
         ]
         correct += [int(np.argmax(totals / length)) == row["label"] for length in lengths]
     return MultipleChoiceResult(name, len(rows), *correct.tolist())
 
 
-def _split_last_word(place: str, text: str) -> tuple[str, str, str]:
-    """Returns the place, all but the last word, and the last word with the space before it."""
+def _split_last_word(source: str, text: str) -> tuple[str, str, str]:
+    """Returns the source, all but the last word, and the last word with the space before it."""
     match = _LAST_WORD.fullmatch(text)
     if match is None:
-        raise ValueError(
-            "A passage must have at least two words. "
-            f"Received: {place}: {text[:80]!r}. Leave it out."
-        )
+        raise ValueError(f"{source} has fewer than two words: {text[:80]!r}. Leave it out.")
     before, space, word = match.groups()
-    if space.endswith(" "):  # a part of the word's first token, as everywhere in GPT-2
-        return place, before + space[:-1], " " + word
-    return place, before + space, word
+    if space.endswith(" "):  # in GPT-2 the space is part of the first token of a word
+        return source, before + space[:-1], " " + word
+    return source, before + space, word
 
 
 def _join(context: str, choice: str) -> tuple[str, str]:
-    """Returns what is given and what is scored; the white space between goes with the latter."""
+    """Returns the text given and the text scored, which has the white space between them."""
     given = context.rstrip()
     between = context[len(given) :]
     if given and not between and not choice[0].isspace():
@@ -222,27 +219,21 @@ def _join(context: str, choice: str) -> tuple[str, str]:
 
 
 def _spans(model: GPT2Model, pairs: Sequence[tuple[str, str, str]]) -> list[Span]:
-    """Returns a span for each continuation; a context too long loses its beginning."""
+    """Returns a span for each continuation; truncates the beginning of a context too long."""
     tokenizer = model.require_tokenizer()
     context = model.config.context_length
     given = tokenizer.encode([before for _, before, _ in pairs])
-    wanted = tokenizer.encode([after for _, _, after in pairs])
+    scored = tokenizer.encode([after for _, _, after in pairs])
     spans = []
-    for (place, _, after), first, last in zip(pairs, given, wanted, strict=True):
+    for (source, _, after), first, last in zip(pairs, given, scored, strict=True):
         if len(last) > context:
             raise ValueError(
-                "What is scored must fit into `context_length` tokens. "
-                f"Received: {place}: {after[:40]!r} with {len(last)} tokens, "
+                f"{source} has {len(last)} tokens to score in {after[:40]!r}, more than "
                 f"context_length={context}. Leave it out."
             )
         ids = np.array([tokenizer.end_token_id, *first, *last], "int32")
         spans.append(Span(ids[:-1][-context:], ids[-len(last) :]))
     return spans
-
-
-def _require_examples(examples: Sequence[Any]) -> None:
-    if not examples:
-        raise ValueError("A task has at least one example. Received: an empty list. Name one.")
 
 
 def _total(score: SpanScore) -> float:

@@ -1,10 +1,10 @@
-"""Fine-tuning: a trained model for a purpose of one's own, with few new weights.
+"""Fine-tuning: trains a few weights of a trained model, or a few new ones, for a task.
 
-enable_lora, merge_lora       train a small addition to some layers, and make it part of them
-save_adapter, load_adapter    that addition alone, on disk
-freeze, unfreeze              leave blocks as they are
+enable_lora, merge_lora       add low-rank weights to some layers, and add them to the kernels
+save_adapter, load_adapter    these weights alone, on disk
+freeze, unfreeze              exclude blocks from training
 add_special_tokens            a larger vocabulary, such as for the turns of a dialogue
-GPT2Classifier                labels for texts
+GPT2Classifier                a classifier of texts
 
 For all weights at once: `GPT2LM.from_preset(…)`, `compile()` and `fit()`, or `gpt2-keras
 train --init DIR`.

@@ -1,4 +1,4 @@
-"""Labels for texts, by a GPT-2 with a new head."""
+"""A classifier of texts: a GPT-2 with a new head."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,35 +8,40 @@ import keras
 import numpy as np
 from keras import ops
 
+from gpt2_keras import checkpoints
 from gpt2_keras.layers.initializers import KERNEL_STDDEV
 from gpt2_keras.model import GPT2Model
+from gpt2_keras.training.optimizer import FINE_TUNING_LEARNING_RATE, make_optimizer
+from gpt2_keras.training.step import jit_by_default
+from gpt2_keras.validation import check_instance, check_texts
 
 
 @keras.saving.register_keras_serializable(package="gpt2_keras")
 class GPT2Classifier(keras.Model):
-    """Tells which of some labels a text has, from the hidden state of its last token.
+    """A classifier that computes the label of a text from the hidden state of its last token.
 
-    The last token is the only one that has seen the whole text. A standard Keras
+    The last token is the only one that attends to the whole text. A standard Keras
     model: `compile()` without arguments sets an optimizer for fine-tuning, cross
-    entropy and accuracy; `fit()` takes what `encode` makes of texts, and the
-    numbers of their labels. Source: `finetune` in section 3.2 of "Improving
+    entropy and accuracy; `fit()` takes what `encode` returns for texts, and the
+    indices of their labels. Source: `finetune` in section 3.2 of "Improving
     Language Understanding by Generative Pre-Training" (Radford et al., 2018).
 
     Args:
         language_model: A trained model, which becomes part of this one: training
-            changes it. `freeze` or `enable_lora` it first to leave it be.
+            changes it. Call `freeze` or `enable_lora` first to keep its weights.
         labels: The names of the labels, at least two.
         dtype: Keras dtype or policy of the new head; by default float32.
 
     Call arguments:
-        inputs: Int tensor `(batch, time)` of token ids, or a dictionary of these
-            as `token_ids` and, as `padding_mask`, a bool tensor `(batch, time)`,
-            False for padding on either side.
+        inputs: Int tensor `(batch, time)` of token ids, or a dictionary with these
+            as `token_ids` and a bool tensor `(batch, time)` as `padding_mask`, False
+            for padding on either side.
 
     Returns:
         Logits, float32 `(batch, labels)`.
 
     Raises:
+        TypeError: If `labels` is not a list of `str`.
         ValueError: If there are fewer than two labels, or one is given twice.
 
     Example:
@@ -48,14 +53,16 @@ class GPT2Classifier(keras.Model):
     """
 
     def __init__(self, language_model: GPT2Model, labels: Sequence[str], **kwargs: Any) -> None:
-        if isinstance(labels, str) or not 2 <= len(labels) == len(set(labels)):
+        check_instance("labels", labels, (list, tuple), "a list of names")
+        names = check_texts("labels", labels)
+        if not 2 <= len(names) == len(set(names)):
             raise ValueError(
-                "`labels` must be two names or more, each once. "
-                f'Received: labels={labels!r}. Use, for example, ["no", "yes"].'
+                f"labels={names!r} are not two names or more, each given once. "
+                'Use, for example, ["no", "yes"].'
             )
         super().__init__(**kwargs)
         self.language_model = language_model
-        self.labels = list(labels)
+        self.labels = names
         self.head = keras.layers.Dense(
             len(labels),
             use_bias=False,
@@ -78,30 +85,31 @@ class GPT2Classifier(keras.Model):
         if mask is None:
             last = state[:, -1]  # (batch, width)
         else:
-            slots = ops.arange(ops.shape(mask)[1], dtype="int32")
-            at = ops.max(ops.where(mask, slots, 0), axis=1)  # (batch,)
-            at = ops.expand_dims(ops.expand_dims(at, 1), 2)  # (batch, 1, 1)
-            last = ops.take_along_axis(state, at, axis=1)[:, 0]  # (batch, width)
+            positions = ops.arange(ops.shape(mask)[1], dtype="int32")
+            index = ops.max(ops.where(mask, positions, 0), axis=1)  # (batch,)
+            index = ops.expand_dims(ops.expand_dims(index, 1), 2)  # (batch, 1, 1)
+            last = ops.take_along_axis(state, index, axis=1)[:, 0]  # (batch, width)
         return ops.cast(self.head(last), "float32")  # (batch, labels)
 
     def encode(self, texts: str | Sequence[str]) -> dict[str, np.ndarray]:
-        """Returns what `fit`, `predict` and a call take for texts.
+        """Tokenizes texts for `fit`, `predict` and a call.
 
-        Of a text longer than the context the last tokens are kept. An empty text
-        is a single `<|endoftext|>`.
+        A text longer than the context is truncated to its last tokens. An empty text
+        becomes a single `<|endoftext|>`.
 
         Returns:
             `token_ids`, int32 `(batch, time)`, and `padding_mask`, bool of the same
             shape; padding is on the right.
 
         Raises:
-            ValueError: If the language model has no tokenizer.
+            TypeError: If a text is not a `str`.
+            ValueError: If there is no text, or the language model has no tokenizer.
         """
         tokenizer = self.language_model.require_tokenizer()
         end, length = tokenizer.end_token_id, self.language_model.config.context_length
-        texts = [texts] if isinstance(texts, str) else list(texts)
-        rows = [ids[-length:] or [end] for ids in tokenizer.encode(texts)]
-        token_ids = np.full((len(rows), max(map(len, rows), default=1)), end, "int32")
+        encoded = tokenizer.encode(check_texts("texts", texts))
+        rows = [ids[-length:] or [end] for ids in encoded]
+        token_ids = np.full((len(rows), max(map(len, rows))), end, "int32")
         padding_mask = np.zeros(token_ids.shape, "bool")
         for row, ids in enumerate(rows):
             token_ids[row, : len(ids)] = ids
@@ -109,13 +117,9 @@ class GPT2Classifier(keras.Model):
         return {"token_ids": token_ids, "padding_mask": padding_mask}
 
     def classify(self, texts: Sequence[str]) -> list[str]:
-        """Returns the likeliest label of each text.
-
-        Raises:
-            ValueError: If the language model has no tokenizer.
-        """
+        """Returns the most likely label of each text; raises as `encode` does."""
         logits = ops.convert_to_numpy(self(self.encode(texts), training=False))
-        return [self.labels[number] for number in logits.argmax(axis=-1)]
+        return [self.labels[index] for index in logits.argmax(axis=-1)]
 
     def compile(
         self, optimizer: Any = "auto", loss: Any = "auto", metrics: Any = "auto", **kwargs: Any
@@ -125,26 +129,24 @@ class GPT2Classifier(keras.Model):
         Args:
             optimizer: A Keras optimizer; by default `training.make_optimizer` with
                 the learning rate of fine-tuning.
-            loss: A Keras loss on label numbers and logits; by default cross entropy.
+            loss: A Keras loss of label indices and logits; by default cross entropy.
             metrics: Keras metrics; by default accuracy.
             **kwargs: As for `keras.Model.compile`.
         """
-        from gpt2_keras import training
-
         if optimizer == "auto":
-            optimizer = training.make_optimizer(training.optimizer.FINE_TUNING_LEARNING_RATE)
+            optimizer = make_optimizer(FINE_TUNING_LEARNING_RATE)
         if loss == "auto":
             loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-        kwargs.setdefault("jit_compile", training.jit_by_default())
+        kwargs.setdefault("jit_compile", jit_by_default())
         metrics = ["accuracy"] if metrics == "auto" else metrics
         super().compile(optimizer=optimizer, loss=loss, metrics=metrics, **kwargs)
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
-        """Compiles as a `.keras` file says; Keras calls this."""
+        """Compiles with the config of a `.keras` file; Keras calls this."""
         self.compile(**keras.saving.deserialize_keras_object(config))
 
     def get_config(self) -> dict[str, Any]:
-        """Returns the arguments that rebuild the model."""
+        """Returns the arguments that make the model again."""
         return {
             **super().get_config(),
             "language_model": keras.saving.serialize_keras_object(self.language_model),
@@ -153,7 +155,7 @@ class GPT2Classifier(keras.Model):
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
-        """Rebuilds the model of a `get_config` dictionary."""
+        """Makes the model of a `get_config` dictionary."""
         model = keras.saving.deserialize_keras_object(
             config["language_model"], custom_objects=custom_objects
         )
@@ -164,14 +166,10 @@ class GPT2Classifier(keras.Model):
         cls, preset: str | Path, *, model_class: type[GPT2Model] = GPT2Model, **kwargs: Any
     ) -> Self:
         """Loads a classifier; see `gpt2_keras.checkpoints.load_classifier`."""
-        from gpt2_keras import checkpoints
-
         return checkpoints.load_classifier(
             preset, classifier_class=cls, model_class=model_class, **kwargs
         )
 
     def save_to_preset(self, directory: str | Path) -> None:
-        """Writes a directory; see `gpt2_keras.checkpoints.save_classifier`."""
-        from gpt2_keras import checkpoints
-
+        """Writes a model directory; see `gpt2_keras.checkpoints.save_classifier`."""
         checkpoints.save_classifier(self, directory)

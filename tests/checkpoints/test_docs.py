@@ -1,4 +1,4 @@
-"""What the page on checkpoints tells is so."""
+"""The code, commands and figures of docs/checkpoints.md."""
 
 import json
 import re
@@ -20,12 +20,12 @@ def test_its_python_runs(tmp_path, monkeypatch, capsys):
     code = "\n".join(re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL))
     exec(code, {})  # noqa: S102
     assert capsys.readouterr().out.strip() in ("['dull']", "['exciting']")
-    made = {"model", "117M", "preset", "adapter", "classifier"}
-    assert made <= {path.name for path in tmp_path.iterdir()}
+    written = {"model", "117M", "preset", "adapter", "classifier"}
+    assert written <= {path.name for path in tmp_path.iterdir()}
 
 
 @pytest.mark.parametrize("command", re.findall(r"`(gpt2-keras (?:import|train) [^`]+)`", PAGE))
-def test_its_commands_are_understood(command):
+def test_its_commands_are_valid(command):
     words = command.split()[1:]
     assert _parser().parse_args(words).command == words[0]
 
@@ -36,12 +36,9 @@ def test_its_figures_of_loading_are_those_of_the_benchmark():
         result["medians"]["gpt2_keras"]["peak_bytes"] / result["weights_bytes"]
         for result in results.values()
     ]
-    assert f"{min(peaks):.2f} to {max(peaks):.2f} times the size" in PAGE
     largest = results["gpt2_xl bfloat16"]
-    ready = {peer: f"{row['ready_seconds']:.0f} s" for peer, row in largest["medians"].items()}
-    sentence = (
-        f"{largest['weights_bytes'] / 1e9:.1f} GB in bfloat16, was ready after "
-        f"{ready['gpt2_keras']}, where transformers, which maps the file, took "
-        f"{ready['transformers']} and KerasHub {ready['keras_hub']}"
-    )
-    assert sentence in " ".join(PAGE.split())
+    figures = [f"{min(peaks):.2f}", f"{max(peaks):.2f}", f"{largest['weights_bytes'] / 1e9:.1f} GB"]
+    for peer in ("gpt2_keras", "transformers", "keras_hub"):
+        figures.append(f"{largest['medians'][peer]['ready_seconds']:.0f} s")
+    (section,) = re.findall(r"^## Memory and time of loading\n(.*?)^## ", PAGE, re.M | re.S)
+    assert [figure for figure in figures if figure not in section] == []

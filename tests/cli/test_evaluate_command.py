@@ -1,4 +1,4 @@
-"""`gpt2-keras evaluate` from the outside."""
+"""The command `gpt2-keras evaluate`."""
 
 import csv
 import json
@@ -12,7 +12,7 @@ from tests.models import CORPUS, text_model
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Two models and what to evaluate them on."""
+    """Two models and files to evaluate them on."""
     home = tmp_path_factory.mktemp("evaluate")
     text_model(context_length=16, num_layers=1).save_to_preset(home / "one")
     text_model(context_length=32, num_layers=1, seed=1).save_to_preset(home / "two")
@@ -43,7 +43,7 @@ def test_a_table_of_models_and_files_ends_with_the_protocols(folder, capsys):
     assert printed.err == ""
 
 
-def test_json_csv_and_tasks_are_for_programs(folder, tmp_path, capsys):
+def test_json_and_csv_hold_the_results_of_texts_and_tasks(folder, tmp_path, capsys):
     words = ["evaluate", str(folder / "a.txt"), "--model", str(folder / "one"), "--stride", "4"]
     tasks = ["--last-word", str(folder / "last.jsonl")]
     tasks += ["--multiple-choice", str(folder / "choice.jsonl")]
@@ -90,11 +90,15 @@ def test_wrong_usage_exits_with_2(words, message, capsys):
 @pytest.mark.parametrize(
     ("content", "words", "message"),
     [
-        (b"a", [], "at least two tokens"),
-        (b"", [], "all empty"),
-        (b"caf\xe9", [], "UTF-8"),
-        (b"a text", ["--stride", "17"], "at most context_length=16. Received: stride=17"),
-        (None, [], "which is not there"),
+        (b"a", [], "file.txt has 1 tokens, fewer than two."),
+        (b"", [], "file.txt"),
+        (b"caf\xe9", [], "0xe9"),
+        (
+            b"a text",
+            ["--stride", "17"],
+            "error: stride=17 is greater than 16. Use an integer from 1",
+        ),
+        (None, [], "file.txt"),
     ],
 )
 def test_bad_input_exits_with_1(folder, tmp_path, content, words, message, capsys):

@@ -1,4 +1,4 @@
-"""`gpt2-keras import` from the outside."""
+"""The command `gpt2-keras import`."""
 
 import json
 
@@ -29,16 +29,16 @@ def test_a_checkpoint_becomes_a_model_directory(source, tmp_path, capsys):
     assert main(["generate", "--model", str(out), "the cat", "--max-new-tokens", "2"]) == 0
 
 
-def test_json_is_for_programs(source, tmp_path, capsys):
+def test_json_prints_the_result(source, tmp_path, capsys):
     words = ["import", str(source), "--out", str(tmp_path / "model"), "--dropout", "0.3", "--json"]
     assert main(words) == 0
-    made = json.loads(capsys.readouterr().out)
-    assert made["model"] == str(tmp_path / "model")
-    assert made["has_tokenizer"] is True
-    assert made["config"]["dropout_rate"] == 0.3
+    result = json.loads(capsys.readouterr().out)
+    assert result["model"] == str(tmp_path / "model")
+    assert result["has_tokenizer"] is True
+    assert result["config"]["dropout_rate"] == 0.3
 
 
-def test_a_tokenizer_may_be_named(tmp_path, capsys):
+def test_another_tokenizer_can_be_given(tmp_path, capsys):
     write_nanogpt(tmp_path / "ckpt.pt", text_model(), padding=8)
     text_model().tokenizer.save(tmp_path / "tokenizer")
     words = ["import", str(tmp_path / "ckpt.pt"), "--out"]
@@ -54,16 +54,17 @@ def test_a_failed_import_leaves_no_directory(source, tmp_path, capsys):
     path.write_text(path.read_text().replace('"n_layer": 2', '"n_layer": 3'))
     assert main(["import", str(source), "--out", str(tmp_path / "deep" / "model")]) == 1
     error = capsys.readouterr().err
-    assert error.startswith("gpt2-keras import: error: The tensors must be those that hparams.json")
+    assert error.startswith("gpt2-keras import: error: 12 of the tensors in ")
     assert "missing model/h2/ln_1/g" in error
     assert sorted(item.name for item in tmp_path.iterdir()) == ["117M"]
 
 
-def test_no_checkpoint_and_a_taken_place_are_errors(source, tmp_path, capsys):
+def test_a_missing_checkpoint_and_an_output_that_exists_are_errors(source, tmp_path, capsys):
     assert main(["import", str(tmp_path), "--out", str(tmp_path / "model")]) == 1
-    assert "error: A model directory holds config.json and one of" in capsys.readouterr().err
-    random_model().save_to_preset(tmp_path / "taken")
-    before = sorted(path.name for path in (tmp_path / "taken").iterdir())
-    assert main(["import", str(source), "--out", str(tmp_path / "taken")]) == 1
-    assert "nothing is overwritten" in capsys.readouterr().err
-    assert sorted(path.name for path in (tmp_path / "taken").iterdir()) == before
+    assert f"error: There is no checkpoint at {tmp_path}, which holds" in capsys.readouterr().err
+    out = tmp_path / "old"
+    random_model().save_to_preset(out)
+    before = sorted(path.name for path in out.iterdir())
+    assert main(["import", str(source), "--out", str(out)]) == 1
+    assert str(out) in capsys.readouterr().err
+    assert sorted(path.name for path in out.iterdir()) == before

@@ -14,14 +14,22 @@ WIKITEXT = [
 
 
 @pytest.mark.parametrize(("text", "expected"), WIKITEXT)
-def test_wikitext_is_read_as_it_was_written(text, expected):
+def test_wikitext_becomes_ordinary_text(text, expected):
     assert detokenize(text, "wikitext") == expected
 
 
-def test_without_a_detokenizer_a_text_stays_as_it_is():
+def test_without_a_detokenizer_a_text_does_not_change():
     assert detokenize(" a @-@ b ", "none") == " a @-@ b "
 
 
-def test_an_unknown_one_is_refused():
-    with pytest.raises(ValueError, match=r"one of none, wikitext\. Received: detokenizer='ptb'"):
+def test_an_unknown_name_and_a_wrong_type_are_errors():
+    message = (
+        r"^detokenizer='ptb' is unknown\. Use one of 'none', 'wikitext'\. "
+        r"Ordinary text needs 'none'\.$"
+    )
+    with pytest.raises(ValueError, match=message):
         detokenize("a", "ptb")
+    with pytest.raises(TypeError, match=r"^detokenizer is None\. Use one of 'none', 'wikitext'\."):
+        detokenize("a", None)
+    with pytest.raises(TypeError, match=r"^text=3 is an int\. Use a str\.$"):
+        detokenize(3, "none")

@@ -1,4 +1,4 @@
-"""What the page on evaluation tells a reader to type works."""
+"""The code of docs/evaluation.md."""
 
 import re
 from pathlib import Path

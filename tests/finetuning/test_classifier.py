@@ -1,4 +1,5 @@
 import json
+import re
 
 import keras
 import numpy as np
@@ -8,6 +9,7 @@ from gpt2_keras import GPT2LM
 from gpt2_keras.checkpoints import save_openai
 from gpt2_keras.finetuning import GPT2Classifier, enable_lora, freeze
 from tests.models import random_model, text_model
+from tests.test_model import assert_close
 
 LABELS = ["cats", "dogs"]
 TEXTS = ["the cat sat", "the dog sat on the log", "a cat, and the mat", "dog, dog!"]
@@ -20,12 +22,12 @@ def make(seed=0):
     return classifier
 
 
-def test_it_reads_the_hidden_state_of_the_last_token():
+def test_the_logits_are_a_projection_of_the_last_hidden_state():
     classifier = make()
     ids = np.array([[3, 1, 4, 1, 5]])
     state = np.array(classifier.language_model.hidden_states(ids)[-1])[:, -1]
     expected = state @ keras.ops.convert_to_numpy(classifier.head.kernel)
-    np.testing.assert_allclose(classifier(ids), expected, rtol=0, atol=1e-5)
+    assert_close(classifier(ids), expected)
 
 
 def test_padding_on_either_side_changes_nothing():
@@ -34,10 +36,10 @@ def test_padding_on_either_side_changes_nothing():
     rows = np.array([[3, 1, 4, 0, 0], [0, 0, 3, 1, 4]])
     mask = np.array([[1, 1, 1, 0, 0], [0, 0, 1, 1, 1]], "bool")
     logits = np.array(classifier({"token_ids": rows, "padding_mask": mask}))
-    np.testing.assert_allclose(logits, np.repeat(alone, 2, axis=0), rtol=0, atol=1e-5)
+    assert_close(logits, np.repeat(alone, 2, axis=0))
 
 
-def test_texts_are_encoded_with_padding_and_cut_to_their_last_tokens():
+def test_texts_are_padded_and_truncated_to_their_last_tokens():
     classifier = make()
     tokenizer = classifier.language_model.tokenizer
     long = "cat " * 30 + "dog " * 30
@@ -85,7 +87,7 @@ def test_a_directory_is_saved_and_loaded(tmp_path):
     assert loaded.labels == LABELS
     inputs = classifier.encode(TEXTS)
     np.testing.assert_array_equal(loaded(inputs), classifier(inputs))
-    with pytest.raises(ValueError, match=r"1 that differ: surplus score.weight"):
+    with pytest.raises(ValueError, match=r"do not fit config.json: unexpected score.weight\."):
         GPT2LM.from_preset(tmp_path / "model")
 
 
@@ -99,22 +101,43 @@ def test_a_keras_file_is_saved_and_loaded(tmp_path):
     np.testing.assert_array_equal(loaded(inputs), classifier(inputs))
 
 
-def test_what_is_no_classifier_is_refused(tmp_path):
+def test_loading_what_is_no_classifier_is_an_error(tmp_path):
     text_model().save_to_preset(tmp_path / "model")
-    message = r"GPT2ForSequenceClassification.*Received: \['GPT2LMHeadModel'\] and None in"
+    message = (
+        r"config.json has \"architectures\": \['GPT2LMHeadModel'\] and \"id2label\": None, and a "
+        r"classifier has \[\"GPT2ForSequenceClassification\"\] and an object\. Load it with GPT2LM"
+    )
     with pytest.raises(ValueError, match=message):
         GPT2Classifier.from_preset(tmp_path / "model")
     save_openai(text_model(), tmp_path / "openai")
-    with pytest.raises(ValueError, match=r"in Hugging Face's layout. Received: .*OpenAI's"):
+    with pytest.raises(ValueError, match=r"^.*/openai is OpenAI's .*, and a classifier has the"):
         GPT2Classifier.from_preset(tmp_path / "openai")
 
 
-@pytest.mark.parametrize("labels", [["one"], ["a", "a"], "ab", []])
-def test_labels_are_two_or_more_and_differ(labels):
-    with pytest.raises(ValueError, match=r"two names or more, each once. Received: labels="):
+@pytest.mark.parametrize(
+    ("labels", "error", "message"),
+    [
+        (
+            ["one"],
+            ValueError,
+            "labels=['one'] are not two names or more, each given once. Use, for",
+        ),
+        (["a", "a"], ValueError, "labels=['a', 'a'] are not two names or more, each given once."),
+        ([], ValueError, "labels is empty."),
+        ("ab", TypeError, "labels='ab' is a str. Use a list of names."),
+        ([0, 1], TypeError, "labels[0]=0 is an int. Use a str."),
+        (None, TypeError, "labels is None. Use a list of names."),
+    ],
+)
+def test_labels_are_two_different_names_or_more(labels, error, message):
+    with pytest.raises(error, match=f"^{re.escape(message)}"):
         GPT2Classifier(random_model(), labels)
 
 
-def test_texts_need_a_tokenizer():
-    with pytest.raises(ValueError, match="Text needs a tokenizer"):
+def test_texts_are_strings_and_need_a_tokenizer():
+    with pytest.raises(ValueError, match="has no tokenizer"):
         GPT2Classifier(random_model(), LABELS).encode(["a"])
+    with pytest.raises(TypeError, match=r"^texts\[1\]=b'a' is a bytes\. Use a str\. Decode bytes"):
+        make().encode(["a", b"a"])
+    with pytest.raises(ValueError, match=r"^texts is empty\. Use at least one str\.$"):
+        make().classify([])

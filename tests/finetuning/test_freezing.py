@@ -1,3 +1,5 @@
+import re
+
 import keras
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ BLOCK = 12  # weights of a block
 
 
 @pytest.mark.parametrize(("num_blocks", "left"), [(0, 2 * BLOCK + 2), (1, BLOCK + 2), (None, 2)])
-def test_what_is_frozen_is_not_changed_by_training(num_blocks, left):
+def test_training_changes_every_weight_that_is_not_frozen_and_no_other(num_blocks, left):
     model = random_model()
     freeze(model, num_blocks)
     assert len(model.trainable_variables) == left
@@ -23,9 +25,9 @@ def test_what_is_frozen_is_not_changed_by_training(num_blocks, left):
         assert changed == (variable.path in trainable), variable.path
 
 
-@pytest.mark.parametrize("kind", ["learned", "sinusoidal"])
-def test_unfreezing_is_the_inverse(kind):
-    config = type(TINY)(**{**TINY.to_dict(), "position_embedding": kind})
+@pytest.mark.parametrize("position_embedding", ["learned", "sinusoidal"])
+def test_unfreeze_is_the_inverse_of_freeze(position_embedding):
+    config = type(TINY)(**{**TINY.to_dict(), "position_embedding": position_embedding})
     model = random_model(config)
     expected = [variable.path for variable in model.trainable_variables]
     freeze(model)
@@ -33,7 +35,15 @@ def test_unfreezing_is_the_inverse(kind):
     assert [variable.path for variable in model.trainable_variables] == expected
 
 
-@pytest.mark.parametrize("num_blocks", [-1, 3])
-def test_a_model_has_only_its_blocks(num_blocks):
-    with pytest.raises(ValueError, match=f"Received: num_blocks={num_blocks}, a model of 2"):
+@pytest.mark.parametrize(
+    ("num_blocks", "error", "message"),
+    [
+        (-1, ValueError, "num_blocks=-1 is less than 0. Use an integer from 0 to 2."),
+        (3, ValueError, "num_blocks=3 is greater than 2. Use an integer from 0 to 2."),
+        (True, TypeError, "num_blocks=True is a bool. Use an integer from 0 to 2."),
+        (1.0, TypeError, "num_blocks=1.0 is a float. Use an integer from 0 to 2."),
+    ],
+)
+def test_a_number_of_blocks_that_the_model_has_not_is_an_error(num_blocks, error, message):
+    with pytest.raises(error, match=f"^{re.escape(message)}$"):
         freeze(random_model(), num_blocks)

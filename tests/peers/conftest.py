@@ -1,4 +1,4 @@
-"""Comparisons with other systems: `make test-peers`. Skipped where one is not installed."""
+"""Comparisons with other systems: `make test-peers`. Skipped if one is not installed."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Checkpoints that other systems make on the spot, and models of several shapes."""
+"""Random checkpoints of other systems, in several shapes."""
 
 import numpy as np
 import torch
@@ -9,11 +9,11 @@ from gpt2_keras import GPT2Config as OurConfig
 SHAPES = {
     "tiny": OurConfig(300, 32, 2, 2, 16, dropout_rate=0.0),
     "one head": OurConfig(97, 17, 1, 1, 8, dropout_rate=0.0),
-    "many heads, narrow middle": OurConfig(513, 64, 3, 8, 48, 40, dropout_rate=0.0),
+    "many heads, narrow feed-forward": OurConfig(513, 64, 3, 8, 48, 40, dropout_rate=0.0),
     "deep": OurConfig(260, 24, 8, 4, 32, dropout_rate=0.0),
     "wide": OurConfig(1000, 128, 2, 12, 768, dropout_rate=0.0),
 }
-# Weights are larger than GPT-2's own at the start, so that every part has a say.
+# Larger than GPT-2's initial weights, so that every part of the model changes the logits.
 STDDEV = 0.08
 
 

@@ -11,6 +11,7 @@ from gpt2_keras.checkpoints import save_gguf
 from gpt2_keras.checkpoints.torch_files import UnsafePickleError, named_tensors, read_torch_file
 from tests.checkpoints.test_huggingface_files import assert_same_weights
 from tests.models import random_ids, text_model, weights_of
+from tests.test_model import ROUNDING
 
 torch = pytest.importorskip("torch")
 
@@ -43,9 +44,9 @@ def test_our_reader_agrees_with_torch_load(tmp_path, zipped):
         np.testing.assert_array_equal(read.astype(value.numpy().dtype), value.numpy())
 
 
-def test_a_whole_model_object_is_refused(tmp_path):
+def test_a_pickled_model_object_is_an_error(tmp_path):
     torch.save(torch.nn.Linear(2, 2), tmp_path / "model.pt")
-    with pytest.raises(UnsafePickleError, match=r"which asks for torch.nn.modules.linear.Linear"):
+    with pytest.raises(UnsafePickleError, match=r"would call torch.nn.modules.linear.Linear, "):
         read_torch_file(tmp_path / "model.pt")
 
 
@@ -55,10 +56,10 @@ def test_an_attack_in_a_file_of_torch_save_is_not_run(tmp_path):
             return os.system, (f"touch {tmp_path / 'touched'}",)
 
     torch.save({"model": Attack()}, tmp_path / "ckpt.pt")
-    with pytest.raises(UnsafePickleError, match=r"asks for posix.system. It was not run"):
+    with pytest.raises(UnsafePickleError, match=r"would call posix.system, which was not done\."):
         GPT2LM.from_preset(tmp_path)
     assert not (tmp_path / "touched").exists()
-    with pytest.raises(pickle.UnpicklingError):  # as torch itself refuses it
+    with pytest.raises(pickle.UnpicklingError):  # torch itself raises an error too
         torch.load(tmp_path / "ckpt.pt", weights_only=True)
 
 
@@ -84,7 +85,7 @@ class Block(torch.nn.Module):
 
 
 class NanoGPT(torch.nn.Module):
-    """GPT-2 by nanoGPT's names; `exact` GELU as nanoGPT has it, or GPT-2's."""
+    """GPT-2 by nanoGPT's names, with nanoGPT's `exact` GELU or GPT-2's."""
 
     def __init__(self, vocab, context, layers, heads, width, bias, exact):
         super().__init__()
@@ -115,8 +116,8 @@ class NanoGPT(torch.nn.Module):
 
 
 @pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize(("exact", "tolerance"), [(False, 1e-4), (True, 2e-2)])
-def test_a_nanogpt_checkpoint_computes_the_same(tmp_path, bias, exact, tolerance):
+@pytest.mark.parametrize("exact", [False, True])
+def test_a_nanogpt_checkpoint_computes_the_same(tmp_path, bias, exact):
     torch.manual_seed(0)
     sizes = {"n_layer": 3, "n_head": 4, "n_embd": 64, "block_size": 32, "vocab_size": 320}
     model = NanoGPT(320, 32, 3, 4, 64, bias, exact)
@@ -133,30 +134,32 @@ def test_a_nanogpt_checkpoint_computes_the_same(tmp_path, bias, exact, tolerance
     ids = random_ids((2, 30))
     with torch.no_grad():
         expected = model(torch.tensor(ids).long()).numpy()
-    difference = np.abs(np.array(ours(ids)) - expected).max()
-    assert difference <= tolerance
-    if exact:  # nanoGPT's GELU is another function; the difference is real
-        assert difference > 1e-6
+    difference = np.abs(np.array(ours(ids)) - expected).max() / np.abs(expected).max()
+    # The two forms of GELU differ by up to 4.7e-4, which the later layers scale.
+    assert difference <= (1e-3 if exact else ROUNDING)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 def test_a_gguf_file_is_read_by_transformers(tmp_path, dtype):
     pytest.importorskip("gguf")
     transformers = pytest.importorskip("transformers")
-    model = text_model(context_length=1024)  # transformers takes no other from such a file
+    model = text_model(context_length=1024)  # what transformers assumes for such a file
     save_gguf(model, tmp_path / "model.gguf", dtype=dtype)
     theirs = transformers.GPT2LMHeadModel.from_pretrained(tmp_path, gguf_file="model.gguf").eval()
     ids = random_ids((2, 16), model.config)
     with torch.no_grad():
         expected = theirs(torch.tensor(ids).long()).logits.float().numpy()
-    tolerance = 1e-4 if dtype == "float32" else 0.1
-    np.testing.assert_allclose(model(ids), expected, rtol=0, atol=tolerance)
+    # float16 rounds each weight by up to 2**-11 of itself. As in ROUNDING, some 200 of these
+    # errors add up at random: √200 · 2**-11 = 7e-3 of the largest logit.
+    tolerance = ROUNDING if dtype == "float32" else 1e-2
+    scale = np.abs(expected).max()
+    np.testing.assert_allclose(model(ids), expected, rtol=0, atol=tolerance * scale)
     tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path, gguf_file="model.gguf")
     text = "the cat sat, it's 42!"
     assert tokenizer(text).input_ids == model.tokenizer.encode(text)
 
 
-def test_the_weights_in_a_gguf_file_are_bit_for_bit(tmp_path):
+def test_the_weights_in_a_gguf_file_are_equal_bit_for_bit(tmp_path):
     gguf = pytest.importorskip("gguf")
     model = text_model()
     save_gguf(model, tmp_path / "model.gguf")
@@ -172,7 +175,7 @@ def test_the_weights_in_a_gguf_file_are_bit_for_bit(tmp_path):
     np.testing.assert_array_equal(tensors["blk.0.attn_qkv.bias"], bias)
 
 
-def test_both_ways_through_keras_hub_and_transformers(tmp_path):
+def test_a_round_trip_through_the_formats_of_keras_hub_and_openai_is_the_identity(tmp_path):
     from gpt2_keras.checkpoints import save_keras_hub, save_openai
 
     model = text_model()

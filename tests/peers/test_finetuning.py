@@ -1,4 +1,4 @@
-"""Classifiers and adapters of ours in transformers and PEFT, and theirs in ours."""
+"""Our classifiers and adapters in transformers and PEFT, and theirs in ours."""
 
 import numpy as np
 import pytest
@@ -11,15 +11,15 @@ from gpt2_keras.finetuning import (
     save_adapter,
 )
 from tests.models import random_ids, text_model
+from tests.test_model import assert_close
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
-TOLERANCE = 1e-4
 TEXTS = ["the cat sat", "the dog sat on the log", "dog"]
 
 
-def test_a_classifier_is_the_same_both_ways(tmp_path):
+def test_a_classifier_computes_the_same_in_transformers(tmp_path):
     ours = GPT2Classifier(text_model(), ["cats", "dogs", "none"])
     ours.head.kernel.assign(np.random.default_rng(0).normal(size=(16, 3)))
     ours.save_to_preset(tmp_path / "ours")
@@ -30,7 +30,7 @@ def test_a_classifier_is_the_same_both_ways(tmp_path):
     mask = torch.tensor(inputs["padding_mask"]).long()
     with torch.no_grad():
         expected = theirs(ids, attention_mask=mask).logits.numpy()
-    np.testing.assert_allclose(ours(inputs), expected, rtol=0, atol=TOLERANCE)
+    assert_close(ours(inputs), expected)
     theirs.save_pretrained(tmp_path / "theirs")
     again = GPT2Classifier.from_preset(tmp_path / "theirs")
     ids_alone = inputs["token_ids"][:1]
@@ -38,7 +38,7 @@ def test_a_classifier_is_the_same_both_ways(tmp_path):
 
 
 @pytest.mark.parametrize("layers", [("qkv",), ("qkv", "output_projection", "expand", "project")])
-def test_an_adapter_is_the_same_in_peft(tmp_path, layers):
+def test_an_adapter_computes_the_same_in_peft(tmp_path, layers):
     peft = pytest.importorskip("peft")
     model = text_model()
     model.save_to_preset(tmp_path / "base")
@@ -52,7 +52,7 @@ def test_an_adapter_is_the_same_in_peft(tmp_path, layers):
     ids = random_ids((2, 12), model.config)
     with torch.no_grad():
         expected = theirs(torch.tensor(ids).long()).logits.numpy()
-    np.testing.assert_allclose(model(ids), expected, rtol=0, atol=TOLERANCE)
+    assert_close(model(ids), expected)
     theirs.save_pretrained(tmp_path / "theirs")
     again = text_model()
     load_adapter(again, tmp_path / "theirs")
@@ -60,4 +60,4 @@ def test_an_adapter_is_the_same_in_peft(tmp_path, layers):
     merge_lora(again)
     with torch.no_grad():
         merged = theirs.merge_and_unload()(torch.tensor(ids).long()).logits.numpy()
-    np.testing.assert_allclose(again(ids), merged, rtol=0, atol=TOLERANCE)
+    assert_close(again(ids), merged)
