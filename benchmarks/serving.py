@@ -214,8 +214,8 @@ def write_artifacts(folder: Path) -> None:
     code = (
         "import sys; from gpt2_keras import GPT2LM\n"
         "model = GPT2LM.from_preset(sys.argv[1] + '/model')\n"
-        "model.export(sys.argv[1] + '/serving', max_new_tokens=int(sys.argv[2]), warmup=True,\n"
-        "             certificate=False)"
+        "model.export(sys.argv[1] + '/serving', version=1, max_new_tokens=int(sys.argv[2]),\n"
+        "             warmup=True, certificate=False)"
     )
     subprocess.run([sys.executable, "-c", code, str(folder), str(NEW_TOKENS)], check=True)
 

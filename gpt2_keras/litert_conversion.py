@@ -10,6 +10,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from gpt2_keras.private_api.tensorflow import lite_converter
+
 # TensorFlow imports these where they are installed, which takes a third of its own time.
 _SKIPPED_IMPORTS = ("jax", "keras", "matplotlib")
 
@@ -33,17 +35,12 @@ def convert(module: tf.Module, signatures: Mapping[str, Callable[..., Any]]) -> 
     Raises:
         ConversionError: If an op has no builtin counterpart.
     """
-    from gpt2_keras.private_api.tensorflow import (
-        lite_converter,  # imports Keras, unlike the other process
-    )
-
     with tempfile.TemporaryDirectory() as directory:
         saved, converted = Path(directory, "saved"), Path(directory, "model.tflite")
         tf.saved_model.save(module, str(saved), signatures=dict(signatures))
         code = (
             f"import sys; sys.modules |= dict.fromkeys({_SKIPPED_IMPORTS}); "
-            f"import {lite_converter().__name__} as converter; "
-            f"from {__name__} import convert_saved_model as f; f(converter, *sys.argv[1:])"
+            f"from {__name__} import convert_saved_model as f; f(*sys.argv[1:])"
         )
         command = [sys.executable, "-c", code, str(saved), str(converted), *signatures]
         # The other process must find this package where this one does.
@@ -65,18 +62,17 @@ def convert(module: tf.Module, signatures: Mapping[str, Callable[..., Any]]) -> 
         return converted.read_bytes()
 
 
-def convert_saved_model(converter: Any, saved: str, converted: str, *signature_keys: str) -> None:
+def convert_saved_model(saved: str, converted: str, *signature_keys: str) -> None:
     """Converts a SavedModel, in this process.
 
     Args:
-        converter: The module of `private_api.lite_converter`.
         saved: Its directory.
         converted: The file to write.
         *signature_keys: The signatures to convert.
     """
     # `tf.lite.TFLiteConverter` does the same, but first loads the SavedModel twice, and then
     # unpacks the file three times and packs it twice, in Python: twice the time in all.
-    contents = converter.convert_saved_model(
+    contents = lite_converter().convert_saved_model(
         saved_model_dir=saved,
         saved_model_version=1,
         saved_model_tags={tf.saved_model.SERVING},

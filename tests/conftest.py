@@ -31,6 +31,6 @@ def _data_folder(name: str) -> Path:
 @pytest.fixture
 def short_certificates(monkeypatch: pytest.MonkeyPatch) -> None:
     """Certificates of a sentence; those of the whole text are proven in test_certificate."""
-    from gpt2_keras.verification import certificate
+    from gpt2_keras.verification import certify
 
-    monkeypatch.setattr(certificate, "default_text", lambda: "The standard library is large. " * 4)
+    monkeypatch.setattr(certify, "default_text", lambda: "The standard library is large. " * 4)

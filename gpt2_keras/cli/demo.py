@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> None:
     _heading(f"2/5  Training for {args.steps} steps")
     model, prompts = _train(out, args, tokenizer)
     _heading("3/5  Export")
-    saved_model = model.export(out / "saved_model", max_new_tokens=NEW_TOKENS)
+    saved_model = model.export(out / "saved_model", version=1, max_new_tokens=NEW_TOKENS)
     print(f"{saved_model}  strings in, strings out")
     _print_certificate(saved_model)
     tflite = model.export(out / "model.tflite", format="litert")

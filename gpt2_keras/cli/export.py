@@ -1,17 +1,17 @@
 """Writes a model as an artifact that runs without this package.
 
-savedmodel  OUT/1/, a TensorFlow SavedModel: strings in, strings out. A later
-            export into the same OUT gets the next number, as TF Serving wants it
-litert      OUT, a .tflite file for devices: bytes in, bytes out
-litertlm    OUT, a .litertlm bundle for the LiteRT-LM runtime: text in, text out
-huggingface, openai, keras-hub, gguf
-            OUT, the weights as another system stores them: directories, and a file
+tf_saved_model  OUT/1/, a TensorFlow SavedModel: strings in, strings out.
+                --version writes another number beside it, for TensorFlow Serving
+litert          OUT, a .tflite file for devices: bytes in, bytes out
+litertlm        OUT, a .litertlm bundle for the LiteRT-LM runtime: text in, text out
+openai, huggingface, keras_hub, gguf
+                OUT, the weights in the format of another system: a directory, or a file
 
-The first three are then run side by side with the model, and what was measured is written as their
-certificate; `gpt2-keras verify` measures anew.
+The first three are then run side by side with the model, and what was measured is written as
+their certificate; `gpt2-keras verify` measures it again.
 
 Example:
-  gpt2-keras export --model RUN --format savedmodel --out serving
+  gpt2-keras export --model RUN --format tf_saved_model --out serving
 """
 
 import argparse
@@ -21,28 +21,29 @@ from gpt2_keras.cli.arguments import integer
 from gpt2_keras.cli.quiet import load_tensorflow
 
 HELP = "write a SavedModel, a .tflite file, or another system's checkpoint"
-FORMATS = {"savedmodel": "tf_saved_model", "litert": "litert", "litertlm": "litertlm"}
+FORMATS = ("tf_saved_model", "litert", "litertlm")
 # The weights alone, for another system: the functions of `checkpoints` that write them.
-CHECKPOINTS = {
-    "huggingface": "save",
+CHECKPOINT_FORMATS = {
     "openai": "save_openai",
-    "keras-hub": "save_keras_hub",
+    "huggingface": "save",
+    "keras_hub": "save_keras_hub",
     "gguf": "save_gguf",
 }
 DTYPES = ("float32", "float16", "bfloat16", "int8", "int4")
-BAD_TEXT = ("refuse", "answer")
+ON_INVALID_TEXT = ("error", "accept")
 # Which flags a format has.
 _OPTIONS = {
-    "savedmodel": ("max_new_tokens", "dtype", "bad_text", "version"),
+    "tf_saved_model": ("max_new_tokens", "dtype", "on_invalid_text", "version"),
     "litert": ("dtype", "context_length"),
     "litertlm": ("dtype", "context_length"),
 }
+_DEFAULT_VERSION = 1  # a directory of versions is what TensorFlow Serving reads
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the command's arguments."""
     parser.add_argument("--model", required=True, metavar="DIR", help="model or run directory")
-    parser.add_argument("--format", required=True, choices=[*FORMATS, *CHECKPOINTS])
+    parser.add_argument("--format", required=True, choices=[*FORMATS, *CHECKPOINT_FORMATS])
     parser.add_argument("--out", required=True, metavar="PATH", help="directory, or file")
     parser.add_argument(
         "--no-certificate", action="store_true", help="do not compare it with the model"
@@ -53,27 +54,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=DTYPES,
         help="how the weights are stored (default: float32)",
     )
-    saved = parser.add_argument_group("of a savedmodel")
+    saved = parser.add_argument_group("options of tf_saved_model")
     saved.add_argument(
         "--max-new-tokens",
         type=integer(1),
         metavar="N",
-        help="tokens it adds at most (default: 64, or half a smaller context)",
+        help="largest number of tokens to add (default: 64, or half a smaller context)",
     )
     saved.add_argument(
-        "--bad-text",
-        choices=BAD_TEXT,
-        help="texts that are empty, no UTF-8 or too long (default: refuse)",
+        "--on-invalid-text",
+        choices=ON_INVALID_TEXT,
+        help="what to do with texts that are empty, not UTF-8 or too long (default: error)",
     )
     saved.add_argument(
-        "--version", type=integer(1), metavar="N", help="its number (default: the next free one)"
+        "--version",
+        type=integer(1),
+        metavar="N",
+        help=f"its number: writes OUT/N (default: {_DEFAULT_VERSION})",
     )
-    device = parser.add_argument_group("of a litert or litertlm file")
+    device = parser.add_argument_group("options of litert and litertlm")
     device.add_argument(
         "--context-length",
         type=integer(2),
         metavar="N",
-        help="tokens that prompt and new text may have in all (default: the model's)",
+        help="largest number of tokens of prompt and new text (default: the model's)",
     )
     parser.set_defaults(usage_error=parser.error)
 
@@ -84,32 +88,39 @@ def run(args: argparse.Namespace) -> None:
     Raises:
         CertificateError: If the artifact does not equal the model.
     """
-    options = {}
-    for name in dict.fromkeys(name for names in _OPTIONS.values() for name in names):
-        if (value := getattr(args, name)) is None:
-            continue
-        if name not in _OPTIONS.get(args.format, ()):
-            having = " or ".join(each for each in FORMATS if name in _OPTIONS[each])
-            args.usage_error(f"argument --{name.replace('_', '-')}: only a {having} has it")
-        options[name] = value
+    options = _options(args)
     load_tensorflow()
     from gpt2_keras import GPT2LM
 
     model = GPT2LM.from_preset(args.model)
     certified = not args.no_certificate and args.format in FORMATS
-    if args.format in CHECKPOINTS:
+    if args.format in CHECKPOINT_FORMATS:
         from gpt2_keras import checkpoints
 
-        getattr(checkpoints, CHECKPOINTS[args.format])(model, args.out)
-        made = args.out
+        getattr(checkpoints, CHECKPOINT_FORMATS[args.format])(model, args.out)
+        path = args.out
     else:
-        made = model.export(args.out, format=FORMATS[args.format], certificate=certified, **options)
+        path = model.export(args.out, format=args.format, certificate=certified, **options)
     if args.json:
-        result = {"format": args.format, "path": str(made), "certified": certified}
-        print(json.dumps(result))
+        print(json.dumps({"format": args.format, "path": str(path), "certified": certified}))
         return
-    print(f"wrote {made}")
+    print(f"wrote {path}")
     if certified:
         from gpt2_keras.export import Certificate
 
-        print(f"certified: {Certificate.read(made).summary}")
+        print(f"certified: {Certificate.read(path).summary}")
+
+
+def _options(args: argparse.Namespace) -> dict[str, object]:
+    """Returns the options that were given; a usage error for one that the format does not have."""
+    known = _OPTIONS.get(args.format, ())
+    options = {"version": _DEFAULT_VERSION} if "version" in known else {}
+    for name in dict.fromkeys(name for names in _OPTIONS.values() for name in names):
+        if (value := getattr(args, name)) is None:
+            continue
+        if name not in known:
+            formats = " and ".join(each for each in FORMATS if name in _OPTIONS[each])
+            flag = f"--{name.replace('_', '-')}"
+            args.usage_error(f"argument {flag}: not an option of {args.format}, only of {formats}")
+        options[name] = value
+    return options

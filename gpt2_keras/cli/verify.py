@@ -1,8 +1,8 @@
-"""Proves anew that an artifact equals its model.
+"""Verifies that an artifact equals its model.
 
 Runs it side by side with the Keras model and compares both with the certificate
-that the export wrote. ARTIFACT is the version directory of a SavedModel, or a
-.tflite or .litertlm file. The exit status is 0 if all is equal, 1 if anything differs.
+that the export wrote. ARTIFACT is the directory of a SavedModel, or a .tflite or
+.litertlm file. The exit status is 0 if all is equal, 1 if anything differs.
 
 Example:
   gpt2-keras verify serving/1 --model RUN
@@ -15,13 +15,13 @@ from typing import Any
 from gpt2_keras.cli.quiet import load_tensorflow
 from gpt2_keras.cli.table import in_columns
 
-HELP = "prove that an artifact equals its model"
+HELP = "verify that an artifact equals its model"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the command's arguments."""
     parser.add_argument(
-        "artifact", metavar="ARTIFACT", help="version directory, or .tflite or .litertlm file"
+        "artifact", metavar="ARTIFACT", help="SavedModel, or .tflite or .litertlm file"
     )
     parser.add_argument("--model", required=True, metavar="DIR", help="model or run directory")
     parser.add_argument(
@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _print_results(args: argparse.Namespace, certificate: Any, failures: tuple[str, ...]) -> None:
-    """Prints what was measured, if it came to that."""
+    """Prints what was measured, if anything was."""
     if args.json:
         measured = None if certificate is None else json.loads(certificate.to_json())
         result = {"artifact": args.artifact, "passed": not failures, "failures": failures}
@@ -70,7 +70,7 @@ def _print_results(args: argparse.Namespace, certificate: Any, failures: tuple[s
 
 def _table(checks: tuple[Any, ...]) -> str:
     """Returns the checks in columns."""
-    rows = [("check", "figure", "limit", "ok", "of")]
+    rows = [("check", "figure", "limit", "ok", "details")]
     for check in checks:
         limit = "-" if check.limit is None else f"{check.limit:.3g}"
         ok = "yes" if check.passed else "NO"

@@ -17,7 +17,6 @@ If the corpus was split, those to validate on come last, in files of their own
 """
 
 import bisect
-import hashlib
 import itertools
 import json
 import operator
@@ -26,6 +25,8 @@ from pathlib import Path
 from typing import Any, Protocol, Self
 
 import numpy as np
+
+from gpt2_keras.hashing import file_sha256
 
 FORMAT = "gpt2_keras.token_shards"
 FORMAT_VERSION = 1
@@ -182,7 +183,7 @@ class TokenShards:
         """
         for shard in self._index["shards"]:
             path = self.directory / shard["file"]
-            found = _sha256(path)
+            found = file_sha256(path)
             if found != shard["sha256"]:
                 raise ValueError(
                     "A shard has the SHA-256 that the index says. "
@@ -273,8 +274,3 @@ def _map_shard(path: Path, dtype: np.dtype, shard: dict[str, Any]) -> np.ndarray
         )
     # A plain array: slices of np.memmap cost several times as much.
     return np.asarray(np.memmap(path, dtype=dtype, mode="r"))
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,10 +1,11 @@
-"""The model with its cache, arranged so that LiteRT copies little of it from token to token.
+"""The model with its cache, arranged so that LiteRT copies little of the cache per token.
 
-LiteRT copies what a turn of a loop changes, and what it reads from a variable; what a loop
-carries unchanged it does not copy. So tokens are drawn in two loops: the inner one changes
-a block of a few positions and carries the past as it is, the outer one moves a full block
-to the past. What reads prompts, what draws tokens and what takes a single one are each in
-the file once, whichever signatures run them.
+In each iteration of a loop LiteRT copies the loop variables that the body changes, and the
+variables that it reads; loop variables that stay the same are not copied. So tokens are
+generated in two nested loops: the inner one changes a block of a few positions and carries
+the rest of the cache, the past, unchanged; the outer one writes a full block to the past.
+Prefill, the loop of new tokens and the decoding of a single token are each in the file
+once, whichever signatures run them.
 """
 
 import tensorflow as tf
@@ -15,36 +16,36 @@ from gpt2_keras.generation.sampling import SamplingTensors
 from gpt2_keras.layers.kernels.litert import LITERT, BlockCache
 from gpt2_keras.model import GPT2Model
 
-# Positions read at a time, and of a block. A fixed number lets XNNPACK take the products;
-# more than these gain little, as a chunk that is not full costs as much as one that is.
+# Positions of a prefill chunk, and of a block. XNNPACK computes products of a fixed size alone;
+# a larger one gains little, as a partial chunk costs as much as a full one.
 CHUNK_LENGTH = 32
 
 
-def chunk_length_of(context_length: int) -> int:
-    """Returns how many positions are read at a time: the largest divisor up to `CHUNK_LENGTH`.
+def chunk_length(context_length: int) -> int:
+    """Returns the number of positions of a chunk: the largest divisor up to `CHUNK_LENGTH`.
 
     A divisor, so that the last chunk of a full context ends where the context does.
 
     Example:
-        >>> chunk_length_of(1024), chunk_length_of(48), chunk_length_of(37)
+        >>> chunk_length(1024), chunk_length(48), chunk_length(37)
         (32, 24, 1)
     """
     return max(size for size in range(1, CHUNK_LENGTH + 1) if context_length % size == 0)
 
 
 class DeviceDecoder(tf.Module):
-    """Reads prompts and draws tokens, for one text at a time.
+    """Prefill, decoding and generation with a cache in variables, for one text at a time.
 
     Args:
         model: The model.
-        context_length: How many positions the cache has.
+        context_length: Number of positions of the cache.
         end_token_id: The id that ends a text.
     """
 
     def __init__(self, model: GPT2Model, context_length: int, end_token_id: int) -> None:
         super().__init__()
         self.context_length = context_length
-        self.block_length = chunk_length_of(context_length)
+        self.block_length = chunk_length(context_length)
         self._model = model
         self._end_token_id = end_token_id
         self._past = self._variables(context_length)
@@ -52,23 +53,23 @@ class DeviceDecoder(tf.Module):
         self._block_start = tf.Variable(0)
 
     def _variables(self, length: int) -> list[tuple[tf.Variable, tf.Variable]]:
-        """Returns keys and values of each layer, (1, heads, length, head_dim)."""
+        """Returns the keys and values of each layer, (1, heads, length, head_dim) each."""
         config = self._model.config
         empty = tf.zeros([1, config.num_heads, length, config.head_dim])
         return [(tf.Variable(empty), tf.Variable(empty)) for _ in range(config.num_layers)]
 
-    def read(self, token_ids: tf.Tensor) -> tf.Tensor:
-        """Reads a prompt, (tokens,), into the past, in chunks.
+    def prefill(self, token_ids: tf.Tensor) -> tf.Tensor:
+        """Reads a prompt, int32 (tokens,), into the past, in chunks.
 
         Returns:
             The logits of the next token, float32 `(1, vocab)`.
         """
         count, size = tf.size(token_ids), self.block_length
-        # The last token again and again after the end; what is read of it there is written over
-        # by the tokens to come. Of a fixed size, as signatures share the loop: LiteRT does not
-        # notice that one of them has changed the size of its inputs.
-        places = tf.minimum(tf.range(self.context_length + size), count - 1)
-        padded = tf.gather(token_ids, places)
+        # Padded with the last token, whose keys and values after the end are overwritten by those
+        # of the new tokens. Of a fixed size, as signatures share the loop: LiteRT does not notice
+        # that one of them has changed the size of its inputs.
+        index = tf.minimum(tf.range(self.context_length + size), count - 1)
+        padded = tf.gather(token_ids, index)
         empty = tf.zeros([1, self._model.config.num_heads, size, self._model.config.head_dim])
 
         def body(start: tf.Tensor, _: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -76,7 +77,7 @@ class DeviceDecoder(tf.Module):
                 tf.expand_dims(tf.slice(padded, [start], [size]), 0),
                 cache=[BlockCache(*pair, empty, empty) for pair in self._read_past()],
                 cache_index=start,
-                # Of each chunk, though the last one's are wanted: a condition would cost more.
+                # Computed for each chunk, though only the last is needed: a branch would cost more.
                 logits_index=tf.minimum(count - start, size) - 1,
                 training=False,
             )
@@ -87,24 +88,24 @@ class DeviceDecoder(tf.Module):
         state = (tf.constant(0), logits)
         return tf.while_loop(lambda start, _: start < count, body, state)[1]
 
-    def keep(self, position: tf.Tensor) -> None:
-        """Takes the block of a position, a scalar, out of the past, for `step`."""
+    def load_block(self, position: tf.Tensor) -> None:
+        """Copies the block of a position, int32 (), from the past, for `decode`."""
         start = self._start_of_block(position)
         for past, block in zip(self._past, self._block, strict=True):
             for variable, part in zip(block, past, strict=True):
                 variable.assign(self._block_of(part.read_value(), start))
         self._block_start.assign(start)
 
-    def step(self, token_id: tf.Tensor, position: tf.Tensor) -> tf.Tensor:
-        """Takes one more token, (1,), at a position, (1,).
+    def decode(self, token_id: tf.Tensor, position: tf.Tensor) -> tf.Tensor:
+        """Reads one more token, int32 (1,), at a position, int32 (1,).
 
         Returns:
-            The logits of the next, float32 `(1, vocab)`.
+            The logits of the next token, float32 `(1, vocab)`.
         """
         self._change_block(self._start_of_block(position[0]))
         logits, layers = self._model(
             tf.expand_dims(token_id, 0),
-            cache=self._kept_layers(),
+            cache=self._read_cache(),
             cache_index=position[0],
             num_logits=1,
             training=False,
@@ -114,14 +115,16 @@ class DeviceDecoder(tf.Module):
             values.assign(layer.values)
         return logits[:, 0]
 
-    def draw(self, token_ids: tf.Tensor, sampling: SamplingTensors, limits: tf.Tensor) -> tf.Tensor:
-        """Continues a prompt, (tokens,), by up to as many tokens as `limits`, (1,), says.
+    def generate(
+        self, token_ids: tf.Tensor, sampling: SamplingTensors, limits: tf.Tensor
+    ) -> tf.Tensor:
+        """Continues a prompt, int32 (tokens,), by at most `limits`, int32 (1,), tokens.
 
         Returns:
-            The new tokens, int32 `(new tokens,)`, without the one that ends the text.
+            The new tokens, int32 `(new_tokens,)`, without the end token.
         """
         rules = no_rules(self._model.config.vocab_size, self._end_token_id)
-        count, logits = tf.size(token_ids), self.read(token_ids)
+        count, logits = tf.size(token_ids), self.prefill(token_ids)
         state = loop.draw(self._state(count, limits < 1), logits, sampling, rules, limits)
 
         def fill_block(state: loop.DecodingState) -> tuple[loop.DecodingState]:
@@ -143,7 +146,7 @@ class DeviceDecoder(tf.Module):
         return new_ids[: tf.size(new_ids) - tf.reduce_sum(ended)]
 
     def _state(self, count: tf.Tensor, finished: tf.Tensor) -> loop.DecodingState:
-        """Returns a generation of which the first `count` positions are read."""
+        """Returns the state of the decoding loop after a prompt of `count` tokens."""
         start, length = self._start_of_block(count), self.context_length
         return loop.DecodingState(
             [
@@ -161,14 +164,14 @@ class DeviceDecoder(tf.Module):
     def _read_past(self) -> list[tuple[tf.Tensor, tf.Tensor]]:
         return [(keys.read_value(), values.read_value()) for keys, values in self._past]
 
-    def _kept_layers(self) -> list[BlockCache]:
-        """Returns the cache that `step` goes on with."""
+    def _read_cache(self) -> list[BlockCache]:
+        """Returns the past and the block in the variables."""
         blocks = [(keys.read_value(), values.read_value()) for keys, values in self._block]
         pairs = zip(self._read_past(), blocks, strict=True)
         return [BlockCache(*past, *block) for past, block in pairs]
 
     def _write_to_past(self, layers: list[BlockCache], start: tf.Tensor) -> None:
-        """Keeps the blocks, which begin at a position, in the past."""
+        """Writes the blocks, which start at a position, to the past."""
         for (keys, values), layer in zip(self._past, layers, strict=True):
             written = self._with_block(layer, start)
             keys.assign(written.past_keys)
@@ -178,12 +181,12 @@ class DeviceDecoder(tf.Module):
         return position - position % self.block_length
 
     def _block_of(self, past: tf.Tensor, start: tf.Tensor) -> tf.Tensor:
-        """Cuts a block out of keys or values, (1, heads, block_length, head_dim)."""
+        """Slices a block of keys or values, (1, heads, block_length, head_dim)."""
         heads, _, head_dim = past.shape[1:]
         return tf.slice(past, [0, 0, start, 0], [1, heads, self.block_length, head_dim])
 
     def _with_block(self, layer: BlockCache, start: tf.Tensor) -> BlockCache:
-        """Writes the block to the past."""
+        """Returns the cache with the block written to the past."""
         slots = LITERT.cache_slots(layer[:2], self.block_length, start)
         return layer._replace(
             past_keys=LITERT.write(layer.past_keys, layer.keys, slots),
@@ -191,13 +194,13 @@ class DeviceDecoder(tf.Module):
         )
 
     def _change_block(self, start: tf.Tensor) -> None:
-        """Moves the kept block to the past and takes another out of it, if it is another."""
+        """Writes the block to the past and loads the one at `start`, if that is another."""
 
         def body(_: tf.Tensor, start: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            self._write_to_past(self._kept_layers(), self._block_start.read_value())
-            self.keep(start)
+            self._write_to_past(self._read_cache(), self._block_start.read_value())
+            self.load_block(start)
             return start, start
 
         before = self._block_start.read_value()
-        # A loop of one turn at most: LiteRT's variables are named inside loops alone.
-        tf.while_loop(lambda kept, start: ~tf.equal(kept, start), body, (before, start))
+        # A loop of at most one iteration, as `flatbuffer.py` moves variables into loops alone.
+        tf.while_loop(lambda loaded, start: ~tf.equal(loaded, start), body, (before, start))

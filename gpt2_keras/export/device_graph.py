@@ -1,4 +1,4 @@
-"""The whole job for one text, as LiteRT can run it: bytes in, bytes out, static shapes."""
+"""Tokenizer, model, decoding loop and detokenizer for one text: bytes in, bytes out."""
 
 from typing import Any
 
@@ -14,12 +14,12 @@ from gpt2_keras.tokenizer.graph.tokenizer import GraphTokenizer
 
 
 class DeviceModel:
-    """A model of one text at a time, with its cache inside.
+    """The signatures of a `.tflite` file, each for one text at a time.
 
     Args:
         model: A model with a tokenizer.
-        context_length: How many tokens prompt and new text may have in all; at
-            most the model's. Memory and time of a token grow with it.
+        context_length: Largest number of tokens of prompt and new text; at most the
+            model's. Memory and time per token grow with it.
     """
 
     def __init__(self, model: GPT2Model, context_length: int) -> None:
@@ -35,9 +35,9 @@ class DeviceModel:
         """Continues a text, as `GPT2LM.generate` does.
 
         Args:
-            text: uint8 tensor `(size,)`, UTF-8. An empty one begins a text.
-            max_new_tokens: int32 `(1,)`. Fewer are drawn if the context is full.
-            temperature: float32 `(1,)`; 0 takes the likeliest token.
+            text: uint8 tensor `(size,)`, UTF-8. An empty one is read as the end token.
+            max_new_tokens: int32 `(1,)`. Fewer are sampled if the context is full.
+            temperature: float32 `(1,)`; 0 is greedy.
             top_k: int32 `(1,)`; 0 keeps all tokens.
             seed: int32 `(1,)`.
 
@@ -48,10 +48,10 @@ class DeviceModel:
             index into `FINISH_REASONS`.
         """
         prompt_ids = self.tokenizer.tokenize(text)["token_ids"]
-        ids = self._fitting(prompt_ids)
+        ids = self._with_room(prompt_ids)
         numbers = {"temperature": temperature, "top_k": top_k, "seed": seed}
         limits = tf.minimum(max_new_tokens, self.decoder.context_length - tf.size(ids))
-        new_ids = self.decoder.draw(ids, greedy_numbers()._replace(**numbers), limits)
+        new_ids = self.decoder.generate(ids, greedy_numbers()._replace(**numbers), limits)
         old, new = self.tokenizer.detokenize(prompt_ids), self.tokenizer.detokenize(new_ids)
         # From values and not from the shape, which a runtime may not know yet.
         num_tokens = tf.reduce_sum(tf.cast(new_ids >= 0, tf.int32))
@@ -66,48 +66,48 @@ class DeviceModel:
         }
 
     def next_token(self, text: Any) -> Tensors:
-        """Finds the ten likeliest next tokens.
+        """Finds the ten most likely next tokens.
 
         Args:
             text: uint8 tensor `(size,)`, UTF-8.
 
         Returns:
-            `ids`, int32 `(10,)`, the likeliest first; `probs`, float32 `(10,)`.
+            `ids`, int32 `(10,)`, the most likely first; `probs`, float32 `(10,)`.
         """
-        ids = self._fitting(self.tokenizer.tokenize(text)["token_ids"])
-        logits = self.decoder.read(ids)
+        ids = self._with_room(self.tokenizer.tokenize(text)["token_ids"])
+        logits = self.decoder.prefill(ids)
         probs, ids = tf.math.top_k(tf.nn.softmax(logits[0]), self._num_candidates)
         return {"ids": ids, "probs": probs}
 
     def prefill(self, token_ids: Any) -> Tensors:
-        """Reads a prompt into the cache that `decode` goes on with.
+        """Reads a prompt into the cache that `decode` continues.
 
         Args:
-            token_ids: int32 tensor `(tokens,)`, at least one and fewer than the
-                context has.
+            token_ids: int32 tensor `(tokens,)`, at least one and fewer than
+                `context_length`.
 
         Returns:
             `logits` of the next token, float32 `(1, vocab)`.
         """
-        logits = self.decoder.read(token_ids)
-        self.decoder.keep(tf.size(token_ids) - 1)
+        logits = self.decoder.prefill(token_ids)
+        self.decoder.load_block(tf.size(token_ids) - 1)
         return {"logits": logits}
 
     def decode(self, token_id: Any, position: Any) -> Tensors:
-        """Takes one more token.
+        """Reads one more token.
 
         Args:
             token_id: int32 tensor `(1,)`: the token.
-            position: int32 tensor `(1,)`: its position; the prompt's length for
-                the first after `prefill`.
+            position: int32 tensor `(1,)`: its position; that of the first token
+                after `prefill` is the prompt's length.
 
         Returns:
             `logits` of the next token, float32 `(1, vocab)`.
         """
-        return {"logits": self.decoder.step(token_id, position)}
+        return {"logits": self.decoder.decode(token_id, position)}
 
-    def _fitting(self, ids: tf.Tensor) -> tf.Tensor:
-        """Returns the end of a prompt, with room for a token; of an empty one the end token."""
+    def _with_room(self, ids: tf.Tensor) -> tf.Tensor:
+        """Returns the end of a prompt, with room for a token; the end token for an empty one."""
         empty = tf.cast(tf.equal(tf.size(ids), 0), tf.int32)
         ids = tf.concat([tf.fill([empty], self._end_token_id), ids], axis=0)
         return ids[-(self.decoder.context_length - 1) :]

@@ -28,13 +28,13 @@ def to_litert(
 ) -> Path:
     """Writes a `.tflite` file with tokenizer, model, cache and decoding loop inside.
 
-    Its signatures, each of LiteRT's builtin ops alone, so that any LiteRT runtime
+    Its signatures consist of LiteRT's builtin ops alone, so that any LiteRT runtime
     loads it:
 
     | signature | inputs | outputs |
     |---|---|---|
     | `generate` | `text` uint8 `(size,)`; `max_new_tokens`, `temperature`, `top_k`, `seed`, each `(1,)` | `text`, `text_bytes` uint8; `token_ids`, `num_tokens`, `finish_reason` |
-    | `next_token` | `text` uint8 `(size,)` | `ids`, `probs` of the 10 likeliest |
+    | `next_token` | `text` uint8 `(size,)` | `ids`, `probs` of the 10 most likely |
     | `tokenize` | `text` uint8 `(size,)` | `token_ids` int32 `(tokens,)`, `num_tokens` |
     | `prefill` | `token_ids` int32 `(tokens,)` | `logits` float32 `(1, vocab)` |
     | `decode` | `token_id`, `position` int32 `(1,)` | `logits` float32 `(1, vocab)` |
@@ -46,9 +46,9 @@ def to_litert(
     Args:
         model: The model. Without a tokenizer the file has one signature, `logits`: from
             `token_ids`, int32 `(1, time)`, to float32 `(1, time, vocab)`.
-        path: The new file, by custom named `*.tflite`.
-        context_length: How many tokens prompt and new text may have in all. By
-            default as many as the model allows; fewer take less memory and time.
+        path: The new file, named `*.tflite` by convention.
+        context_length: Largest number of tokens of prompt and new text, at least 2. By
+            default the model's; a smaller one takes less memory and time.
         dtype: How the weights are stored: `"float32"`, `"float16"`, `"int8"` or `"int4"`; see
             `litert_quantization.quantize`.
 
@@ -56,11 +56,11 @@ def to_litert(
         The path.
 
     Raises:
-        FileExistsError: If the path is taken.
-        ValueError: If `context_length` is below 2 or above the model's, or `dtype`
-            is none of these.
+        FileExistsError: If the file exists.
+        TypeError, ValueError: If `context_length` is below 2 or above the model's, or
+            `dtype` is none of these, or not for this model.
         ImportError: If `dtype` needs ai-edge-quantizer, and that is missing.
-        ConversionError: If LiteRT's converter does not take the model.
+        ConversionError: If LiteRT's converter fails.
     """  # noqa: E501 -- a table's rows cannot be broken
     path, context_length = checked_options(model, path, context_length, dtype)
     with new_file(path) as unfinished:
@@ -103,7 +103,7 @@ def _convert(model: GPT2Model, context_length: int) -> bytes:
 
 
 def _metadata(model: GPT2Model, context_length: int, dtype: str) -> dict[str, Any]:
-    """Returns what the file says of itself."""
+    """Returns the metadata of the file."""
     config = model.config.to_dict() | {"context_length": context_length}
     made_by = f"gpt2_keras {__version__}"
     return {"name": "GPT-2", "made_by": made_by, "weights": dtype, "config": config}

@@ -8,7 +8,7 @@ from typing import Any
 import tensorflow as tf
 
 from gpt2_keras.atomic import new_file
-from gpt2_keras.export.device_decoder import chunk_length_of
+from gpt2_keras.export.device_decoder import chunk_length
 from gpt2_keras.export.flatbuffer import finish
 from gpt2_keras.export.litert_quantization import checked_options, quantize
 from gpt2_keras.export.weights import StoredWeights
@@ -30,12 +30,12 @@ def to_litertlm(
 ) -> Path:
     """Writes a `.litertlm` bundle, which the LiteRT-LM runtime reads.
 
-    It holds the model as a `.tflite`, `tokenizer.json`, and the token that ends a text.
-    The runtime brings the sampler and the loop. Nothing is put around a prompt:
-    GPT-2 has no prompt template and no start token.
+    It holds the model as a `.tflite`, `tokenizer.json`, and the id of the end token.
+    The runtime brings the sampler and the loop. A prompt stays as it is: GPT-2 has no
+    prompt template and no start token.
 
     The `.tflite` has two signatures, which share their weights: `prefill_N` reads
-    `N` tokens of a prompt and `decode` takes one. Source of their names and shapes:
+    `N` tokens of a prompt and `decode` reads one. Source of their names and shapes:
     google-ai-edge/LiteRT-LM, `runtime/executor/`.
 
     | | shape | in | out |
@@ -47,10 +47,10 @@ def to_litertlm(
 
     Args:
         model: A model with a tokenizer.
-        path: The new file, by custom named `*.litertlm`.
-        context_length: How many tokens prompt and new text may have in all. By
-            default as many as the model allows; fewer take less memory and time.
-            `N` is its largest divisor up to 32, so best a multiple of 32.
+        path: The new file, named `*.litertlm` by convention.
+        context_length: Largest number of tokens of prompt and new text, at least 2. By
+            default the model's; a smaller one takes less memory and time. `N` is its
+            largest divisor up to 32, so a multiple of 32 is best.
         dtype: How the weights are stored: `"float32"`, `"float16"`, `"int8"` or `"int4"`; see
             `litert_quantization.quantize`.
 
@@ -58,26 +58,29 @@ def to_litertlm(
         The path.
 
     Raises:
-        FileExistsError: If the path is taken.
+        FileExistsError: If the file exists.
         ImportError: If litert-lm-builder is missing, or `dtype` needs
             ai-edge-quantizer and that is.
-        ValueError: If `context_length` is below 2 or above the model's, `dtype` is
-            none of these, or the model has no tokenizer.
-        ConversionError: If LiteRT's converter does not take the model.
+        TypeError, ValueError: If `context_length` is below 2 or above the model's,
+            `dtype` is none of these or not for this model, or the model has no
+            tokenizer.
+        ConversionError: If LiteRT's converter fails.
     """
     builder = _require_builder()
     tokenizer = model.require_tokenizer()
     path, context_length = checked_options(model, path, context_length, dtype)
     with tempfile.TemporaryDirectory() as directory, new_file(path) as unfinished:
-        parts = Path(directory)
+        folder = Path(directory)
         finished = finish(_convert(model, context_length), {"weights": dtype})
-        (parts / "model.tflite").write_bytes(quantize(finished, dtype))
-        (parts / "metadata.pb").write_bytes(_metadata(tokenizer.end_token_id, context_length))
-        tokenizer.save(parts)
+        (folder / "model.tflite").write_bytes(quantize(finished, dtype))
+        (folder / "metadata.pb").write_bytes(_metadata(tokenizer.end_token_id, context_length))
+        tokenizer.save(folder)
         bundle = builder.LitertLmFileBuilder()
-        bundle.add_llm_metadata(str(parts / "metadata.pb"))
-        bundle.add_hf_tokenizer(str(parts / "tokenizer.json"))
-        bundle.add_tflite_model(str(parts / "model.tflite"), builder.TfLiteModelType.PREFILL_DECODE)
+        bundle.add_llm_metadata(str(folder / "metadata.pb"))
+        bundle.add_hf_tokenizer(str(folder / "tokenizer.json"))
+        bundle.add_tflite_model(
+            str(folder / "model.tflite"), builder.TfLiteModelType.PREFILL_DECODE
+        )
         with unfinished.open("wb") as stream:
             bundle.build(stream, validate_metadata=True)
     return path
@@ -89,7 +92,7 @@ def _require_builder() -> Any:
         from litert_lm_builder import litertlm_builder
     except ImportError as error:
         raise ImportError(
-            "A .litertlm file needs litert-lm-builder, which is not installed. "
+            "litert-lm-builder is not installed, which a .litertlm file needs. "
             "Run: pip install 'gpt2-keras[litertlm]'."
         ) from error
     return litertlm_builder
@@ -103,17 +106,17 @@ def _metadata(end_token_id: int, context_length: int) -> bytes:
         max_num_tokens=context_length, supports_thinking=False, supports_function_calling=False
     )
     metadata.llm_model_type.generic_model.SetInParent()
-    # A start token, were it named here, would be put before every prompt.
+    # Without a start token, which the runtime would put before every prompt.
     metadata.stop_tokens.add().token_ids.ids.append(end_token_id)
     return bytes(metadata.SerializeToString())
 
 
 def _convert(model: GPT2Model, context_length: int) -> bytes:
     """Returns the contents of the `.tflite` file."""
-    chunk_length = chunk_length_of(context_length)
+    prefill_length = chunk_length(context_length)
     module = tf.Module()
     module.weights = StoredWeights(model).module
-    cache_names = [f"kv_cache_{part}_{i}" for i in range(model.config.num_layers) for part in "kv"]
+    cache_names = [f"kv_cache_{name}_{i}" for i in range(model.config.num_layers) for name in "kv"]
     shape = (1, model.config.num_heads, context_length, model.config.head_dim)
     cache_specs = [tf.TensorSpec(shape, tf.float32, name=name) for name in cache_names]
 
@@ -126,7 +129,7 @@ def _convert(model: GPT2Model, context_length: int) -> bytes:
         return {"logits": logits, **dict(zip(cache_names, written, strict=True))}
 
     def prefill(*arguments: tf.Tensor) -> Tensors:
-        # The runtime gives a prompt's last token to `decode`.
+        # The runtime passes the last token of a prompt to `decode`.
         outputs = decode(*arguments)
         del outputs["logits"]
         return outputs
@@ -142,6 +145,6 @@ def _convert(model: GPT2Model, context_length: int) -> bytes:
     with using_kernels(model, LITERT):
         signatures = {
             "decode": concrete(decode, 1),
-            f"prefill_{chunk_length}": concrete(prefill, chunk_length),
+            f"prefill_{prefill_length}": concrete(prefill, prefill_length),
         }
     return convert(module, signatures)

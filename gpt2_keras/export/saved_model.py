@@ -6,7 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from gpt2_keras.atomic import new_directory, refuse_taken
+from gpt2_keras.atomic import new_directory
 from gpt2_keras.export.requests import per_row, sampling_of_request
 from gpt2_keras.export.text_graph import Tensors, TextModel
 from gpt2_keras.export.warmup import write_warmup
@@ -15,16 +15,16 @@ from gpt2_keras.generation.compiled import traced
 from gpt2_keras.generation.prompts import default_max_new_tokens
 from gpt2_keras.generation.sampling import greedy_numbers
 from gpt2_keras.model import GPT2Model
+from gpt2_keras.validation import check_flag, check_integer
 
 
 def to_saved_model(
     model: GPT2Model,
-    directory: str | Path,
+    path: str | Path,
     *,
     max_new_tokens: int | None = None,
     dtype: str = "float32",
-    bad_text: str = "refuse",
-    version: int | None = None,
+    on_invalid_text: str = "error",
     warmup: bool | None = None,
 ) -> Path:
     """Writes a SavedModel with the tokenizer inside.
@@ -37,56 +37,52 @@ def to_saved_model(
     | `serving_default` | `text` | `text`, `text_bytes`, `token_ids`, `num_tokens`, `finish_reason` |
     | `generate` | `text`, `max_new_tokens`, `temperature`, `top_k`, `top_p`, `repetition_penalty`, `seed` | the same |
     | `score` | `text` | `token_ids`, `log_probs`, `num_tokens` |
-    | `next_token` | `text` | `tokens`, `token_bytes`, `ids`, `probs` of the 10 likeliest |
+    | `next_token` | `text` | `tokens`, `token_bytes`, `ids`, `probs` of the 10 most likely |
     | `tokenize` | `text` | `token_ids`, `num_tokens` |
     | `detokenize` | `token_ids`, `num_tokens` | `text`, `text_bytes` |
 
-    `TextModel` says what each means. `serving_default` is greedy. Of `generate`
-    a parameter may have one value for all rows, or one each; TF Serving fills in
+    `TextModel` says what each means. `serving_default` is greedy. A parameter of
+    `generate` has one value for all rows, or one for each; TensorFlow Serving fills in
     what a request leaves out (`defaults` of the signature).
 
     Args:
         model: A model with a tokenizer.
-        directory: Where versions live, as TF Serving wants it.
-        max_new_tokens: How many tokens `serving_default` adds to a text, and
-            `generate` where nobody says; at least 1 and below the model's
+        path: The new directory.
+        max_new_tokens: Largest number of tokens that `serving_default` adds to a
+            text, and the default of `generate`; at least 1 and below the model's
             `context_length`. By default 64, or half the context if that is less.
         dtype: How the weights are stored, see `StoredWeights`.
-        bad_text: See `TextModel`.
-        version: The version's number, at least 1. By default the next free one, 1
-            in a new directory.
-        warmup: Whether to write the requests with which TF Serving warms up; they
-            need `tensorflow-serving-api`. By default if that is installed.
+        on_invalid_text: See `TextModel`.
+        warmup: Whether to write the requests with which TensorFlow Serving warms up;
+            they need `tensorflow-serving-api`. By default if that is installed.
 
     Returns:
-        The version directory.
+        The path.
 
     Raises:
-        FileExistsError: If the version exists, or the directory holds something
-            else than versions.
-        ImportError: If `warmup` is True and `tensorflow-serving-api` missing.
-        ValueError: If the model has no tokenizer or an argument is out of range.
+        FileExistsError: If the directory exists and is not empty.
+        ImportError: If `warmup` is True and `tensorflow-serving-api` is missing.
+        TypeError, ValueError: If an argument is of the wrong type or out of range,
+            or the model has no tokenizer.
     """  # noqa: E501 -- a table's rows cannot be broken
+    path = Path(path)
     if max_new_tokens is None:
         max_new_tokens = default_max_new_tokens(model)
-    if not 1 <= max_new_tokens < model.config.context_length:
-        raise ValueError(
-            "`max_new_tokens` must be at least 1 and below the model's context_length. "
-            f"Received: max_new_tokens={max_new_tokens}, "
-            f"context_length={model.config.context_length}."
-        )
-    text_model = TextModel(model, bad_text=bad_text)
+    longest = model.config.context_length - 1
+    check_integer("max_new_tokens", max_new_tokens, minimum=1, maximum=longest)
+    if warmup is not None:
+        check_flag("warmup", warmup)
+    text_model = TextModel(model, on_invalid_text=on_invalid_text)
     module = tf.Module()
     weights = StoredWeights(model, dtype)
     module.weights = weights.module
-    place = _version_directory(Path(directory), version)
-    with new_directory(place) as unfinished:
+    with new_directory(path) as unfinished:
         signatures = _signatures(text_model, weights, max_new_tokens)
         for name, function in signatures.items():
             setattr(module, name, function)
         tf.saved_model.save(module, str(unfinished), signatures=signatures)
         write_warmup(unfinished, max_new_tokens, required=warmup)
-    return place
+    return path
 
 
 def _signatures(
@@ -96,7 +92,7 @@ def _signatures(
     texts = tf.TensorSpec([None], tf.string, name="text")
     numbers = {"max_new_tokens": tf.constant([default_limit])} | _neutral_numbers()
 
-    # Its defaults are those of the SavedModel's signature.
+    # Its defaults become those of the SavedModel's signature.
     def generate(
         text: Any,
         max_new_tokens: Any = numbers["max_new_tokens"],
@@ -123,7 +119,7 @@ def _signatures(
     traced_generate = traced(generate, [texts, *specs])
 
     def serving_default(text: Any) -> Tensors:
-        # The same function once more, and not a second trace of the model.
+        # The same function again, not a second trace of the model.
         return traced_generate(text, *numbers.values())
 
     def score(text: Any) -> Tensors:
@@ -151,22 +147,3 @@ def _neutral_numbers() -> dict[str, tf.Tensor]:
     neutral = greedy_numbers()
     names = ("temperature", "top_k", "top_p", "repetition_penalty", "seed")
     return {name: tf.constant(getattr(neutral, name)) for name in names}
-
-
-def _version_directory(directory: Path, version: int | None) -> Path:
-    """Returns the place of a version in a directory of versions; by default the next."""
-    if version is not None and version < 1:
-        raise ValueError(f"`version` must be at least 1. Received: version={version}.")
-    entries = list(directory.iterdir()) if directory.is_dir() else []
-    versions = [int(entry.name) for entry in entries if entry.is_dir() and entry.name.isdecimal()]
-    # What an export that was killed has left behind is no version and does no harm.
-    unfinished = [entry for entry in entries if entry.name.endswith(".unfinished")]
-    if len(versions) + len(unfinished) < len(entries) or not directory.is_dir():
-        refuse_taken(directory)
-    if version in versions:
-        raise FileExistsError(
-            "A version is never overwritten. "
-            f"Received: version={version}, which {directory} has. "
-            f"The next free one is {max(versions) + 1}."
-        )
-    return directory / str(version or max(versions, default=0) + 1)

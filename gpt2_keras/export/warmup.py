@@ -1,4 +1,4 @@
-"""The requests with which TF Serving warms a SavedModel up before it answers."""
+"""Warm-up requests, which TensorFlow Serving runs before it answers."""
 
 import importlib.util
 from pathlib import Path
@@ -7,22 +7,22 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-# Where TF Serving looks, and how many records it takes at most.
+# The file that TensorFlow Serving reads, and the largest number of its records.
 # https://www.tensorflow.org/tfx/serving/saved_model_warmup
 WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
-MOST_RECORDS = 1000
+MAX_RECORDS = 1000
 BATCH_SIZES = (1, 8)
 TEXTS = ("Once upon a time", "In the beginning of the story there was a very small model. ")
 
 
-def write_warmup(version: Path, max_new_tokens: int, *, required: bool | None = None) -> None:
+def write_warmup(directory: Path, max_new_tokens: int, *, required: bool | None = None) -> None:
     """Writes requests for each signature and the usual batch sizes.
 
     Args:
-        version: The version directory.
+        directory: The SavedModel.
         max_new_tokens: Of the requests to `generate`.
-        required: True: fail without `tensorflow-serving-api`; None: do without
-            the file then; False: do without it anyhow.
+        required: True writes them or fails; None writes them if
+            `tensorflow-serving-api` is installed; False does not write them.
 
     Raises:
         ImportError: If `required`, and `tensorflow-serving-api` is missing.
@@ -32,11 +32,11 @@ def write_warmup(version: Path, max_new_tokens: int, *, required: bool | None = 
     if importlib.util.find_spec("tensorflow_serving") is None:
         if required:
             raise ImportError(
-                "Warm-up requests need tensorflow-serving-api, which is not installed. "
+                "tensorflow-serving-api is not installed, which warm-up requests need. "
                 "Run: pip install 'gpt2-keras[serving]', or export with warmup=False."
             )
         return
-    path = version / WARMUP_FILE
+    path = directory / WARMUP_FILE
     path.parent.mkdir()
     requests = [
         (name, inputs)
@@ -45,15 +45,15 @@ def write_warmup(version: Path, max_new_tokens: int, *, required: bool | None = 
         for name, inputs in _requests([text] * batch_size, max_new_tokens)
     ]
     with tf.io.TFRecordWriter(str(path)) as writer:
-        for name, inputs in requests[:MOST_RECORDS]:
+        for name, inputs in requests[:MAX_RECORDS]:
             writer.write(_record(name, inputs))
 
 
 def _requests(texts: list[str], max_new_tokens: int) -> list[tuple[str, dict[str, np.ndarray]]]:
-    """Returns a request to each signature, (name, inputs)."""
+    """Returns one request to each signature, (name, inputs)."""
     text = {"text": np.array(texts, object)}
     count = len(texts)
-    drawn = {
+    sampling = {
         "max_new_tokens": np.full(count, max_new_tokens, "int32"),
         "temperature": np.full(count, 0.8, "float32"),
         "top_k": np.full(count, 40, "int32"),
@@ -64,7 +64,7 @@ def _requests(texts: list[str], max_new_tokens: int) -> list[tuple[str, dict[str
     ids = {"token_ids": np.zeros((count, 4), "int32"), "num_tokens": np.full(count, 4, "int32")}
     return [
         ("serving_default", text),
-        ("generate", text | drawn),
+        ("generate", text | sampling),
         ("score", text),
         ("next_token", text),
         ("tokenize", text),
@@ -73,7 +73,7 @@ def _requests(texts: list[str], max_new_tokens: int) -> list[tuple[str, dict[str
 
 
 def _record(signature: str, inputs: dict[str, np.ndarray]) -> bytes:
-    """Returns a serialised PredictionLog."""
+    """Returns a serialized PredictionLog."""
     from tensorflow_serving.apis import prediction_log_pb2
 
     log = prediction_log_pb2.PredictionLog()
@@ -81,5 +81,5 @@ def _record(signature: str, inputs: dict[str, np.ndarray]) -> bytes:
     request.model_spec.signature_name = signature
     for name, values in inputs.items():
         request.inputs[name].CopyFrom(tf.make_tensor_proto(values))
-    serialised: bytes = log.SerializeToString()
-    return serialised
+    serialized: bytes = log.SerializeToString()
+    return serialized

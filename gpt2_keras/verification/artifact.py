@@ -1,7 +1,6 @@
-"""An artifact as a certificate sees it: files, ops, and answers to compare."""
+"""The interface through which every format of artifact is compared with its model."""
 
 import abc
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar, NamedTuple
@@ -10,32 +9,30 @@ import numpy as np
 
 from gpt2_keras.model import GPT2Model
 
-CERTIFICATE_NAME = "certificate.json"
 
-
-class Continuation(NamedTuple):
-    """A prompt, the prompt with new text, and how many tokens that may have."""
+class GreedyText(NamedTuple):
+    """A prompt, the prompt with its new text, and the largest number of new tokens."""
 
     prompt: str
     text: str
-    limit: int
+    max_new_tokens: int
 
 
 class Artifact(abc.ABC):
     """A loaded artifact.
 
     Args:
-        path: Where it is.
+        path: Its file, or the directory of a SavedModel.
 
     Attributes:
-        kind: Its format, as `export` names it.
-        home: Which ops it may have, in words.
+        format: Its format, as `export` names it.
+        op_set: The ops that its runtime has built in, in words.
         reads_text: Whether it has a tokenizer.
         gives_logits: Whether it has `logits`; `log_probs` if not.
     """
 
-    kind: ClassVar[str]
-    home: ClassVar[str]
+    format: ClassVar[str]
+    op_set: ClassVar[str]
     reads_text: bool
     gives_logits: bool
 
@@ -48,12 +45,12 @@ class Artifact(abc.ABC):
         """How the weights are stored: float32, float16, bfloat16, int8 or int4."""
 
     @abc.abstractmethod
-    def operators(self) -> list[str]:
+    def ops(self) -> list[str]:
         """Returns the names of its ops, sorted."""
 
     @abc.abstractmethod
-    def foreign_operators(self) -> list[str]:
-        """Returns those that its runtime does not have built in."""
+    def non_builtin_ops(self) -> list[str]:
+        """Returns the names of the ops that its runtime does not have built in."""
 
     @abc.abstractmethod
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
@@ -64,22 +61,22 @@ class Artifact(abc.ABC):
         """Returns the bytes of token ids."""
 
     @abc.abstractmethod
-    def new_tokens(self, model: GPT2Model) -> int:
-        """Returns how many tokens `continue_greedily` adds at most."""
+    def max_new_tokens(self, model: GPT2Model) -> int:
+        """Returns the largest number of tokens that `generate_greedily` adds."""
 
     @abc.abstractmethod
-    def continue_greedily(self, prompts: Sequence[str], model: GPT2Model) -> list[Continuation]:
-        """Returns prompts with the likeliest tokens added, in every way it has.
+    def generate_greedily(self, prompts: Sequence[str], model: GPT2Model) -> list[GreedyText]:
+        """Returns the greedy continuation of each prompt, by every signature that makes one.
 
         Of the model only its end token and sizes may be used.
         """
 
     def context_length(self, model: GPT2Model) -> int:
-        """Returns how many tokens it can look at; by default as many as the model."""
+        """Returns the number of tokens it can attend to; by default that of the model."""
         return model.config.context_length
 
-    def unreadable(self, model: GPT2Model) -> tuple[str, ...]:  # noqa: ARG002 -- of subclasses
-        """Returns what its runtime cannot be given as text; by default nothing."""
+    def unsupported_strings(self, model: GPT2Model) -> tuple[str, ...]:  # noqa: ARG002 -- overridden
+        """Returns the strings that its runtime does not read as text; by default none."""
         return ()
 
     def logits(self, token_ids: np.ndarray) -> np.ndarray:
@@ -89,38 +86,3 @@ class Artifact(abc.ABC):
     def log_probs(self, texts: Sequence[str]) -> list[np.ndarray]:
         """Returns the log-probability of every token of texts, each float32 (tokens,)."""
         raise NotImplementedError
-
-
-def certificate_path(path: Path) -> Path:
-    """Returns where the certificate of an artifact is.
-
-    Example:
-        >>> certificate_path(Path("models/model.tflite")).as_posix()
-        'models/model.certificate.json'
-        >>> certificate_path(Path("models/model.litertlm")).as_posix()
-        'models/model.litertlm.certificate.json'
-    """
-    if path.suffix == ".tflite":
-        return path.with_name(f"{path.stem}.{CERTIFICATE_NAME}")
-    if path.suffix == ".litertlm":
-        return path.with_name(f"{path.name}.{CERTIFICATE_NAME}")
-    return path / CERTIFICATE_NAME
-
-
-def file_hashes(path: Path) -> dict[str, str]:
-    """Returns the SHA-256 of every file of an artifact, its certificate left out.
-
-    A file that is the whole artifact is called `model` here, whatever its name.
-    """
-    if path.is_file():
-        return {f"model{path.suffix}": _sha256(path)}
-    files = {
-        file.relative_to(path).as_posix(): file for file in path.rglob("*") if not file.is_dir()
-    }
-    files.pop(CERTIFICATE_NAME, None)
-    return {name: _sha256(file) for name, file in sorted(files.items())}
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,4 +1,4 @@
-"""A LiteRT file as a certificate sees it."""
+"""A `.tflite` file as an artifact to compare, run by LiteRT."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,11 +8,11 @@ import numpy as np
 
 from gpt2_keras.generation.finish_reason import FINISH_REASONS
 from gpt2_keras.model import GPT2Model
-from gpt2_keras.verification.artifact import Continuation
+from gpt2_keras.verification.artifact import GreedyText
 from gpt2_keras.verification.litert_metadata import LiteRTBased, read_metadata
 
-_OF_TEXT = ("tokenize", "detokenize", "generate", "prefill", "decode")
-_NEW_TOKENS = 16
+_TEXT_SIGNATURES = ("tokenize", "detokenize", "generate", "prefill", "decode")
+_MAX_NEW_TOKENS = 16
 
 
 class LiteRTArtifact(LiteRTBased):
@@ -20,47 +20,47 @@ class LiteRTArtifact(LiteRTBased):
 
     Raises:
         ImportError: If ai-edge-litert is missing.
-        ValueError: If the file cannot be loaded, or gives no logits.
+        ValueError: If the file cannot be loaded, or has no signature that gives logits.
     """
 
-    kind = "litert"
+    format = "litert"
     gives_logits = True
 
     def __init__(self, path: Path) -> None:
-        interpreter = _interpreter(path)  # first: it says what is wrong with a file that is none
+        interpreter = _interpreter(path)  # first: it says what is wrong with another file
         data = np.memmap(path, mode="r")
         super().__init__(path, data)
-        self._about = read_metadata(data) or {}
+        self._metadata = read_metadata(data) or {}
         names = interpreter.get_signature_list()
         if not {"logits"} & set(names) and not {"prefill", "decode"} <= set(names):
             raise ValueError(
-                "A .tflite file to certify has the signatures prefill and decode, or logits. "
-                f"Received: {path} with {', '.join(names) or 'none'}. Export it again."
+                f"{path} has the signatures {', '.join(names) or 'none'}. A .tflite file to "
+                "compare has prefill and decode, or logits. Export it again."
             )
         self._run = {name: interpreter.get_signature_runner(name) for name in names}
-        self.reads_text = set(_OF_TEXT) <= set(names)
+        self.reads_text = set(_TEXT_SIGNATURES) <= set(names)
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
-        """Returns what `tokenize` gives."""
+        """Returns the outputs of `tokenize`."""
         data = [np.frombuffer(text.encode(), np.uint8) for text in texts]
         return [self._run["tokenize"](text=each)["token_ids"].tolist() for each in data]
 
     def decode(self, rows: Sequence[Sequence[int]]) -> list[bytes]:
-        """Returns what `detokenize` gives."""
+        """Returns the outputs of `detokenize`."""
         ids = [np.array(row, np.int32) for row in rows]
         return [self._run["detokenize"](token_ids=row)["text_bytes"].tobytes() for row in ids]
 
-    def new_tokens(self, model: GPT2Model) -> int:
+    def max_new_tokens(self, model: GPT2Model) -> int:
         """Returns 16, or half a smaller context."""
-        return max(1, min(_NEW_TOKENS, model.config.context_length // 2))
+        return max(1, min(_MAX_NEW_TOKENS, model.config.context_length // 2))
 
-    def continue_greedily(self, prompts: Sequence[str], model: GPT2Model) -> list[Continuation]:
-        """Returns what `generate` gives, then what a host makes of `prefill` and `decode`."""
-        limit, end_token_id = self.new_tokens(model), model.require_tokenizer().end_token_id
-        continuations = [self._generate(prompt, limit) for prompt in prompts]
-        return [*continuations, *(self._stream(each, end_token_id) for each in continuations)]
+    def generate_greedily(self, prompts: Sequence[str], model: GPT2Model) -> list[GreedyText]:
+        """Returns the texts of `generate`, then those of a host's loop over `decode`."""
+        limit, end_token_id = self.max_new_tokens(model), model.require_tokenizer().end_token_id
+        texts = [self._generate(prompt, limit) for prompt in prompts]
+        return [*texts, *(self._stream(each, end_token_id) for each in texts)]
 
-    def _generate(self, prompt: str, limit: int) -> Continuation:
+    def _generate(self, prompt: str, limit: int) -> GreedyText:
         answer = self._run["generate"](
             text=np.frombuffer(prompt.encode(), np.uint8),
             max_new_tokens=np.array([limit], np.int32),
@@ -69,12 +69,12 @@ class LiteRTArtifact(LiteRTBased):
             seed=np.zeros(1, np.int32),
         )
         if FINISH_REASONS[int(answer["finish_reason"])] == "context":
-            limit = int(answer["num_tokens"])  # exported with less context than the model's
-        return Continuation(prompt, answer["text"].tobytes().decode(), limit)
+            limit = int(answer["num_tokens"])  # exported with a shorter context than the model's
+        return GreedyText(prompt, answer["text"].tobytes().decode(), limit)
 
-    def _stream(self, continuation: Continuation, end_token_id: int) -> Continuation:
-        """Returns a prompt continued token by token."""
-        prompt, _, limit = continuation
+    def _stream(self, generated: GreedyText, end_token_id: int) -> GreedyText:
+        """Returns the same prompt continued token by token."""
+        prompt, _, limit = generated
         (ids,) = self.encode([prompt])
         logits = self._run["prefill"](token_ids=np.array(ids, np.int32))["logits"]
         new_ids: list[int] = []
@@ -86,10 +86,10 @@ class LiteRTArtifact(LiteRTBased):
                     token_id=np.array([token], np.int32), position=position
                 )["logits"]
         (added,) = self.decode([new_ids])
-        return Continuation(prompt, prompt + added.decode(errors="replace"), limit)
+        return GreedyText(prompt, prompt + added.decode(errors="replace"), limit)
 
     def logits(self, token_ids: np.ndarray) -> np.ndarray:
-        """Returns what `logits` gives; or else `prefill` of one token, and `decode`."""
+        """Returns the output of `logits`; or of `prefill` of one token, and `decode`."""
         if "logits" in self._run:
             whole: np.ndarray = self._run["logits"](token_ids=token_ids)["logits"]
             return whole
@@ -105,8 +105,8 @@ class LiteRTArtifact(LiteRTBased):
         return np.array(rows)
 
     def context_length(self, model: GPT2Model) -> int:
-        """Returns what the file says of itself."""
-        config = self._about.get("config", {})
+        """Returns the number in the file's metadata."""
+        config = self._metadata.get("config", {})
         return int(config.get("context_length", super().context_length(model)))
 
 
@@ -120,8 +120,8 @@ def require_litert() -> Any:
         from ai_edge_litert.interpreter import Interpreter
     except ImportError as error:
         raise ImportError(
-            "A certificate of a .tflite file needs ai-edge-litert, which is not installed. "
-            "Run: pip install 'gpt2-keras[litert]', or export without a certificate."
+            "ai-edge-litert is not installed, which the certificate of a .tflite file needs. "
+            "Run: pip install 'gpt2-keras[litert]', or use certificate=False."
         ) from error
     return Interpreter
 
@@ -132,5 +132,5 @@ def _interpreter(path: Path) -> Any:
         return interpreter_class(model_path=str(path))
     except (ValueError, RuntimeError) as error:
         raise ValueError(
-            f"A .tflite file must load. Received: {path}: {error}. Export it again."
+            f"{path} is no .tflite file that loads: {error}. Export it again."
         ) from error

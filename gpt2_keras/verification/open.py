@@ -1,4 +1,4 @@
-"""From a path to the artifact that is there."""
+"""From a path to the artifact there."""
 
 from pathlib import Path
 
@@ -7,43 +7,45 @@ from gpt2_keras.verification.litert import LiteRTArtifact
 from gpt2_keras.verification.litertlm import LiteRTLMArtifact
 from gpt2_keras.verification.saved_model import SavedModelArtifact
 
-# The names of artifacts that are a file.
-SUFFIXES = {"litert": ".tflite", "litertlm": ".litertlm"}
+_CLASSES: dict[str, type[Artifact]] = {
+    each.format: each for each in (SavedModelArtifact, LiteRTArtifact, LiteRTLMArtifact)
+}
+# The file names of the formats that are one file.
+_SUFFIXES = {"litert": ".tflite", "litertlm": ".litertlm"}
 
 
-def kind_of(path: Path) -> str:
-    """Returns the format of what a path names, by its look alone.
+def artifact_format(path: Path) -> str:
+    """Returns the format of an artifact, by its name and files.
 
     Raises:
-        FileNotFoundError: If nothing is there.
+        FileNotFoundError: If there is nothing at the path.
         ValueError: If it is no artifact.
     """
     if not path.exists():
         raise FileNotFoundError(
-            "An artifact is what `gpt2-keras export` wrote. "
-            f"Received: {path}, which is not there. Name another place."
+            f"{path} does not exist. Name an artifact that `gpt2-keras export` wrote."
         )
-    for kind, suffix in SUFFIXES.items():
+    for name, suffix in _SUFFIXES.items():
         if path.is_file() and path.suffix == suffix:
-            return kind
+            return name
     if path.is_dir() and (path / "saved_model.pb").is_file():
         return "tf_saved_model"
-    versions = [entry.name for entry in path.iterdir()] if path.is_dir() else []
-    numbered = sorted((name for name in versions if name.isdecimal()), key=int)
-    advice = f"Name the version: {path / numbered[-1]}." if numbered else "Name another place."
+    entries = [entry.name for entry in path.iterdir()] if path.is_dir() else []
+    versions = sorted((name for name in entries if name.isdecimal()), key=int)
+    advice = f"Name the version: {path / versions[-1]}." if versions else "Name another path."
     raise ValueError(
-        "An artifact is the version directory of a SavedModel, with saved_model.pb, or a .tflite "
-        f"or .litertlm file. Received: {path}, which is none of these. {advice}"
+        f"{path} is no artifact: neither a SavedModel, a directory with saved_model.pb, nor a "
+        f".tflite or .litertlm file. {advice}"
     )
 
 
-def check_name(path: str | Path, kind: str) -> None:
-    """Raises ValueError if a file to be written would not be known for what it is."""
-    suffix = SUFFIXES[kind]
-    if Path(path).suffix != suffix:
+def check_suffix(path: Path, format: str) -> None:  # noqa: A002 -- Keras' name
+    """Raises a ValueError if a file to be written would not be known by its name."""
+    suffix = _SUFFIXES[format]
+    if path.suffix != suffix:
         raise ValueError(
-            f"A {kind} file with a certificate must be named *{suffix}. "
-            f"Received: path={str(path)!r}. Name it so, or export without a certificate."
+            f"filepath={str(path)!r} does not end in {suffix}, by which the certificate of a "
+            f"{format} file finds it. Name it *{suffix}, or use certificate=False."
         )
 
 
@@ -51,13 +53,8 @@ def open_artifact(path: Path) -> Artifact:
     """Loads an artifact.
 
     Raises:
-        FileNotFoundError: If nothing is there.
+        FileNotFoundError: If there is nothing at the path.
         ImportError: If its runtime is not installed.
         ValueError: If it is no artifact, or cannot be loaded.
     """
-    kind = kind_of(path)
-    if kind == "litert":
-        return LiteRTArtifact(path)
-    if kind == "litertlm":
-        return LiteRTLMArtifact(path)
-    return SavedModelArtifact(path)
+    return _CLASSES[artifact_format(path)](path)

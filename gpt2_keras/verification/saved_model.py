@@ -1,4 +1,4 @@
-"""A SavedModel as a certificate sees it."""
+"""A SavedModel as an artifact to compare."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,9 +9,9 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
 from gpt2_keras.model import GPT2Model
-from gpt2_keras.verification.artifact import Artifact, Continuation
+from gpt2_keras.verification.artifact import Artifact, GreedyText
 
-_NEEDED = ("serving_default", "generate", "score", "tokenize", "detokenize")
+_SIGNATURES = ("serving_default", "generate", "score", "tokenize", "detokenize")
 
 
 class SavedModelArtifact(Artifact):
@@ -21,8 +21,8 @@ class SavedModelArtifact(Artifact):
         ValueError: If it cannot be loaded, or lacks a signature.
     """
 
-    kind = "tf_saved_model"
-    home = "core TensorFlow's ops"
+    format = "tf_saved_model"
+    op_set = "TensorFlow's core ops"
     reads_text = True
     gives_logits = False
 
@@ -32,14 +32,14 @@ class SavedModelArtifact(Artifact):
             self._loaded = tf.saved_model.load(str(path))
         except (OSError, ValueError, tf.errors.OpError) as error:
             raise ValueError(
-                f"A SavedModel must load. Received: {path}: {error}. Export it again."
+                f"{path} is no SavedModel that loads: {error}. Export it again."
             ) from error
         self._signatures: Any = self._loaded.signatures
-        missing = [name for name in _NEEDED if name not in self._signatures]
+        missing = [name for name in _SIGNATURES if name not in self._signatures]
         if missing:
             raise ValueError(
-                f"A SavedModel to certify has the signatures {', '.join(_NEEDED)}. "
-                f"Received: {path} without {', '.join(missing)}. Export it again."
+                f"{path} lacks the signatures {', '.join(missing)}. A SavedModel to compare has "
+                f"{', '.join(_SIGNATURES)}. Export it again."
             )
         contents = saved_model_pb2.SavedModel()
         contents.ParseFromString((path / "saved_model.pb").read_bytes())
@@ -52,47 +52,47 @@ class SavedModelArtifact(Artifact):
         found = {dtype.name for dtype in reader.get_variable_to_dtype_map().values()}
         return next((t for t in ("int8", "float16", "bfloat16") if t in found), "float32")
 
-    def operators(self) -> list[str]:
+    def ops(self) -> list[str]:
         """Returns the ops of the graph and its functions."""
         graph = self._graph.graph_def
         functions = {function.signature.name for function in graph.library.function}
         nodes = [*graph.node, *(n for f in graph.library.function for n in f.node_def)]
         return sorted({node.op for node in nodes} - functions)
 
-    def foreign_operators(self) -> list[str]:
-        """Returns those outside `tf.raw_ops`.
+    def non_builtin_ops(self) -> list[str]:
+        """Returns the ops that are not in `tf.raw_ops`.
 
-        What a library adds to the running process is not in there, unlike in the
-        registry.
+        The ops that a library adds to the running process are not in there, unlike in
+        the registry.
         """
-        return [name for name in self.operators() if not hasattr(tf.raw_ops, name)]
+        return [name for name in self.ops() if not hasattr(tf.raw_ops, name)]
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
-        """Returns what `tokenize` gives."""
+        """Returns the outputs of `tokenize`."""
         answers = self._signatures["tokenize"](text=_strings(texts))
         return [row.tolist() for row in _rows(answers, "token_ids")]
 
     def decode(self, rows: Sequence[Sequence[int]]) -> list[bytes]:
-        """Returns what `detokenize` gives."""
+        """Returns the outputs of `detokenize`."""
         ids = tf.ragged.constant([list(row) for row in rows], tf.int32, ragged_rank=1)
         counts = tf.cast(ids.row_lengths(), tf.int32)
         answers = self._signatures["detokenize"](token_ids=ids.to_tensor(), num_tokens=counts)
         return list(answers["text_bytes"].numpy())
 
-    def new_tokens(self, model: GPT2Model) -> int:  # noqa: ARG002 -- the interface
+    def max_new_tokens(self, model: GPT2Model) -> int:  # noqa: ARG002 -- the interface
         """Returns the number that `serving_default` was exported with."""
         defaults = self._graph.signature_def["generate"].defaults
         return int(tf.make_ndarray(defaults["max_new_tokens"])[0])
 
-    def continue_greedily(self, prompts: Sequence[str], model: GPT2Model) -> list[Continuation]:
-        """Returns what `serving_default` gives."""
+    def generate_greedily(self, prompts: Sequence[str], model: GPT2Model) -> list[GreedyText]:
+        """Returns the outputs of `serving_default`."""
         texts = self._signatures["serving_default"](text=_strings(prompts))["text"].numpy()
-        limit = self.new_tokens(model)
+        limit = self.max_new_tokens(model)
         pairs = zip(prompts, texts, strict=True)
-        return [Continuation(prompt, text.decode(), limit) for prompt, text in pairs]
+        return [GreedyText(prompt, text.decode(), limit) for prompt, text in pairs]
 
     def log_probs(self, texts: Sequence[str]) -> list[np.ndarray]:
-        """Returns what `score` gives."""
+        """Returns the outputs of `score`."""
         return _rows(self._signatures["score"](text=_strings(texts)), "log_probs")
 
 

@@ -1,17 +1,17 @@
-"""Texts on which an artifact's tokenizer must agree with the exact one."""
+"""The built-in texts on which an artifact's tokenizer must agree with the model's."""
 
 import random
 
 from gpt2_keras.tokenizer import GPT2Tokenizer
 
-# What GPT-2's pattern takes apart: contractions, letters, numbers, signs, white space, and
-# what only looks like one of them.
+# What GPT-2's pattern splits into pre-tokens: contractions, letters, numbers, signs, white space,
+# and characters that only look like one of them.
 _WORDS = ("hello", " the", " tokenization", "naïve", " İstanbul", "ſ", "aaaa", "Ĵǅªß", "𝒜𝓑")
 _CONTRACTIONS = ("'s", "'t", "'re", "'ve", "'m", "'ll", "'d", "'S", "'LL", "’s", "'", "''", "'ſ")
 _NUMBERS = ("6", " 12", "3.14159", "1,000,000", "١٢٣", "६", "½", "Ⅷ", "²", "〇", "𝟘", "①")
 _SPACES = (" ", "  ", "   ", "\n", "\n\n", "\t", "\r\n", "\x0b", "\x0c", "\x85", "\xa0", "\u1680")
-_MORE_SPACES = ("\u2003", "\u2028", "\u2029", "\u202f", "\u205f", "\u3000", " \u3000", "\u3000 ")
-_NO_SPACES = ("\u200b", "\u200d", "\ufeff", "\u180e", "\x1c", "\x1f")
+_WIDE_SPACES = ("\u2003", "\u2028", "\u2029", "\u202f", "\u205f", "\u3000", " \u3000", "\u3000 ")
+_ZERO_WIDTH = ("\u200b", "\u200d", "\ufeff", "\u180e", "\x1c", "\x1f")
 _CONTROL = ("\x00", "\x07", "\x1b[0m", "\x7f", "\x9f")
 _MARKS = ("e\u0301", "\u0301", "a\u20dd", "z\u0353\u0322\u0347", "\u0903", "\ufe0f")
 _SIGNS = ("!", "...", "--------", "€$", "<|endoftext|>", "<|", "_x_", "\\n", "\ufffd", "→∑")
@@ -39,8 +39,8 @@ _ENGLISH = (
     " leading, trailing \n \n",
 )
 _LONG = ("antidisestablishmentarianism" * 8, "a" * 300, " " * 120, "=" * 100, "é" * 90, "𝄞" * 40)
-_PIECES = (
-    *_WORDS, *_CONTRACTIONS, *_NUMBERS, *_SPACES, *_MORE_SPACES, *_NO_SPACES, *_CONTROL, *_MARKS,
+_FRAGMENTS = (
+    *_WORDS, *_CONTRACTIONS, *_NUMBERS, *_SPACES, *_WIDE_SPACES, *_ZERO_WIDTH, *_CONTROL, *_MARKS,
     *_SIGNS, *_EMOJI,
 )  # fmt: skip
 _NUM_MIXTURES = 200
@@ -50,13 +50,15 @@ GREEDY_PROMPTS = ("The", "A", "In the beginning", "It's 42, isn't", "é𝄞\n\n 
 def suite_texts() -> list[str]:
     """Returns the built-in texts, the same every time.
 
-    English, contractions, numbers, white space of all kinds, other scripts,
-    emoji with joiners, combining marks, control characters, long words, nothing
-    at all, and mixtures of these.
+    English, contractions, numbers, all white space, other scripts, emoji with
+    joiners, combining marks, control characters, long words, the empty text, and
+    mixtures of these.
     """
     rng = random.Random(0)  # noqa: S311 -- mixtures that repeat, no secrets
-    mixtures = ["".join(rng.choices(_PIECES, k=rng.randint(2, 12))) for _ in range(_NUM_MIXTURES)]
-    return ["", *_PIECES, *_SCRIPTS, *_ENGLISH, *_LONG, *mixtures]
+    mixtures = [
+        "".join(rng.choices(_FRAGMENTS, k=rng.randint(2, 12))) for _ in range(_NUM_MIXTURES)
+    ]
+    return ["", *_FRAGMENTS, *_SCRIPTS, *_ENGLISH, *_LONG, *mixtures]
 
 
 def default_text(characters: int = 8192) -> str:
@@ -66,29 +68,29 @@ def default_text(characters: int = 8192) -> str:
     return "\n\n".join(topics[name].strip() for name in sorted(topics))[:characters]
 
 
-def passages(text: str, tokenizer: GPT2Tokenizer, most_tokens: int) -> list[str]:
-    """Cuts a text into passages that fit a context.
+def passages(text: str, tokenizer: GPT2Tokenizer, max_tokens: int) -> list[str]:
+    """Splits a text into passages that fit a context.
 
     Args:
         text: The text.
         tokenizer: Counts the tokens.
-        most_tokens: What a passage has at most.
+        max_tokens: Largest number of tokens of a passage.
 
     Returns:
-        The passages, in order; together they are the text, but for characters
-        that do not fit alone.
+        The passages, in order; together they are the text, without the characters
+        that are longer than `max_tokens` alone.
 
     Example:
         >>> tokenizer = GPT2Tokenizer.train(["x"], vocab_size=257)
         >>> passages("one two three", tokenizer, 8)
         ['one two', ' three']
     """
-    if len(tokenizer.encode(text)) <= most_tokens:
+    if len(tokenizer.encode(text)) <= max_tokens:
         return [text] if text else []
     if len(text) == 1:
         return []
     middle = len(text) // 2
-    cut = text.rfind(" ", 0, middle + 2)
-    cut = cut if cut > 0 else middle
-    halves = (text[:cut], text[cut:])
-    return [passage for half in halves for passage in passages(half, tokenizer, most_tokens)]
+    space = text.rfind(" ", 0, middle + 2)
+    split = space if space > 0 else middle
+    halves = (text[:split], text[split:])
+    return [passage for half in halves for passage in passages(half, tokenizer, max_tokens)]

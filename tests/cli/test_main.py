@@ -72,7 +72,8 @@ def test_the_installed_program_says_its_version():
         ),
         (
             ["export", "--model", "m", "--out", "o", "--format", "litert", "--max-new-tokens", "3"],
-            "gpt2-keras export: error: argument --max-new-tokens: only a savedmodel has it",
+            "gpt2-keras export: error: argument --max-new-tokens: not an option of litert, "
+            "only of tf_saved_model",
         ),
     ],
 )
@@ -84,7 +85,7 @@ def test_a_failure_is_told_without_a_traceback(tmp_path, capsys):
     assert main(["generate", "--model", str(tmp_path), "hello"]) == 1
     printed = capsys.readouterr()
     assert printed.out == ""
-    assert printed.err.startswith("gpt2-keras generate: error: A model directory holds config.json")
+    assert printed.err.startswith("gpt2-keras generate: error: There is no checkpoint at ")
     assert "Traceback" not in printed.err
 
 
