@@ -1,4 +1,4 @@
-"""`gpt2-keras train --dry-run`: what a run will cost."""
+"""Prints what a run will cost: `gpt2-keras train --dry-run`."""
 
 import json
 from typing import Any
@@ -11,7 +11,7 @@ def print_estimate(settings: Any, *, as_json: bool) -> None:
 
     Args:
         settings: The `TrainingSettings` of the run.
-        as_json: Whether a program reads it.
+        as_json: Whether to print JSON instead of a table.
     """
     from gpt2_keras import GPT2LM
     from gpt2_keras.runs.cost_estimate import estimate_run
@@ -25,7 +25,7 @@ def print_estimate(settings: Any, *, as_json: bool) -> None:
 
 
 def _rows(estimate: Any) -> list[tuple[str, str, str]]:
-    """Returns what, how much, and of what."""
+    """Returns a row for each figure: its name, its value, a remark."""
     from gpt2_keras.runs.mfu import format_flops
 
     rows = [("parameters", f"{estimate.num_parameters:,}", "")]
@@ -37,9 +37,9 @@ def _rows(estimate: Any) -> list[tuple[str, str, str]]:
     peak = estimate.peak
     return [
         *rows,
-        ("work a token", format_flops(estimate.flops_per_token), ""),
-        ("work a step", format_flops(estimate.flops_per_step), ""),
-        ("tokens a step", f"{estimate.tokens_per_step:,}", ""),
+        ("FLOPs per token", format_flops(estimate.flops_per_token), ""),
+        ("FLOPs per step", format_flops(estimate.flops_per_step), ""),
+        ("tokens per step", f"{estimate.tokens_per_step:,}", ""),
         ("steps", f"{estimate.steps:,}", ""),
         ("tokens", f"{estimate.tokens:,}", ""),
         ("epochs", f"{estimate.epochs:,.2f}", f"of {estimate.training_tokens:,} tokens"),
@@ -48,7 +48,7 @@ def _rows(estimate: Any) -> list[tuple[str, str, str]]:
         (
             "time",
             _duration(estimate.seconds),
-            f"of which evaluations {_duration(estimate.evaluation_seconds)}",
+            f"of which evaluations take {_duration(estimate.evaluation_seconds)}",
         ),
     ]
 

@@ -1,4 +1,4 @@
-"""What a run adds to Keras' own callbacks."""
+"""Callbacks for any `fit`: speed, learning rate, finite loss, TensorBoard by steps."""
 
 import math
 import textwrap
@@ -15,15 +15,14 @@ from gpt2_keras.private_api.keras import train_writer
 class TokensPerSecond(keras.callbacks.Callback):
     """Adds `tokens_per_second` to the logs, and so to the progress bar; and `mfu`.
 
-    The figure of a batch is the mean since the epoch began; the time of
-    validation does not count, nor does that of the first batch, which compiles.
-    Give it to `fit` before callbacks that read it.
+    Both are means since the epoch began, without the time of the first batch, which
+    compiles, and of the validation. Give it to `fit` before callbacks that read them.
 
     Args:
-        tokens_per_step: Tokens in a batch: `batch_size * context_length`.
-        flops_per_token: FLOPs of training on one, see `flops_per_token`.
-        peak_flops: FLOP/s of the hardware, see `find_peak`. With both, `mfu` is
-            the share of it that the training uses.
+        tokens_per_step: Tokens per batch: `batch_size * context_length`.
+        flops_per_token: FLOPs per token of training, see `mfu.flops_per_token`.
+        peak_flops: FLOP/s of the hardware, see `mfu.find_peak`. With both, `mfu` is
+            the fraction of it that the training uses.
 
     Example:
         >>> callback = TokensPerSecond(tokens_per_step=12 * 64)
@@ -37,12 +36,12 @@ class TokensPerSecond(keras.callbacks.Callback):
     ) -> None:
         super().__init__()
         self.tokens_per_step = tokens_per_step
-        self._mfu_of_one = (
+        self._mfu_per_rate = (
             flops_per_token / peak_flops if flops_per_token and peak_flops else math.nan
         )
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002
-        """Starts the clock anew."""
+        """Restarts the clock."""
         self._start: tuple[float, int] | None = None
         self._rate = math.nan
 
@@ -52,7 +51,7 @@ class TokensPerSecond(keras.callbacks.Callback):
         if self._start is None:
             self._start = now, batch
             return
-        # Not by counting the calls: with `steps_per_execution` there are fewer.
+        # Calls are not counted: with `steps_per_execution` there are fewer than batches.
         start, first = self._start
         self._rate = (batch - first) * self.tokens_per_step / (now - start)
         self._add(logs)
@@ -65,12 +64,12 @@ class TokensPerSecond(keras.callbacks.Callback):
         if logs is None or not math.isfinite(self._rate):
             return
         logs["tokens_per_second"] = round(self._rate)
-        if math.isfinite(self._mfu_of_one):
-            logs["mfu"] = self._rate * self._mfu_of_one
+        if math.isfinite(self._mfu_per_rate):
+            logs["mfu"] = self._rate * self._mfu_per_rate
 
 
 class LearningRate(keras.callbacks.Callback):
-    """Adds `learning_rate` to the logs: the one that the next step will have."""
+    """Adds `learning_rate`, that of the next step, to the logs."""
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002
         """Adds it to the logs of the batch."""
@@ -86,17 +85,16 @@ class LearningRate(keras.callbacks.Callback):
 
 
 class RequireFiniteLoss(keras.callbacks.Callback):
-    """Stops training with an error when the loss is no longer a number.
+    """Raises an error in the batch whose loss is NaN or infinite.
 
-    Keras' `TerminateOnNaN` stops too, but then evaluates and saves as if all
-    were well.
+    Keras' `TerminateOnNaN` stops too, but then evaluates and saves the model.
 
     Args:
-        first_step: The step that the first batch counts as, from 1 on.
-        advice: Says what to do, for the error.
+        first_step: The step of the first batch, counted from 1.
+        advice: Returns the end of the message: what to do.
 
     Raises:
-        ValueError: In the batch in question.
+        ValueError: In that batch.
     """
 
     def __init__(
@@ -108,39 +106,36 @@ class RequireFiniteLoss(keras.callbacks.Callback):
         self.step, self.advice = first_step - 1, advice
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002
-        """Looks at the loss."""
+        """Checks the loss."""
         self.step += 1
         loss = float((logs or {}).get("loss", 0.0))
         if not math.isfinite(loss):
-            raise ValueError(
-                "The loss must stay a finite number. "
-                f"Received: loss={loss} in step {self.step}. {self.advice()}"
-            )
+            raise ValueError(f"loss={loss} is not finite in step {self.step}. {self.advice()}")
 
 
 class StepTensorBoard(keras.callbacks.TensorBoard):
-    """Keras' TensorBoard with steps on its axis, and not epochs.
+    """Keras' TensorBoard with steps instead of epochs on its axis.
 
     Beside the metrics of each epoch it writes those of single batches, as
     `batch_loss` and so on.
 
     Args:
-        log_dir: Folder of the event files.
-        steps_after: The step that each epoch ends with.
+        log_dir: Directory of the event files.
+        epoch_ends: The last step of each epoch.
         first_step: Number of steps done before.
-        every: Number of steps between two batches that are written.
+        every: Number of steps between two batches whose metrics are written.
     """
 
     def __init__(
-        self, log_dir: str, steps_after: Mapping[int, int], first_step: int = 0, every: int = 10
+        self, log_dir: str, epoch_ends: Mapping[int, int], first_step: int = 0, every: int = 10
     ) -> None:
         super().__init__(log_dir, write_graph=False)
-        self.steps_after, self.every = steps_after, every
-        self._done = self._written = first_step
+        self.epoch_ends, self.every = epoch_ends, every
+        self._steps_done = self._written = first_step
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Writes the metrics of a batch, of one in `every`."""
-        step = self._done + batch + 1
+        """Writes the metrics of one batch in `every`."""
+        step = self._steps_done + batch + 1
         # Keras' own `update_freq` counts calls, which `steps_per_execution` makes fewer.
         if step // self.every > self._written // self.every:
             self._written = step
@@ -150,11 +145,11 @@ class StepTensorBoard(keras.callbacks.TensorBoard):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Writes the metrics of an epoch."""
-        self._done = self.steps_after[epoch]
-        super().on_epoch_end(self._done, logs)
+        self._steps_done = self.epoch_ends[epoch]
+        super().on_epoch_end(self._steps_done, logs)
 
     def write_text(self, name: str, text: str, step: int) -> None:
-        """Shows a text, as it is, among those of a step."""
-        shown = textwrap.indent(text, "    ", lambda _: True)  # Markdown for "as it is"
+        """Writes a text, to be shown verbatim, for a step."""
+        shown = textwrap.indent(text, "    ", lambda _: True)  # verbatim in Markdown
         with train_writer(self).as_default():
             self.summary.text(name, shown, step=step)

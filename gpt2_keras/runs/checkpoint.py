@@ -1,4 +1,4 @@
-"""The state of a training after a step: all that the next step depends on."""
+"""A checkpoint: the state of the training after a step, all that the next step depends on."""
 
 import dataclasses
 import json
@@ -18,20 +18,20 @@ if TYPE_CHECKING:
     from gpt2_keras.model import GPT2Model
 
 # NumPy's format: a zip file, not compressed, with a checksum of each array. Keras' own leaves
-# out the state of the dropout and of the metrics, and writes by HDF5, which on a full disk
-# ends the process with a segmentation fault (HDF5 1.14, h5py 3).
+# out the state of the dropout and of the metrics, and uses HDF5, which on a full disk ends the
+# process with a segmentation fault (HDF5 1.14, h5py 3).
 STATE_FILE = "state.npz"
 PROGRESS_FILE = "progress.json"
 
 
 @dataclasses.dataclass(frozen=True)
 class Checkpoint:
-    """A directory with the state of a training after a step.
+    """The directory of a checkpoint.
 
     `state.npz` has every variable: weights, the random state of the dropout, the
-    optimizer's (the step of the schedule, moments, averaged weights, the scale
-    of the loss), and the sums of the metrics since the last evaluation.
-    `progress.json` has the history. The position in the data is the step.
+    optimizer's (the step of the schedule, moments, moving averages of the weights, the
+    loss scale), and the sums of the metrics since the last evaluation.
+    `progress.json` has the history. The position in the data follows from the step.
 
     Args:
         path: The directory.
@@ -41,17 +41,17 @@ class Checkpoint:
 
     @property
     def progress(self) -> Progress:
-        """How far the training had come."""
+        """The progress of the run at this step."""
         fields = {field.name: self._read()[field.name] for field in dataclasses.fields(Progress)}
         return Progress(**{**fields, "history": tuple(fields["history"])})
 
     @property
     def config(self) -> GPT2Config:
-        """The shape of the model."""
+        """The config of the model."""
         return GPT2Config.from_dict(self._read()["config"])
 
     def write(self, model: "GPT2Model", progress: Progress) -> None:
-        """Writes the directory; it is there in full or not at all.
+        """Writes the directory, as a whole or not at all.
 
         Raises:
             OSError: If a file cannot be written.
@@ -69,16 +69,16 @@ class Checkpoint:
             _write_json(directory / PROGRESS_FILE, state)
 
     def record(self, progress: Progress) -> None:
-        """Adds what the evaluation after the step has found.
+        """Adds the result of the evaluation after the step.
 
         Raises:
-            OSError: If the file cannot be written; it is then as it was.
+            OSError: If the file cannot be written; it is then unchanged.
         """
         with new_file(self.path / PROGRESS_FILE) as file:
             _write_json(file, {**self._read(), "history": progress.history})
 
     def damage(self) -> str | None:
-        """Says what is wrong with the files, or returns None if they are as they were written."""
+        """Returns what is wrong with the files, or None if they are as they were written."""
         try:
             _ = self.progress, self.config
             with zipfile.ZipFile(self.path / STATE_FILE) as file:
@@ -92,20 +92,19 @@ class Checkpoint:
         return None if broken is None else f"{STATE_FILE} is damaged: wrong checksum of {broken}"
 
     def restore(self, model: "GPT2Model") -> None:
-        """Gives a compiled model the state of this one.
+        """Assigns the state to the variables of a compiled model.
 
         Raises:
-            ValueError: If the model or its optimizer is of another kind.
+            ValueError: If the model or its optimizer has other variables.
         """
         variables = _variables(model)
         with np.load(self.path / STATE_FILE) as arrays:
             other = sorted(variables.keys() ^ set(arrays.files))
             if other:
                 raise ValueError(
-                    "A run goes on with the settings that it began with. "
-                    f"Received: settings that make another state than {self.path} has: "
-                    f"{', '.join(other[:3])}{', …' if other[3:] else ''}. "
-                    "Put settings.json back as it was."
+                    f"The settings make other variables than {self.path} has: "
+                    f"{', '.join(other[:3])}{', …' if other[3:] else ''}. A run is resumed with "
+                    "the settings that it began with. Put settings.json back as it was."
                 )
             for name, variable in variables.items():
                 variable.assign(arrays[name] * _num_devices(variable))
@@ -116,7 +115,7 @@ class Checkpoint:
 
 
 def _variables(model: "GPT2Model") -> dict[str, Any]:
-    """Returns all that a step of training changes, by names that are the same in every process."""
+    """Returns every variable that a step changes, by names that are equal in every process."""
     groups = {
         "model": model.variables,
         "optimizer": model.optimizer.variables,
@@ -130,10 +129,10 @@ def _variables(model: "GPT2Model") -> dict[str, Any]:
 
 
 def _value(variable: Any) -> np.ndarray:
-    """Returns the value of a variable; of a metric's, that of one device.
+    """Returns the value of a variable; of a metric's variable, the value on one device.
 
-    All devices keep the sums over all. To add them up over processes would be to wait for
-    ever: only one writes checkpoints.
+    Each device already has the sum over all devices. To read it the usual way would add them
+    up over processes, and wait for ever: only one process writes checkpoints.
     """
     if _num_devices(variable) == 1:
         return ops.convert_to_numpy(variable)
@@ -141,7 +140,7 @@ def _value(variable: Any) -> np.ndarray:
 
 
 def _num_devices(variable: Any) -> int:
-    """Returns over how many devices of `tf.distribute` a variable is added up when read."""
+    """Returns the number of `tf.distribute` devices over which reading a variable sums it."""
     strategy = getattr(variable.value, "distribute_strategy", None)
     if strategy is None or variable.synchronization != "on_read":
         return 1

@@ -1,4 +1,4 @@
-"""Evaluating and saving with the moving averages of the weights."""
+"""Evaluates and saves a model with the moving averages (EMA) of its weights."""
 
 import contextlib
 from collections.abc import Iterator
@@ -10,20 +10,20 @@ from keras import ops
 from gpt2_keras.private_api.keras import averaged_weights
 
 
-class AverageWeights(keras.callbacks.Callback):
+class EMAWeights(keras.callbacks.Callback):
     """Evaluates with the averages that an optimizer made with `use_ema=True` keeps.
 
-    Training goes on with the weights themselves, to the last bit: Keras' own
-    `SwapEMAWeights` swaps the two by additions, which round, and ends each `fit`
-    with the averages in the place of the weights.
+    Training continues with the weights themselves, to the last bit: Keras' own
+    `SwapEMAWeights` swaps the two by additions, which round, and leaves the averages
+    in the model at the end of each `fit`.
     """
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002
-        """Has the steps keep averages."""
+        """Lets the optimizer update the averages."""
         self._optimizer.use_ema = True
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002
-        """Keeps the end of `fit` from putting them in the place of the weights."""
+        """Keeps Keras from overwriting the weights with the averages at the end of `fit`."""
         self._optimizer.use_ema = False
 
     def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002

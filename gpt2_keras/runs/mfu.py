@@ -1,4 +1,4 @@
-"""Model FLOPs utilisation: what share of the hardware's speed a training uses."""
+"""Model FLOPs utilization (MFU): the fraction of the peak FLOP/s that the training uses."""
 
 import dataclasses
 import functools
@@ -11,9 +11,9 @@ from keras import ops
 
 from gpt2_keras.config import GPT2Config
 
-# Of one GPU, in FLOP/s of products without sparsity: of 16-bit numbers summed in float32, and
-# of float32 numbers, which TensorFlow and JAX multiply as TF32 where the GPU can. The first
-# name that is part of the device's is meant. Source: NVIDIA's data sheets, where the figures
+# Peak FLOP/s of one GPU in matrix products without sparsity: of 16-bit numbers summed in
+# float32, and of float32 numbers, which TensorFlow and JAX multiply as TF32 where the GPU can.
+# The first name that the device's name contains counts. Source: NVIDIA's data sheets; figures
 # with sparsity are halved.
 GPU_PEAKS = {
     "B200": (2250e12, 1125e12),
@@ -28,18 +28,18 @@ GPU_PEAKS = {
     "V100": (125e12, 15.7e12),
     "T4": (65e12, 8.1e12),
 }
-# A product of this size runs at about the full speed, and takes some 30 ms on two CPU cores.
+# Matrices whose product runs at about the full speed, and takes some 30 ms on two CPU cores.
 _CPU_SIZE, _ACCELERATOR_SIZE = 1024, 8192
-_TIMINGS = 10  # the best one counts: others may share the machine
+_TIMINGS = 10  # the best one counts: other programs may run on the machine
 _UNITS = ("", "k", "M", "G", "T", "P", "E")
 
 
 def flops_per_token(config: GPT2Config) -> int:
     """Returns the FLOPs of training on one token, forward and backward.
 
-    `6 N + 12 L H Q T`: N weights but those of the positions, which multiply nothing,
-    L layers, H heads of width Q, T tokens of context. Recomputed activations do not
-    count, nor does causality. Source: appendix B of "PaLM" (Chowdhery et al., 2022)
+    `6 N + 12 L H Q T`: N weights without the position embeddings, which multiply nothing,
+    L layers, H heads of width Q, T tokens of context. Rematerialization does not count,
+    nor does causality. Source: appendix B of "PaLM" (Chowdhery et al., 2022)
     and `estimate_mfu` of karpathy/nanoGPT.
 
     Example:
@@ -54,11 +54,11 @@ def flops_per_token(config: GPT2Config) -> int:
 
 @dataclasses.dataclass(frozen=True)
 class Peak:
-    """The speed that utilisation is a share of.
+    """The peak FLOP/s that the utilization is a fraction of.
 
     Args:
         flops: FLOP/s of all devices.
-        source: Where the figure comes from, in a few words.
+        source: The source of the figure, in a few words.
     """
 
     flops: float
@@ -72,17 +72,17 @@ class Peak:
 def find_peak(
     dtype: str, stated: float | None = None, *, device: str | None = None, num_devices: int = 1
 ) -> Peak:
-    """Returns the FLOP/s that a model could reach here.
+    """Returns the peak FLOP/s of the devices.
 
     Args:
-        dtype: What the model computes in, such as `"bfloat16"`.
-        stated: The figure, if somebody knows it; of all devices.
+        dtype: The dtype of the computation, such as `"bfloat16"`.
+        stated: The FLOP/s of all devices, if known.
         device: Name of the GPU; by default the one that Keras uses, if any.
-        num_devices: How many of them.
+        num_devices: Number of devices.
 
     Returns:
-        What is stated; else NVIDIA's figure for a GPU of that name; else what one
-        matrix product reaches, measured once in a process.
+        The stated figure; else NVIDIA's figure for a GPU of that name; else the FLOP/s of
+        a matrix product, measured once per process.
     """
     if stated is not None:
         return Peak(stated, "as stated")
@@ -94,12 +94,12 @@ def find_peak(
             return Peak(flops * num_devices, f"{times}{device}, {dtype}, by its data sheet")
     size = _ACCELERATOR_SIZE if device else _CPU_SIZE
     source = f"measured: a {dtype} product of {size} × {size} matrices"
-    # Several devices of a CPU share its cores, which one product already uses.
+    # Several virtual devices of a CPU share its cores, which one product already uses.
     return Peak(_measure_product(dtype, size) * (num_devices if device else 1), source)
 
 
 def format_flops(flops: float) -> str:
-    """Returns a number of FLOPs with its unit.
+    """Returns a number of FLOPs as text with its unit.
 
     Example:
         >>> format_flops(8.55e8), format_flops(989e12)
@@ -110,7 +110,7 @@ def format_flops(flops: float) -> str:
 
 
 def _gpu_name() -> str:
-    """Returns the name of the first GPU that Keras uses; empty if there is none."""
+    """Returns the name of the first GPU that Keras uses, or an empty text."""
     if keras.backend.backend() == "jax":
         import jax
 
@@ -127,7 +127,7 @@ def _gpu_name() -> str:
 
 @functools.cache
 def _measure_product(dtype: str, size: int) -> float:
-    """Returns the FLOP/s of a product of two square matrices, the best of a few."""
+    """Returns the FLOP/s of a product of two square matrices, the best of several."""
     numbers = np.random.default_rng(0).normal(size=(size, size)).astype("float32")
     matrix = ops.cast(ops.convert_to_tensor(numbers), dtype)
     times = []

@@ -1,4 +1,4 @@
-"""What a run shows while it goes on."""
+"""Monitors a run: progress bar, TensorBoard, samples."""
 
 import importlib.util
 import sys
@@ -8,59 +8,59 @@ from typing import TYPE_CHECKING
 import keras
 
 from gpt2_keras.runs.callbacks import LearningRate, StepTensorBoard, TokensPerSecond
-from gpt2_keras.runs.ema import AverageWeights
+from gpt2_keras.runs.ema import EMAWeights
 from gpt2_keras.runs.mfu import Peak, find_peak, flops_per_token
 from gpt2_keras.runs.run_directory import RunDirectory
-from gpt2_keras.runs.samples import WriteSamples
+from gpt2_keras.runs.samples import GenerateSamples
 from gpt2_keras.runs.settings import TrainingSettings
 
 if TYPE_CHECKING:
     from gpt2_keras.model import GPT2Model
 
 
-class Display:
-    """Makes the callbacks that show a run: progress bar, TensorBoard, samples.
+class Monitoring:
+    """Makes the callbacks that monitor a run.
 
     Args:
         model: The model.
-        settings: Those of the run.
-        run: Its directory.
-        averages: What swaps averaged weights in, if those are evaluated.
-        verbose: Whether anything goes to the terminal.
-        num_devices: How many devices train.
+        settings: The settings of the run.
+        directory: Its directory.
+        ema: Swaps the averaged weights in, if those are evaluated.
+        verbose: Whether to write to stderr.
+        num_devices: Number of devices that train.
     """
 
     def __init__(
         self,
         model: "GPT2Model",
         settings: TrainingSettings,
-        run: RunDirectory,
-        averages: AverageWeights | None,
+        directory: RunDirectory,
+        ema: EMAWeights | None,
         *,
         verbose: bool,
         num_devices: int = 1,
     ) -> None:
-        self.model, self.settings, self.run = model, settings, run
-        self.averages, self.verbose = averages, verbose
+        self.model, self.settings, self.directory = model, settings, directory
+        self.ema, self.verbose = ema, verbose
         self.peak: Peak = find_peak(
             model.compute_dtype, settings.peak_flops, num_devices=num_devices
         )
         if verbose:
-            sys.stdout.write(f"mfu: the share of {self.peak} that the training uses\n")
+            sys.stderr.write(f"mfu: fraction of {self.peak} that the training uses\n")
 
     def callbacks(
-        self, steps_after: Mapping[int, int], first_step: int
+        self, epoch_ends: Mapping[int, int], first_step: int
     ) -> list[keras.callbacks.Callback]:
-        """Returns the callbacks of a `fit`, to stand before those that read the logs.
+        """Returns the callbacks of a `fit`, to be placed before those that read the logs.
 
         Args:
-            steps_after: The step that each epoch ends with.
+            epoch_ends: The last step of each epoch.
             first_step: Number of steps done before.
         """
         settings, config = self.settings, self.model.config
         tensorboard = None
         if importlib.util.find_spec("tensorflow"):  # Keras writes the files by it
-            tensorboard = StepTensorBoard(str(self.run.logs), steps_after, first_step)
+            tensorboard = StepTensorBoard(str(self.directory.logs), epoch_ends, first_step)
         callbacks: list[keras.callbacks.Callback] = [
             TokensPerSecond(
                 settings.batch_size * config.context_length,
@@ -71,13 +71,13 @@ class Display:
             *([tensorboard] if tensorboard else []),
         ]
         if settings.sample_prompts:
-            samples = WriteSamples(
+            samples = GenerateSamples(
                 settings.sample_prompts,
-                self.run.samples,
-                steps_after,
+                self.directory.samples,
+                epoch_ends,
                 seed=settings.seed,
                 tensorboard=tensorboard,
-                averages=self.averages,
+                ema=self.ema,
                 verbose=self.verbose,
             )
             callbacks.append(samples)

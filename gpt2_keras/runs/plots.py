@@ -1,4 +1,4 @@
-"""A loss curve, as a picture and as text."""
+"""Plots a loss curve, as a PNG file and as a line of text."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,25 +6,26 @@ from pathlib import Path
 import numpy as np
 
 from gpt2_keras.atomic import new_file
+from gpt2_keras.validation import check_integer, check_number
 
 BARS = "▁▂▃▄▅▆▇█"
 
 
-def draw_loss_curve(
+def plot_loss_curve(
     path: str | Path,
     steps: Sequence[int],
     train_loss: Sequence[float],
     validation_loss: Sequence[float],
 ) -> None:
-    """Draws the losses over the steps into a PNG file.
+    """Writes a PNG file with the training and the validation loss over the steps.
 
     Args:
-        path: The file; one that is there is replaced.
-        steps: Where the losses were measured.
-        train_loss: The mean loss since the step before, in nats a token.
-        validation_loss: The loss on the validation text, in nats a token.
+        path: The file; an existing one is replaced.
+        steps: The steps of the evaluations.
+        train_loss: The mean training loss since the evaluation before, in nats per token.
+        validation_loss: The loss on the validation text, in nats per token.
     """
-    # matplotlib.pyplot would pick a window system and keep every figure alive.
+    # matplotlib.pyplot would choose a window system and keep every figure alive.
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
@@ -42,7 +43,7 @@ def draw_loss_curve(
             ha="center",
             color="C1",
         )
-    axes.set(xlabel="step", ylabel="loss (nats a token)", title="Loss")
+    axes.set(xlabel="step", ylabel="loss (nats per token)", title="Loss")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.margins(y=0.1)
     axes.grid(alpha=0.3)
@@ -59,6 +60,7 @@ def loss_curve_text(values: Sequence[float], width: int = 60) -> str:
         width: Largest number of bars; more values are averaged in groups.
 
     Raises:
+        TypeError: If `width` is not an integer.
         ValueError: If there is no value or one is not finite, or `width` is
             below 1.
 
@@ -66,15 +68,11 @@ def loss_curve_text(values: Sequence[float], width: int = 60) -> str:
         >>> loss_curve_text([4.0, 3.0, 2.5, 2.0])
         '4.00 █▅▃▁ 2.00'
     """
-    if width < 1:
-        raise ValueError(f"`width` must be at least 1. Received: width={width}. Use 60.")
-    curve = np.asarray(values, dtype="float64")
-    if not curve.size or not np.isfinite(curve).all():
-        raise ValueError(
-            "A curve needs at least one value, and finite ones. "
-            f"Received: values={list(values)!r}. Leave out what is not a number."
-        )
-    means = np.array([part.mean() for part in np.array_split(curve, min(width, curve.size))])
+    check_integer("width", width, minimum=1)
+    if not len(values):
+        raise ValueError("values is empty. Use at least one loss.")
+    curve = np.array([check_number(f"values[{i}]", value) for i, value in enumerate(values)])
+    means = np.array([group.mean() for group in np.array_split(curve, min(width, curve.size))])
     low, span = means.min(), float(np.ptp(means))
     levels = np.round((means - low) / (span or 1) * (len(BARS) - 1)).astype(int)
     bars = "".join(BARS[level] for level in levels)

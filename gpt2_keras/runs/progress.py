@@ -1,4 +1,4 @@
-"""How far a run has come."""
+"""The progress of a run: steps done, history of its evaluations."""
 
 import dataclasses
 
@@ -7,19 +7,19 @@ from gpt2_keras.runs.settings import TrainingSettings
 
 @dataclasses.dataclass(frozen=True)
 class Progress:
-    """How far a run has come.
+    """The progress of a run, as `progress.json` of a checkpoint has it.
 
     Args:
         history: A row for each evaluation, with its `step`, its `val_loss` and
-            other columns of `history.csv`; where one is unknown it is left out.
+            those of the other columns of `history.csv` that are known.
         step: Number of steps done.
-        skipped: Number of batches that were left out of the data so far.
-        logs: What Keras logged with the last step, the mean loss among it.
+        skipped: Number of batches of the data that were skipped so far.
+        logs: Keras' logs of the last step, with the mean loss since the last evaluation.
 
     Example:
         >>> rows = [{"step": 5, "val_loss": 2.0}, {"step": 10, "val_loss": 3.0}]
         >>> progress = Progress(tuple(rows), step=12)
-        >>> progress.evaluated, progress.best["step"], progress.waited
+        >>> progress.evaluated_step, progress.best["step"], progress.evaluations_since_best
         (10, 5, 1)
     """
 
@@ -29,21 +29,21 @@ class Progress:
     logs: dict[str, float] = dataclasses.field(default_factory=dict)
 
     @property
-    def evaluated(self) -> int:
+    def evaluated_step(self) -> int:
         """The step of the last evaluation."""
         return int(self.history[-1]["step"]) if self.history else 0
 
     @property
     def best(self) -> dict[str, float]:
-        """The row of the lowest validation loss, the first of equals."""
+        """The row of the lowest validation loss, the first one of several."""
         return min(self.history, key=lambda row: row["val_loss"])
 
     @property
-    def waited(self) -> int:
+    def evaluations_since_best(self) -> int:
         """Number of evaluations since the best one."""
         return len(self.history) - 1 - self.history.index(self.best) if self.history else 0
 
     def is_over(self, settings: TrainingSettings) -> bool:
-        """Tells whether the last step is evaluated or patience has ended."""
-        out_of_patience = bool(settings.patience) and self.waited >= settings.patience
-        return self.evaluated >= settings.steps or out_of_patience
+        """Returns whether the last step is evaluated or the patience has run out."""
+        is_patient = not settings.patience or self.evaluations_since_best < settings.patience
+        return self.evaluated_step >= settings.steps or not is_patient

@@ -1,10 +1,8 @@
-"""A training run: from token shards to a run directory."""
+"""A training run: from token shards to a run directory, and on from its last checkpoint."""
 
 import dataclasses
-import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import keras
 from keras import ops
@@ -12,13 +10,15 @@ from keras import ops
 from gpt2_keras import checkpoints
 from gpt2_keras.atomic import refuse_taken
 from gpt2_keras.data import TokenShards
+from gpt2_keras.model import GPT2Model
 from gpt2_keras.runs.callbacks import RequireFiniteLoss
-from gpt2_keras.runs.checkpoint_callback import Recorder
-from gpt2_keras.runs.distribution import Strategy, open_strategy
-from gpt2_keras.runs.ema import AverageWeights
-from gpt2_keras.runs.monitoring import Display
+from gpt2_keras.runs.checkpoint_callback import CheckpointCallback
+from gpt2_keras.runs.distribution import open_strategy
+from gpt2_keras.runs.ema import EMAWeights
+from gpt2_keras.runs.epochs import ends_of_epochs, evaluate_epoch, remaining_epochs
+from gpt2_keras.runs.monitoring import Monitoring
 from gpt2_keras.runs.progress import Progress
-from gpt2_keras.runs.run_directory import FollowedRunDirectory, RunDirectory
+from gpt2_keras.runs.run_directory import ReadOnlyRunDirectory, RunDirectory
 from gpt2_keras.runs.samples import check_can_sample
 from gpt2_keras.runs.settings import TrainingSettings
 from gpt2_keras.runs.setup import (
@@ -29,27 +29,25 @@ from gpt2_keras.runs.setup import (
     resolve,
 )
 from gpt2_keras.runs.signals import StopSignals
-
-if TYPE_CHECKING:
-    from gpt2_keras.model import GPT2Model
+from gpt2_keras.runs.strategies import Strategy
+from gpt2_keras.validation import check_instance, check_integer, check_path
 
 
 def train(
     settings: TrainingSettings,
     out: str | Path,
     *,
-    model_class: "type[GPT2Model]",
+    model_class: type[GPT2Model],
     callbacks: Sequence[keras.callbacks.Callback] = (),
     verbose: int | str = "auto",
-) -> "GPT2Model":
-    """Trains a model and keeps everything in a run directory.
+) -> GPT2Model:
+    """Trains a model and writes everything to a run directory.
 
-    The directory gets the state of the training before each evaluation and
-    between them, and with each evaluation the best model so far, `history.csv`,
-    the loss curve and TensorBoard's logs. Whatever ends the training early, an
-    error, `kill -9` or a lost machine, that is kept, and `resume` goes on from
-    there. SIGINT (Ctrl-C) and SIGTERM end it after the current step, which is
-    saved; a second one ends it at once.
+    Checkpoints are written before each evaluation and between them, and with each
+    evaluation the best model so far, `history.csv`, the loss curve and TensorBoard's
+    logs. They survive whatever ends the training early, an error, `kill -9` or a lost
+    machine, and `resume` continues from them. SIGINT (Ctrl-C) and SIGTERM end the
+    training after the current step, with a checkpoint; a second one ends it at once.
 
     Of several processes, each calls this with the same arguments; one of them, the
     chief, writes the directory, which all must be able to read.
@@ -57,88 +55,94 @@ def train(
     Sets the random seeds of Python, NumPy and the backend.
 
     Args:
-        settings: What to train on and how.
+        settings: The settings of the run.
         out: The run directory, new or empty.
         model_class: `GPT2LM` or a subclass.
         callbacks: Further Keras callbacks.
-        verbose: As for `keras.Model.fit`.
+        verbose: 0, 1, 2 or `"auto"`, as for `keras.Model.fit`.
 
     Returns:
         The best model, by validation loss.
 
     Raises:
-        FileExistsError: If `out` holds something.
+        TypeError: If an argument is of the wrong type.
+        FileExistsError: If `out` is not empty.
         FileNotFoundError: If a directory of the settings is not there.
-        ValueError: If the vocabularies of the shards, the tokenizer and `init`
-            are not one, there are too few tokens, the loss becomes NaN, or the
+        ValueError: If the shards, the tokenizer and `init` have different
+            vocabularies, there are too few tokens, the loss becomes NaN, or the
             devices do not allow the strategy.
         OSError: If a file cannot be written.
         Stopped: After SIGINT or SIGTERM; a `KeyboardInterrupt`.
     """
+    check_instance("settings", settings, TrainingSettings, "TrainingSettings")
+    _check_arguments(model_class, out, callbacks, verbose)
     strategy = open_strategy(settings.strategy, settings.model_parallel)
-    run = _directory(out, strategy)
+    directory = _directory(out, strategy)
     if strategy.is_chief:
-        refuse_taken(run.path)
+        refuse_taken(directory.path)
     check_can_sample(settings.sample_prompts)
     shards, tokenizer = open_data(settings)
     keras.utils.set_random_seed(settings.seed)
     with strategy.building():
         model = new_model(model_class, settings, tokenizer)
         settings = resolve(settings, model)
-        # Too few tokens are found out now.
-        make_datasets(settings, shards, model, 0, strategy)
+        make_datasets(settings, shards, model, 0, strategy)  # raises an error of too few tokens
         compile_model(model, settings)
-    run.create(settings)
-    return _run(model, settings, shards, run, Progress(), callbacks, verbose, strategy)
+    directory.create(settings)
+    return _run(model, settings, shards, directory, Progress(), callbacks, verbose, strategy)
 
 
 def resume(
     out: str | Path,
     *,
-    model_class: "type[GPT2Model]",
+    model_class: type[GPT2Model],
     steps: int | None = None,
     skip_batches: int = 0,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     verbose: int | str = "auto",
-) -> "GPT2Model":
+) -> GPT2Model:
     """Continues a run from its last checkpoint, as if it had never stopped.
 
     Weights, optimizer, schedule, random state, position in the data and the
     running sums of the loss are those of the checkpoint; the settings are those
-    of the run. A run that is over is only loaded. A checkpoint whose files are
-    damaged is removed with a warning, and the one before it is used.
+    of the run. Of a run that is over only the best model is loaded. A checkpoint
+    whose files are damaged is removed with a warning, and the one before it is used.
 
     Args:
         out: The run directory.
         model_class: `GPT2LM` or a subclass.
         steps: A larger number of steps than the run began with; only if its
             schedule is `"constant"`, as another one depends on the number.
-        skip_batches: Number of batches to leave out of the data, after a loss
-            that became NaN. PaLM (Chowdhery et al., 2022, section 5.1) left out
-            some 200 to 500 after a spike of the loss.
+        skip_batches: Number of batches of the data to skip, after a loss that
+            became NaN. PaLM (Chowdhery et al., 2022, section 5.1) skipped some
+            200 to 500 after a spike of the loss.
         callbacks, verbose: As for `train`.
 
     Returns:
         The best model, by validation loss.
 
     Raises:
+        TypeError: If an argument is of the wrong type.
         FileNotFoundError: If `out` is no run directory.
-        ValueError: If no checkpoint is whole, or `steps` does not fit.
+        ValueError: If every checkpoint is damaged, `steps` is smaller than before or
+            the schedule depends on it, or `skip_batches` is negative.
         ValueError, OSError, Stopped: As for `train`.
     """
+    _check_arguments(model_class, out, callbacks, verbose)
+    check_integer("skip_batches", skip_batches, minimum=0)
     settings = RunDirectory(Path(out)).settings()
     if steps is not None:
         settings = settings.extended(steps)
     strategy = open_strategy(settings.strategy, settings.model_parallel)
-    run = _directory(out, strategy)
+    directory = _directory(out, strategy)
     if strategy.is_chief:
-        run.recover()
-        run.last_whole_checkpoint()  # removes damaged ones, before others look
+        directory.recover()
+        directory.last_whole_checkpoint()  # removes damaged ones, before other processes read
     strategy.wait()
-    checkpoint = run.last_whole_checkpoint()
+    checkpoint = directory.last_whole_checkpoint()
     progress = Progress() if checkpoint is None else checkpoint.progress
     if progress.is_over(settings):
-        return checkpoints.load(run.model, model_class=model_class)
+        return checkpoints.load(directory.model, model_class=model_class)
     shards, tokenizer = open_data(settings)
     keras.utils.set_random_seed(settings.seed)
     with strategy.building():
@@ -150,52 +154,71 @@ def resume(
             compile_model(model, settings)
             checkpoint.restore(model)
     if steps is not None:
-        run.change_settings(settings)
+        directory.change_settings(settings)
     progress = dataclasses.replace(progress, skipped=progress.skipped + skip_batches)
-    return _run(model, settings, shards, run, progress, callbacks, verbose, strategy)
+    return _run(model, settings, shards, directory, progress, callbacks, verbose, strategy)
 
 
 def _directory(out: str | Path, strategy: Strategy) -> RunDirectory:
-    """Returns the run directory, which one process of several writes."""
-    return (RunDirectory if strategy.is_chief else FollowedRunDirectory)(Path(out))
+    """Returns the run directory, which only the chief writes."""
+    return (RunDirectory if strategy.is_chief else ReadOnlyRunDirectory)(Path(out))
+
+
+def _check_arguments(model_class: object, out: object, callbacks: object, verbose: object) -> None:
+    """Raises an error if an argument of `train` or `resume` is wrong."""
+    if not (isinstance(model_class, type) and issubclass(model_class, GPT2Model)):
+        raise TypeError(f"model_class={model_class!r} is no model class. Use GPT2LM.")
+    check_path("out", out)
+    check_instance("callbacks", callbacks, (list, tuple), "a list of Keras callbacks")
+    for index, callback in enumerate(callbacks):  # type: ignore[arg-type]
+        check_instance(
+            f"callbacks[{index}]", callback, keras.callbacks.Callback, "a Keras callback"
+        )
+    if verbose != "auto":
+        check_integer("verbose", verbose, minimum=0, maximum=2, advice='Or use "auto".')
 
 
 def _run(
-    model: "GPT2Model",
+    model: GPT2Model,
     settings: TrainingSettings,
     shards: TokenShards,
-    run: RunDirectory,
+    directory: RunDirectory,
     progress: Progress,
     callbacks: Sequence[keras.callbacks.Callback],
     verbose: int | str,
     strategy: Strategy,
-) -> "GPT2Model":
-    """Trains from where `progress` ends, and returns the best model."""
-    ends = _ends_of_epochs(settings)
-    averages = AverageWeights() if settings.ema else None
-    sums = None
-    if progress.step > progress.evaluated:
-        sums = [ops.convert_to_numpy(variable).copy() for variable in model.metrics_variables]
+) -> GPT2Model:
+    """Trains from the step of `progress` on, and returns the best model."""
+    epoch_ends = ends_of_epochs(settings)
+    ema = EMAWeights() if settings.ema else None
+    metric_sums = None
+    if progress.step > progress.evaluated_step:
+        metric_sums = [ops.convert_to_numpy(sums).copy() for sums in model.metrics_variables]
     verbose = verbose if strategy.is_chief else 0
-    display = Display(
-        model, settings, run, averages, verbose=verbose != 0, num_devices=strategy.num_devices
+    monitoring = Monitoring(
+        model, settings, directory, ema, verbose=verbose != 0, num_devices=strategy.num_devices
     )
     with StopSignals(verbose=verbose != 0) as signals, strategy.running():
-        recorder = Recorder(run, progress, settings, ends, signals, strategy, sums, averages)
-        for epochs, steps_per_epoch in _spans(ends, progress):
-            step = recorder.progress.step
+        checkpoint_callback = CheckpointCallback(
+            directory, progress, settings, epoch_ends, signals, strategy, metric_sums, ema
+        )
+        for epochs, steps_per_epoch in remaining_epochs(epoch_ends, progress):
+            step = checkpoint_callback.progress.step
             train_data, validation_data = make_datasets(
                 settings, shards, model, step + progress.skipped, strategy
             )
+            monitors = (
+                monitoring.callbacks(dict(enumerate(epoch_ends)), step) if strategy.is_chief else []
+            )
             every_callback = [
-                RequireFiniteLoss(step + 1, recorder.advice),
-                *(display.callbacks(dict(enumerate(ends)), step) if strategy.is_chief else []),
-                *([averages] if averages else []),
+                RequireFiniteLoss(step + 1, checkpoint_callback.advice),
+                *monitors,
+                *([ema] if ema else []),
                 *callbacks,
-                recorder,
+                checkpoint_callback,
             ]
             if not steps_per_epoch:
-                _evaluate(model, validation_data, epochs.start, every_callback, progress.logs)
+                evaluate_epoch(model, validation_data, epochs.start, every_callback, progress.logs)
             else:
                 model.fit(
                     train_data,
@@ -207,45 +230,8 @@ def _run(
                     shuffle=False,  # the dataset does
                     callbacks=every_callback,
                 )
-            if recorder.progress.is_over(settings) or getattr(model, "stop_training", False):
+            is_over = checkpoint_callback.progress.is_over(settings)
+            if is_over or getattr(model, "stop_training", False):
                 break
     strategy.wait()
-    return checkpoints.load(run.model, model_class=type(model))
-
-
-def _evaluate(
-    model: "GPT2Model",
-    validation_data: Any,
-    epoch: int,
-    callbacks: Sequence[keras.callbacks.Callback],
-    logs: Mapping[str, float],
-) -> None:
-    """Makes up for the evaluation of an epoch whose steps are done and gave these logs."""
-    container = keras.callbacks.CallbackList(list(callbacks), model=model)
-    container.on_train_begin()
-    container.on_epoch_begin(epoch)
-    found = model.evaluate(validation_data, callbacks=container, verbose=0, return_dict=True)
-    container.on_epoch_end(epoch, {**logs, **{f"val_{name}": found[name] for name in found}})
-    container.on_train_end()
-
-
-def _ends_of_epochs(settings: TrainingSettings) -> list[int]:
-    """Returns the steps after which there is an evaluation."""
-    every = settings.evaluate_every or settings.steps
-    return [*range(every, settings.steps, every), settings.steps]
-
-
-def _spans(ends: list[int], progress: Progress) -> Iterator[tuple[range, int]]:
-    """Yields the epochs that are left and their steps, grouped: `fit` wants them equal.
-
-    An epoch of 0 steps is one that lacks nothing but its evaluation.
-    """
-    starts = [0, *ends[:-1]]
-    left = [
-        (end - max(start, progress.step), epoch)
-        for epoch, (start, end) in enumerate(zip(starts, ends, strict=True))
-        if end > progress.step or end == progress.step > progress.evaluated
-    ]
-    for steps, group in itertools.groupby(left, key=lambda item: item[0]):
-        epochs = [epoch for _, epoch in group]
-        yield range(epochs[0], epochs[-1] + 1), steps
+    return checkpoints.load(directory.model, model_class=type(model))

@@ -1,4 +1,4 @@
-"""The directory of a training run: what is where, and how it is kept whole."""
+"""The directory of a run: its files, written as a whole or not at all."""
 
 import contextlib
 import csv
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from gpt2_keras.atomic import new_directory, new_file, recover
 from gpt2_keras.runs.checkpoint import Checkpoint
-from gpt2_keras.runs.plots import draw_loss_curve
+from gpt2_keras.runs.plots import plot_loss_curve
 from gpt2_keras.runs.progress import Progress
 from gpt2_keras.runs.settings import TrainingSettings
 
@@ -34,9 +34,9 @@ COLUMNS = (
 
 @dataclasses.dataclass(frozen=True)
 class RunDirectory:
-    """The files of a run.
+    """The directory of a run and its files.
 
-    Everything is written beside its place and renamed: what is there is whole.
+    Every file is written under a temporary name and renamed: what is there is whole.
 
     Args:
         path: The directory.
@@ -46,7 +46,7 @@ class RunDirectory:
 
     @property
     def settings_file(self) -> Path:
-        """The settings, every default filled in."""
+        """The settings, with every default filled in."""
         return self.path / "settings.json"
 
     @property
@@ -56,12 +56,12 @@ class RunDirectory:
 
     @property
     def checkpoints(self) -> Path:
-        """The last states of the whole training, one directory each."""
+        """The directory of the checkpoints, the last ones."""
         return self.path / "checkpoints"
 
     @property
     def history(self) -> Path:
-        """The losses, a line for each evaluation."""
+        """The losses and other metrics, a line for each evaluation."""
         return self.path / "history.csv"
 
     @property
@@ -71,16 +71,16 @@ class RunDirectory:
 
     @property
     def samples(self) -> Path:
-        """What the model says after each evaluation."""
+        """The texts that the model generates after each evaluation."""
         return self.path / "samples.txt"
 
     @property
-    def picture(self) -> Path:
-        """The loss curve."""
+    def loss_plot(self) -> Path:
+        """The plot of the loss curve."""
         return self.path / "loss.png"
 
     def create(self, settings: TrainingSettings) -> None:
-        """Makes the directory, with the settings in it; it must not hold anything."""
+        """Makes the directory, which must be new or empty, with the settings in it."""
         with new_directory(self.path) as directory:
             (directory / self.settings_file.name).write_text(settings.to_json(), encoding="utf-8")
 
@@ -94,19 +94,18 @@ class RunDirectory:
 
         Raises:
             FileNotFoundError: If this is no run directory.
-            ValueError: If the file is damaged.
+            ValueError: If the file is not JSON, or not of training settings.
         """
         if not self.settings_file.is_file():
             raise FileNotFoundError(
-                f"A run directory holds {self.settings_file.name}. "
-                f"Received: {self.path}, which does not. Start a run there first."
+                f"{self.path} is no run directory: it has no {self.settings_file.name}. Start a "
+                "run there first."
             )
         try:
             return TrainingSettings.from_json(self.settings_file.read_text(encoding="utf-8"))
         except json.JSONDecodeError as error:
             raise ValueError(
-                f"The settings of a run are JSON. Received: {self.settings_file}: {error}. "
-                "Mend the file, or start a new run."
+                f"{self.settings_file} is not JSON: {error}. Repair the file, or start a new run."
             ) from error
 
     def last_checkpoint(self) -> Checkpoint | None:
@@ -117,7 +116,7 @@ class RunDirectory:
     def last_whole_checkpoint(self) -> Checkpoint | None:
         """Returns the newest checkpoint whose files are as they were written, or None.
 
-        Newer ones that are damaged are removed, with a warning.
+        Newer ones, which are damaged, are removed with a warning.
 
         Raises:
             ValueError: If all are damaged; then none is removed.
@@ -134,37 +133,37 @@ class RunDirectory:
                 return None
             best = f"from its best model (--init {self.path})" if self.model.is_dir() else "instead"
             raise ValueError(
-                "A run goes on from a checkpoint, and none is whole. "
-                f"Received: {self.checkpoints}, {last_damage}. Start a new run {best}."
+                f"Every checkpoint in {self.checkpoints} is damaged: {last_damage}. "
+                f"Start a new run {best}."
             )
         for broken in damaged:
             shutil.rmtree(broken.path)
         if damaged:
             warnings.warn(
-                f"{last_damage}. It is removed, and the run goes on from "
+                f"{last_damage}. It is removed, and the run continues from "
                 f"{checkpoint.path.name}, which is whole.",
                 stacklevel=2,
             )
         return checkpoint
 
     def progress(self) -> Progress:
-        """Returns how far the newest checkpoint has come that can be read."""
+        """Returns the progress of the newest checkpoint that can be read."""
         for checkpoint in reversed(self._all_checkpoints()):
             with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
                 return checkpoint.progress
         return Progress()
 
     def save(self, model: "GPT2Model", progress: Progress, keep: int) -> None:
-        """Writes the state of the training.
+        """Writes a checkpoint, and removes old ones.
 
         Args:
             model: The model, compiled.
-            progress: How far it has come.
+            progress: The progress of the run.
             keep: Number of checkpoints to keep, this one included.
 
         Raises:
-            OSError: If a file cannot be written, as on a full disk. What was
-                there before is kept.
+            OSError: If a file cannot be written, as on a full disk. Everything that
+                was there before is kept.
         """
         with self._writing(progress):
             Checkpoint(self.checkpoints / f"step-{progress.step:08d}").write(model, progress)
@@ -172,7 +171,7 @@ class RunDirectory:
                 shutil.rmtree(old.path)
 
     def record(self, progress: Progress) -> None:
-        """Writes what an evaluation has found after the step of the newest checkpoint.
+        """Writes the result of the evaluation after the step of the newest checkpoint.
 
         Raises:
             OSError: As `save`.
@@ -180,7 +179,7 @@ class RunDirectory:
         checkpoint = self.last_checkpoint()
         assert checkpoint is not None  # noqa: S101 -- tells the type checker
         with self._writing(progress):
-            # The checkpoint last: a run killed in between makes the evaluation again.
+            # The checkpoint last: a run killed in between evaluates again.
             self.write_history(progress)
             checkpoint.record(progress)
 
@@ -194,30 +193,30 @@ class RunDirectory:
             model.save_to_preset(directory)
 
     def write_history(self, progress: Progress) -> None:
-        """Writes the table of the losses, and draws their curve."""
+        """Writes the table of the losses, and their plot."""
         # Keras' CSVLogger appends, and would write some lines twice after a resume.
         with new_file(self.history) as path, path.open("w", newline="", encoding="utf-8") as file:
             writer: Any = csv.DictWriter(file, COLUMNS)
             writer.writeheader()
             writer.writerows(progress.history)
         columns = [[row[name] for row in progress.history] for name in ("loss", "val_loss")]
-        draw_loss_curve(self.picture, [int(row["step"]) for row in progress.history], *columns)
+        plot_loss_curve(self.loss_plot, [int(row["step"]) for row in progress.history], *columns)
 
     def recover(self) -> None:
-        """Clears up what a killed process left half-written."""
+        """Removes or completes what a killed process left half-written."""
         recover(self.path)
         recover(self.checkpoints)
 
     @contextlib.contextmanager
     def _writing(self, progress: Progress) -> Iterator[None]:
-        """Says what is kept if a file cannot be written."""
+        """Adds to an error of writing which checkpoint is whole."""
         try:
             yield
         except OSError as error:
             kept = self.last_checkpoint()
             raise OSError(
-                f"The run must be able to write to its directory. Received: {self.path} in step "
-                f"{progress.step}: {error}. Make room and resume: "
+                f"{self.path} could not be written in step {progress.step}: {error}. "
+                "Make room and resume: "
                 f"{'nothing is saved yet' if kept is None else f'{kept.path.name} is whole'}."
             ) from error
 
@@ -227,11 +226,11 @@ class RunDirectory:
         return [Checkpoint(path) for path in sorted(paths)]
 
 
-class FollowedRunDirectory(RunDirectory):
-    """The run directory as processes see it that are not the chief: they only read it."""
+class ReadOnlyRunDirectory(RunDirectory):
+    """The run directory of a process that is not the chief and only reads it."""
 
     def create(self, settings: TrainingSettings) -> None:
-        """Leaves it to the chief, as all below."""
+        """Does nothing, like every method below: the chief writes."""
 
     def change_settings(self, settings: TrainingSettings) -> None: ...  # noqa: D102
 

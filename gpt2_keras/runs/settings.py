@@ -1,25 +1,15 @@
-"""What a training run is told, and what follows from it."""
+"""The settings of a training run: checked, completed with defaults, as JSON."""
 
 import dataclasses
 import json
-from collections.abc import Callable
-from functools import partial
 from typing import Any, Self
 
 from gpt2_keras.config import GPT2Config
-from gpt2_keras.runs.distribution import STRATEGIES
+from gpt2_keras.runs.setting_checks import CHECKS
 from gpt2_keras.training.optimizer import BETA_2, CLIP_NORM, WEIGHT_DECAY
-from gpt2_keras.training.schedule import FINAL_LEARNING_RATE_RATIO, SCHEDULES
-from gpt2_keras.validation import (
-    check_choice,
-    check_flag,
-    check_integer,
-    check_number,
-    check_text,
-    check_texts,
-)
+from gpt2_keras.training.schedule import FINAL_LEARNING_RATE_RATIO
+from gpt2_keras.validation import check_integer
 
-DTYPES = ("float32", "mixed_bfloat16", "mixed_float16")
 SHAPE_FIELDS = ("num_layers", "num_heads", "hidden_dim")
 # A model that two CPU cores train in minutes, for those who name no shape.
 DEFAULT_SHAPE = {"num_layers": 4, "num_heads": 4, "hidden_dim": 256, "context_length": 128}
@@ -31,47 +21,48 @@ class TrainingSettings:
     """The settings of a run, checked; `settings.json` of its directory.
 
     Args:
-        data: Folder of token shards, as `gpt2-keras prepare` writes it.
-        tokenizer: Folder of the tokenizer that made them.
+        data: Directory of token shards, as `gpt2-keras prepare` writes it.
+        tokenizer: Directory of the tokenizer that made them.
         init: Model to start from, anything that `GPT2LM.from_preset` reads; by
             default random weights.
         size: A published size, such as `"gpt2"`; or give the numbers:
         num_layers, num_heads, hidden_dim: The shape; by default 4, 4 and 256.
-        context_length: Tokens in a window. By default that of the size or of
+        context_length: Tokens per window. By default that of the size or of
             `init`, or else 128.
         dropout_rate: By default 0.1, or that of `init`.
         steps: Number of batches to train on.
-        batch_size: Number of windows in a batch.
+        batch_size: Number of windows per batch.
         learning_rate: The largest one. By default 3e-5 with `init`, 1e-3 for
             models below 50M parameters, 6e-4 for others.
-        weight_decay: Share of the weights that decays, times the learning rate.
+        weight_decay: Fraction of each weight that decays per step, times the
+            learning rate.
         warmup_steps: By default a twentieth of the steps, at most 2000.
-        schedule: How the rate runs after the warm-up: `"cosine"` or `"linear"`,
-            down to a fraction, or `"constant"`.
-        final_learning_rate_ratio: That fraction, reached at the last step.
-        beta_2: Memory of AdamW for the squared gradients.
+        schedule: The learning rate after the warm-up: `"cosine"` or `"linear"`
+            decay, or `"constant"`.
+        final_learning_rate_ratio: Learning rate of the last step as a fraction of
+            the largest; without effect if the schedule is `"constant"`.
+        beta_2: Decay rate of AdamW's second moment.
         clip_norm: Largest global norm of the gradients; 0 for no limit.
-        ema: Memory of a moving average of the weights, such as 0.999, that is
+        ema: Decay rate of a moving average of the weights, such as 0.999, that is
             evaluated and kept instead of the weights; None for no average.
-        seed: Of the weights, the dropout and the order of the windows.
-        evaluate_every: Number of steps between evaluations, before each of
-            which the run is saved. By default a tenth of the steps.
-        evaluation_batches: Largest number of batches of an evaluation. By default
+        seed: Seed of the weights, the dropout and the order of the windows.
+        evaluate_every: Number of steps between evaluations; a checkpoint is
+            written before each. By default a tenth of the steps.
+        evaluation_batches: Largest number of batches per evaluation. By default
             a quarter of the steps between two, at least 5 and at most 100.
-        validation_fraction: Share of the tokens, the last ones, to validate on. By
-            default the documents that `prepare` chose, or else 0.1.
-        patience: After how many evaluations without a better loss to stop; 0
-            for never.
-        checkpoint_every: Number of steps after which the run is saved as well.
-        checkpoint_minutes: Minutes after which the run is saved as well; 0 for
-            never.
-        keep_checkpoints: Number of saved states to keep, the last ones.
+        validation_fraction: Fraction of the tokens, the last ones, to validate on.
+            By default the documents that `prepare` chose, or else 0.1.
+        patience: Number of evaluations without a better loss after which the run
+            stops; 0 for never.
+        checkpoint_every: Number of steps between further checkpoints.
+        checkpoint_minutes: Minutes between further checkpoints; 0 for never.
+        keep_checkpoints: Number of checkpoints to keep, the last ones.
         sample_prompts: Texts to continue after each evaluation, to see what the
-            model has learned. They change nothing of what it learns.
-        peak_flops: FLOP/s of the hardware, for the utilisation (`mfu`) in the logs;
+            model has learned. They do not change what it learns.
+        peak_flops: FLOP/s of the hardware, for the utilization (`mfu`) in the logs;
             by default as `find_peak` knows or measures it.
         accumulation_steps, remat, document_masking: As for `GPT2LM.compile`.
-        strategy, model_parallel: Which devices train; see `open_strategy`.
+        strategy, model_parallel: The devices to train on; see `open_strategy`.
         dtype: `"float32"`, `"mixed_bfloat16"` or `"mixed_float16"`.
         jit_compile: Whether XLA compiles the steps. By default as `jit_by_default`.
 
@@ -122,69 +113,72 @@ class TrainingSettings:
     jit_compile: bool | None = None
 
     def __post_init__(self) -> None:
-        if isinstance(self.sample_prompts, list):  # as JSON has it
-            object.__setattr__(self, "sample_prompts", tuple(self.sample_prompts))
-        for name, rule in _RULES.items():
+        for name, check in CHECKS.items():
             value = getattr(self, name)
-            if value is not None or name in _ALWAYS_GIVEN:
-                rule(name, value)
+            if value is not None or name in _NEVER_NONE:
+                object.__setattr__(self, name, check(name, value))
         origin = "init" if self.init is not None else "size"
         decided = SHAPE_FIELDS if origin == "size" else ("size", *SHAPE_FIELDS, "context_length")
         shape = [name for name in decided if getattr(self, name) is not None]
         if shape and getattr(self, origin) is not None:
             raise ValueError(
-                f"`{origin}` decides the shape of the model, and no other setting may. "
-                f"Received: {origin}={getattr(self, origin)!r} "
-                f"and {', '.join(f'{name}={getattr(self, name)!r}' for name in shape)}. "
-                "Leave out one or the other."
+                f"{origin}={getattr(self, origin)!r} decides the shape of the model, and "
+                f"{', '.join(f'{name}={getattr(self, name)!r}' for name in shape)} would change "
+                "it. Leave out one or the other."
             )
+        if self.init is None:
+            self.model_config(vocab_size=1)  # raises an error if the shape is impossible
         if self.warmup_steps is not None and self.warmup_steps >= self.steps:
             raise ValueError(
-                "`warmup_steps` must be below `steps`. "
-                f"Received: warmup_steps={self.warmup_steps}, steps={self.steps}. "
+                f"warmup_steps={self.warmup_steps} is not less than steps={self.steps}. "
                 "Leave it out for a twentieth of the steps."
             )
 
     def model_config(self, vocab_size: int) -> GPT2Config:
-        """Returns the shape of a model that starts from random weights."""
+        """Returns the config of a model that starts from random weights."""
         changes = self.config_changes()
         if self.size is not None:
             return GPT2Config.from_size(self.size, vocab_size=vocab_size, **changes)
-        shape = {name: getattr(self, name) or DEFAULT_SHAPE[name] for name in SHAPE_FIELDS}
-        shape["context_length"] = DEFAULT_SHAPE["context_length"]
-        return GPT2Config(vocab_size=vocab_size, **{**shape, **changes})
+        shape = self._given(*SHAPE_FIELDS)
+        return GPT2Config(vocab_size=vocab_size, **{**DEFAULT_SHAPE, **shape, **changes})
 
     def config_changes(self) -> dict[str, Any]:
-        """Returns the fields of a config that are set here whatever the shape."""
-        changes = {"context_length": self.context_length, "dropout_rate": self.dropout_rate}
-        return {name: value for name, value in changes.items() if value is not None}
+        """Returns the fields of the config that may be set beside `size` or `init`."""
+        return self._given("context_length", "dropout_rate")
+
+    def _given(self, *names: str) -> dict[str, Any]:
+        """Returns those of the settings that are not None."""
+        values = {name: getattr(self, name) for name in names}
+        return {name: value for name, value in values.items() if value is not None}
 
     def with_defaults(self, **defaults: Any) -> Self:
-        """Returns the settings with what is None filled in."""
+        """Returns the settings with every None replaced by its default."""
         every = self.evaluate_every or max(1, self.steps // DEFAULT_EVALUATIONS)
         defaults.setdefault("evaluate_every", every)
-        # A batch forward costs a third of a step: this way evaluations cost a twelfth.
+        # A forward pass costs a third of a step: evaluations then cost a twelfth of the training.
         defaults.setdefault("evaluation_batches", min(100, max(5, every // 4)))
         missing = {name: value for name, value in defaults.items() if getattr(self, name) is None}
         return dataclasses.replace(self, **missing)
 
     def extended(self, steps: int) -> Self:
-        """Returns the settings of a run that goes on for more steps.
+        """Returns the settings of the same run with more steps.
 
         Raises:
+            TypeError: If `steps` is not an integer.
             ValueError: If `steps` is smaller, or the schedule depends on it.
         """
+        check_integer("steps", steps, minimum=1)
         if steps < self.steps:
             raise ValueError(
-                "A run can be extended, not shortened. "
-                f"Received: steps={steps}, after steps={self.steps}. Use {self.steps} or more."
+                f"steps={steps} is less than steps={self.steps}, which the run began with. A run "
+                f"can be extended, not shortened. Use {self.steps} or more."
             )
         if steps > self.steps and self.schedule != "constant":
             raise ValueError(
-                "Only a run with the constant schedule can be extended: the rate of the steps "
-                "that are done depends on how many there are. "
-                f"Received: steps={steps}, after steps={self.steps} with "
-                f"schedule={self.schedule!r}. Start a new run from its model instead (--init)."
+                f"steps={steps} extends a run of steps={self.steps} with "
+                f"schedule={self.schedule!r}, whose learning rates depend on the number of steps. "
+                "Only a run with the constant schedule can be extended. Start a new run from its "
+                "model instead (--init)."
             )
         return dataclasses.replace(self, steps=steps)
 
@@ -197,57 +191,25 @@ class TrainingSettings:
         """Returns the settings of a JSON text made by `to_json`.
 
         Raises:
-            ValueError: If the text is not a JSON object or a key is no setting.
+            ValueError: If the text is not a JSON object, or a key is missing or unknown.
         """
-        fields = json.loads(text)
-        names = [field.name for field in dataclasses.fields(cls)]
-        if not isinstance(fields, dict) or not {"data", "tokenizer"} <= set(fields) <= set(names):
+        settings = json.loads(text)
+        if not isinstance(settings, dict):
             raise ValueError(
-                "Training settings are a JSON object of `data`, `tokenizer` and any of "
-                f"{', '.join(names[2:])}. "
-                f"Received: {', '.join(fields) if isinstance(fields, dict) else text[:50]!r}. "
-                "Use the text that `to_json` makes."
+                f"The JSON text holds a {type(settings).__name__}, and training settings are an "
+                "object. Use the text that `to_json` returns."
             )
-        return cls(**fields)
+        names = [field.name for field in dataclasses.fields(cls)]
+        wrong = [f"{name} is missing" for name in names[:2] if name not in settings]
+        wrong += [f"{name} is unknown" for name in settings if name not in names]
+        if wrong:
+            raise ValueError(
+                f"{', '.join(wrong)} among the training settings. Use the text that `to_json` "
+                f"returns; the settings are {', '.join(names)}."
+            )
+        return cls(**settings)
 
 
-# Rules of the shape itself are those of `GPT2Config`.
-_RULES: dict[str, Callable[[str, Any], object]] = {
-    "data": check_text,
-    "tokenizer": check_text,
-    "init": check_text,
-    "size": check_text,
-    "steps": partial(check_integer, minimum=1),
-    "batch_size": partial(check_integer, minimum=1),
-    "learning_rate": partial(check_number, above=0),
-    "weight_decay": partial(check_number, minimum=0),
-    "warmup_steps": partial(check_integer, minimum=0),
-    "final_learning_rate_ratio": partial(check_number, minimum=0, below=1),
-    "beta_2": partial(check_number, minimum=0, below=1),
-    "clip_norm": partial(check_number, minimum=0),
-    "ema": partial(check_number, above=0, below=1),
-    "seed": partial(check_integer, minimum=0),
-    "evaluate_every": partial(check_integer, minimum=1),
-    "evaluation_batches": partial(check_integer, minimum=1),
-    "validation_fraction": partial(check_number, above=0, below=1),
-    "patience": partial(check_integer, minimum=0),
-    "checkpoint_every": partial(check_integer, minimum=1),
-    "checkpoint_minutes": partial(check_number, minimum=0),
-    "keep_checkpoints": partial(check_integer, minimum=1),
-    "sample_prompts": check_texts,
-    "peak_flops": partial(check_number, above=0),
-    "schedule": partial(check_choice, choices=SCHEDULES, advice="Use cosine if in doubt."),
-    "accumulation_steps": partial(check_integer, minimum=1),
-    "remat": check_flag,
-    "document_masking": check_flag,
-    "strategy": partial(check_choice, choices=STRATEGIES, advice="Use auto if in doubt."),
-    "model_parallel": partial(check_integer, minimum=1),
-    "dtype": partial(
-        check_choice, choices=DTYPES, advice="Use mixed_bfloat16 on hardware that has it."
-    ),
-}
-_ALWAYS_GIVEN = {
-    field.name
-    for field in dataclasses.fields(TrainingSettings)
-    if field.default is dataclasses.MISSING or field.default is not None
+_NEVER_NONE = {
+    field.name for field in dataclasses.fields(TrainingSettings) if field.default is not None
 }

@@ -1,4 +1,4 @@
-"""What a run is made of: its data, its model, its optimizer."""
+"""Sets up a run: opens its data, makes its model, compiles it, makes its datasets."""
 
 import dataclasses
 from pathlib import Path
@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from gpt2_keras import checkpoints
 from gpt2_keras.data import TokenShards
-from gpt2_keras.runs.distribution import Strategy
 from gpt2_keras.runs.settings import TrainingSettings
+from gpt2_keras.runs.strategies import Strategy
 from gpt2_keras.tokenizer import GPT2Tokenizer
 from gpt2_keras.training.loss import make_loss
 from gpt2_keras.training.optimizer import default_learning_rate, make_optimizer
@@ -18,15 +18,19 @@ if TYPE_CHECKING:
 
 
 def open_data(settings: TrainingSettings) -> tuple[TokenShards, GPT2Tokenizer]:
-    """Opens the shards and the tokenizer, which must be the one that made them."""
+    """Returns the shards and the tokenizer that made them.
+
+    Raises:
+        FileNotFoundError: If a directory is not there.
+        ValueError: If another tokenizer made the shards.
+    """
     tokenizer = GPT2Tokenizer.from_directory(settings.tokenizer)
     shards = TokenShards.open(settings.data)
     if shards.fingerprint != tokenizer.fingerprint:
         raise ValueError(
-            "The tokenizer must be the one that made the token shards. "
-            f"Received: tokenizer={settings.tokenizer} with {tokenizer.vocab_size} tokens, "
-            f"data={settings.data} of another tokenizer, with {shards.vocab_size} tokens. "
-            "Prepare the text again with this tokenizer, or name the other one."
+            f"tokenizer={settings.tokenizer!r}, with a vocabulary of {tokenizer.vocab_size}, did "
+            f"not make data={settings.data!r}, with one of {shards.vocab_size}. Prepare the text "
+            "again with this tokenizer, or use the one that made the token shards."
         )
     return shards, tokenizer
 
@@ -34,7 +38,11 @@ def open_data(settings: TrainingSettings) -> tuple[TokenShards, GPT2Tokenizer]:
 def new_model(
     model_class: "type[GPT2Model]", settings: TrainingSettings, tokenizer: GPT2Tokenizer
 ) -> "GPT2Model":
-    """Makes the model of a run that begins."""
+    """Returns the model of a new run: with random weights, or with those of `init`.
+
+    Raises:
+        ValueError: If the model has another tokenizer, or a vocabulary of another size.
+    """
     if settings.init is None:
         config = settings.model_config(tokenizer.vocab_size)
         return model_class(config, tokenizer=tokenizer, dtype=settings.dtype)
@@ -46,26 +54,25 @@ def new_model(
     )
     if model.tokenizer is not None and model.tokenizer.fingerprint != tokenizer.fingerprint:
         raise ValueError(
-            "The model to start from must have the tokenizer that made the token shards. "
-            f"Received: init={settings.init} with {model.tokenizer.vocab_size} tokens, "
-            f"tokenizer={settings.tokenizer} with {tokenizer.vocab_size} tokens. "
-            f"Prepare the text again with the tokenizer in {settings.init}."
+            f"init={settings.init!r} has another tokenizer, with a vocabulary of "
+            f"{model.tokenizer.vocab_size}, than tokenizer={settings.tokenizer!r}, with one of "
+            f"{tokenizer.vocab_size}. Prepare the text again with the tokenizer of the model."
         )
     model.tokenizer = tokenizer
     return model
 
 
 def resolve(settings: TrainingSettings, model: "GPT2Model") -> TrainingSettings:
-    """Fills in every default that depends on the model or on this place."""
+    """Returns the settings with every default filled in and absolute paths."""
     fine_tuning = settings.init is not None
     rate = default_learning_rate(model.config.num_parameters, fine_tuning=fine_tuning)
-    places = {
-        name: str(Path(getattr(settings, name)).resolve())
+    paths = {
+        name: str(Path(value).resolve())
         for name in ("data", "tokenizer", "init")
-        # A preset of `init` may be an address and not a path.
-        if Path(getattr(settings, name) or "").exists() and getattr(settings, name)
+        # `init` may also be the address of a published model.
+        if (value := getattr(settings, name)) and Path(value).exists()
     }
-    settings = dataclasses.replace(settings, **places)  # type: ignore[arg-type]
+    settings = dataclasses.replace(settings, **paths)  # type: ignore[arg-type]
     return settings.with_defaults(
         learning_rate=rate, warmup_steps=default_warmup_steps(settings.steps)
     )
@@ -101,9 +108,9 @@ def make_datasets(
     first_batch: int,
     strategy: Strategy | None = None,
 ) -> tuple[Any, Any]:
-    """Returns the batches to train on from `first_batch` on, and those to validate on.
+    """Returns the training batches from `first_batch` on, and the validation batches.
 
-    Each process reads its own rows of them; together they are those of one process.
+    Each process reads its own rows of them; together they are the batches of one process.
 
     Raises:
         ValueError: If there are too few tokens, or a batch cannot be divided among the
@@ -124,12 +131,12 @@ def make_datasets(
         validation_size = windows // strategy.num_replicas * strategy.num_replicas
         if not validation_size:
             raise ValueError(
-                "Every device must get a window to validate on. "
-                f"Received: {windows} windows, with {strategy.num_replicas} devices. "
-                "Use more text or a larger validation_fraction, or strategy='none'."
+                f"The validation text has {windows} windows, fewer than the "
+                f"{strategy.num_replicas} devices, and each needs one. Use more text or a larger "
+                "validation_fraction, or strategy='none'."
             )
 
-    def training_part(shard: tuple[int, int]) -> Any:
+    def training_dataset(shard: tuple[int, int]) -> Any:
         return make_dataset(
             train_tokens,
             context_length=context_length,
@@ -139,7 +146,7 @@ def make_datasets(
             shard=shard,
         )
 
-    def validation_part(shard: tuple[int, int]) -> Any:
+    def validation_dataset(shard: tuple[int, int]) -> Any:
         assert settings.evaluation_batches is not None  # noqa: S101 -- tells the type checker
         return make_dataset(
             validation_tokens,
@@ -151,4 +158,4 @@ def make_datasets(
             shard=shard,
         ).take(settings.evaluation_batches)
 
-    return strategy.distribute(training_part), strategy.distribute(validation_part)
+    return strategy.distribute(training_dataset), strategy.distribute(validation_dataset)

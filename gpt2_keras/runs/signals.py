@@ -1,4 +1,4 @@
-"""Signals that ask a run to stop."""
+"""Stops a run at SIGINT or SIGTERM, after the current step."""
 
 import os
 import signal
@@ -10,7 +10,7 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Stopped(KeyboardInterrupt):
-    """A run was stopped by a signal after its state was saved.
+    """The error of a run that a signal has stopped, after its checkpoint was written.
 
     Args:
         number: The signal.
@@ -23,14 +23,14 @@ class Stopped(KeyboardInterrupt):
 
 
 class StopSignals:
-    """Notes the first SIGINT or SIGTERM while its block runs, instead of stopping at once.
+    """Records the first SIGINT or SIGTERM while its block runs, instead of stopping at once.
 
-    A second signal does what it would do without the block. Does nothing outside
+    A second signal has the effect that it has without the block. Does nothing outside
     the main thread, where Python allows no handlers, and leaves alone a signal
     that the process ignores (`nohup`).
 
     Args:
-        verbose: Whether to acknowledge the signal on the error stream.
+        verbose: Whether to acknowledge the signal on stderr.
 
     Example:
         >>> with StopSignals() as signals:
@@ -42,31 +42,31 @@ class StopSignals:
     def __init__(self, *, verbose: bool = False) -> None:
         self.verbose = verbose
         self.received: signal.Signals | None = None
-        self._before: dict[signal.Signals, Any] = {}
+        self._handlers: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
             for number in STOP_SIGNALS:
                 if signal.getsignal(number) not in (signal.SIG_IGN, None):
-                    self._before[number] = signal.signal(number, self._note)
+                    self._handlers[number] = signal.signal(number, self._record)
         return self
 
     def __exit__(
         self,
-        kind: type[BaseException] | None,
+        error_type: type[BaseException] | None,
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._put_back()
+        self._restore_handlers()
 
-    def _put_back(self) -> None:
-        while self._before:
-            signal.signal(*self._before.popitem())
+    def _restore_handlers(self) -> None:
+        while self._handlers:
+            signal.signal(*self._handlers.popitem())
 
-    def _note(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
+    def _record(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
         self.received = signal.Signals(number)
-        self._put_back()
+        self._restore_handlers()
         if self.verbose:
-            # Not by print: it may be what the signal has interrupted.
+            # Not by print, which the signal may have interrupted.
             text = f"\n{self.received.name}: stopping after this step; again to stop at once\n"
             os.write(2, text.encode())

@@ -1,0 +1,137 @@
+"""The flags of `gpt2-keras train` that are settings of the run."""
+
+import argparse
+from typing import Any
+
+from gpt2_keras.cli.arguments import integer, number
+from gpt2_keras.config import SIZES
+
+_COUNT, _COUNT_OR_0 = integer(1), integer(0)
+_POSITIVE, _NOT_NEGATIVE = number(0, above=True), number(0)
+_FRACTION, _FRACTION_OR_0 = number(0, 1, above=True, below=True), number(0, 1, below=True)
+_STRATEGIES = ("auto", "none", "mirrored", "multi-worker", "tpu")
+# By group: the flag, its metavar, the type of its value (or the choices, or `bool` of a switch),
+# its help.
+_SETTINGS: dict[str, tuple[tuple[str, str | None, Any, str], ...]] = {
+    "files": (
+        ("--data", "DIR", str, "token shards, made by `gpt2-keras prepare`"),
+        ("--tokenizer", "DIR", str, "the tokenizer that made them"),
+        ("--init", "MODEL", str, "model to start from: a directory, or a published one"),
+    ),
+    "model": (
+        ("--size", None, tuple(SIZES), "a published size"),
+        ("--num-layers", "N", _COUNT, "default 4"),
+        ("--num-heads", "N", _COUNT, "default 4"),
+        ("--hidden-dim", "N", _COUNT, "default 256"),
+        ("--context-length", "N", _COUNT, "default 128"),
+        ("--dropout", "FRACTION", _FRACTION_OR_0, "default 0.1"),
+    ),
+    "training": (
+        ("--steps", "N", _COUNT, "number of batches; default 2000"),
+        ("--batch-size", "N", _COUNT, "windows per batch; default 16"),
+        ("--learning-rate", "RATE", _POSITIVE, "the largest; default by the size of the model"),
+        ("--weight-decay", "RATE", _NOT_NEGATIVE, "default 0.1"),
+        ("--warmup-steps", "N", _COUNT_OR_0, "default a twentieth of the steps"),
+        ("--schedule", None, ("cosine", "linear", "constant"), "default cosine"),
+        (
+            "--final-learning-rate-ratio",
+            "FRACTION",
+            _FRACTION_OR_0,
+            "of the largest learning rate, at the last step; default 0.1",
+        ),
+        ("--beta-2", "FRACTION", _FRACTION_OR_0, "of AdamW; default 0.95"),
+        ("--clip-norm", "NORM", _NOT_NEGATIVE, "of the gradients; 0 for no limit; default 1"),
+        ("--ema", "FRACTION", _FRACTION, "decay of a moving average of the weights, such as 0.999"),
+        ("--seed", "N", _COUNT_OR_0, "default 0"),
+        ("--evaluate-every", "N", _COUNT, "steps; default a tenth of the steps"),
+        ("--evaluation-batches", "N", _COUNT, "default a quarter of --evaluate-every"),
+        (
+            "--validation-fraction",
+            "FRACTION",
+            _FRACTION,
+            "of the tokens, the last ones; default the split of `prepare`, or 0.1",
+        ),
+        (
+            "--patience",
+            "N",
+            _COUNT_OR_0,
+            "stop after N evaluations without a better loss; 0 for never; default 5",
+        ),
+        ("--document-masking", None, bool, "attention stops at the beginning of a document"),
+    ),
+    "devices": (
+        (
+            "--dtype",
+            None,
+            ("float32", "mixed_bfloat16", "mixed_float16"),
+            "of the computation; default float32",
+        ),
+        (
+            "--strategy",
+            None,
+            _STRATEGIES,
+            "one device, all of this machine, or several machines; see docs/distributed.md",
+        ),
+        ("--model-parallel", "N", _COUNT, "devices per copy of the model, on JAX; default 1"),
+        (
+            "--accumulation-steps",
+            "N",
+            _COUNT,
+            "micro-batches per batch, one after the other: less memory; default 1",
+        ),
+        ("--remat", None, bool, "rematerialize activations instead of keeping them: less memory"),
+    ),
+    "checkpoints (one is written before every evaluation)": (
+        ("--checkpoint-every", "N", _COUNT, "steps between further ones"),
+        (
+            "--checkpoint-minutes",
+            "N",
+            _NOT_NEGATIVE,
+            "minutes between further ones; 0 for never; default 10",
+        ),
+        ("--keep-checkpoints", "N", _COUNT, "keep the last N; default 2"),
+    ),
+    "monitoring": (
+        (
+            "--sample-prompt",
+            "TEXT",
+            str,
+            "text to continue after each evaluation, into RUN/samples.txt; may be repeated",
+        ),
+        (
+            "--peak-flops",
+            "N",
+            _POSITIVE,
+            "FLOP/s of the hardware, such as 989e12, for mfu; by default known or measured",
+        ),
+    ),
+}
+# Flags whose field of `TrainingSettings` has another name.
+_FIELDS = {"--dropout": "dropout_rate", "--sample-prompt": "sample_prompts"}
+
+
+def add_settings(parser: argparse.ArgumentParser) -> None:
+    """Adds the flags; those not given have the defaults of `TrainingSettings`."""
+    for title, flags in _SETTINGS.items():
+        group = parser.add_argument_group(title)
+        for flag, metavar, values, text in flags:
+            how: dict[str, Any] = {"type": values, "metavar": metavar}
+            if values is bool:
+                how = {"action": "store_const", "const": True}
+            elif isinstance(values, tuple):
+                how = {"choices": values}
+            elif flag == "--sample-prompt":
+                how = {"action": "append", "metavar": metavar}
+            group.add_argument(flag, dest=field_of(flag), help=text, **how)
+
+
+def given_settings(args: argparse.Namespace) -> dict[str, Any]:
+    """Returns the values of the flags that were given, by flag."""
+    flags = [flag for group in _SETTINGS.values() for flag, *_ in group]
+    values = {flag: getattr(args, field_of(flag)) for flag in flags}
+    return {flag: value for flag, value in values.items() if value is not None}
+
+
+def field_of(flag: str) -> str:
+    """Returns the name of the field of `TrainingSettings`."""
+    return _FIELDS.get(flag, flag.removeprefix("--").replace("-", "_"))
