@@ -1,13 +1,13 @@
-"""Makes the table of character classes from tiktoken.
+"""Writes the table of character classes that tiktoken's regular expressions have.
 
-    python -m tools.make_unicode_classes 16.0.0 FILE.json
+    python -m tools.make_unicode_classes 16.0.0 gpt2_keras/tokenizer/unicode_classes-16.0.0.json
 
 The version is an argument because no package says which Unicode its regular
 expressions follow; `tests/tokenizer/test_unicode_classes.py` checks it.
 """
 
+import argparse
 import json
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -19,7 +19,7 @@ SURROGATES = range(0xD800, 0xE000)  # not characters: UTF-8 has no form of them
 
 
 def code_points_of(pattern: str) -> list[int]:
-    """Returns the code points that tiktoken's regular expressions find with a pattern.
+    """Returns the code points that a pattern matches in tiktoken.
 
     Args:
         pattern: A regular expression that matches one character.
@@ -72,5 +72,8 @@ def table_text(unicode_version: str) -> str:
 
 
 if __name__ == "__main__":
-    version, path = sys.argv[1:]
-    Path(path).write_text(table_text(version), encoding="utf-8")
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("version", help="the Unicode version that tiktoken follows, such as 16.0.0")
+    parser.add_argument("file", type=Path, help="the JSON file to write")
+    options = parser.parse_args()
+    options.file.write_text(table_text(options.version), encoding="utf-8")

@@ -2,7 +2,7 @@
 
 The files are as for `gpt2-keras prepare`: UTF-8 text, or rows of .jsonl, .csv and
 .parquet files; those that end in .gz, .bz2 or .xz are decompressed.
-The directory gets the files of Hugging Face: vocab.json, merges.txt,
+The output directory gets Hugging Face's files: vocab.json, merges.txt,
 tokenizer.json and tokenizer_config.json.
 
 Example: gpt2-keras tokenizer corpus/*.txt --vocab-size 4096 --out tokenizer
@@ -17,30 +17,30 @@ HELP = "learn a vocabulary from text files"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the words of the command."""
+    """Adds the arguments of the command."""
     parser.add_argument("files", nargs="+", metavar="FILE", help="text to learn from")
     parser.add_argument(
         "--vocab-size",
         type=integer(257),
         required=True,
         metavar="N",
-        help="number of tokens, 257 or more: the 256 bytes, merges, and <|endoftext|>",
+        help="number of tokens, 257 or more: the 256 bytes, the merges and <|endoftext|>",
     )
     parser.add_argument("--out", required=True, metavar="DIR", help="directory to write into")
     parser.add_argument(
-        "--overwrite", action="store_true", help="replace the files of another tokenizer"
+        "--overwrite", action="store_true", help="replace the files of another tokenizer in DIR"
     )
     parser.add_argument(
         "--input-format",
         choices=("text", "jsonl", "csv", "parquet"),
-        help="of every file (default: by the ending of its name)",
+        help="format of every file (default: by the ending of its name)",
     )
-    parser.add_argument("--text-field", metavar="NAME", help="the field of a row that has its text")
+    parser.add_argument("--text-field", metavar="NAME", help="the field of a row with its text")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
 
 def run(args: argparse.Namespace) -> None:
-    """Trains the tokenizer and saves it.
+    """Trains a tokenizer and saves it.
 
     Raises:
         ValueError: If a file is not UTF-8 text, or all are empty.
@@ -61,16 +61,16 @@ def run(args: argparse.Namespace) -> None:
         tokenizer = GPT2Tokenizer.train(texts, args.vocab_size)
     tokenizer.save(args.out, overwrite=args.overwrite)
     if args.json:
-        made = {
+        result = {
             "tokenizer": args.out,
             "vocab_size": tokenizer.vocab_size,
             "merges": len(tokenizer.merges),
             "end_token_id": tokenizer.end_token_id,
             "fingerprint": tokenizer.fingerprint,
         }
-        print(json.dumps(made))
+        print(json.dumps(result))
         return
-    print(f"A vocabulary of {tokenizer.vocab_size:,} tokens is in {args.out}")
+    print(f"Wrote a vocabulary of {tokenizer.vocab_size:,} tokens to {args.out}")
     if tokenizer.vocab_size < args.vocab_size:
-        print(f"(no more than that of {args.vocab_size:,}: no other pair occurs twice in the text)")
+        print(f"(not {args.vocab_size:,}: no other pair of tokens occurs twice in the text)")
     print(f"Next: gpt2-keras prepare {args.files[0]} --tokenizer {args.out} --out tokens")

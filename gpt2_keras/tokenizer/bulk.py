@@ -1,4 +1,4 @@
-"""Encoding a corpus: pieces that come again are looked up, many at once."""
+"""Encoding a corpus: pre-tokens that occur again are looked up, many at once."""
 
 from collections.abc import Callable, Iterable, Sequence
 
@@ -6,147 +6,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpt2_keras.tokenizer.encoding import without_surrogates
-from gpt2_keras.tokenizer.pretokenizer import BORDER, PADDING, cut_into_pieces
+from gpt2_keras.tokenizer.pretokenizer import BORDER, PADDING, split_into_pre_tokens
 from gpt2_keras.tokenizer.tokenizer import GPT2Tokenizer
 
-# Pieces kept, some 200 bytes each, and bytes of their ids; when there are more, all are
-# forgotten and learned anew.
-CACHED_PIECES = 2**18
-CACHED_BYTES = 2**24
-# Longer pieces hardly ever come again.
-LONGEST_CACHED = 64
-# A shorter piece and its length make a key of 16 bytes, and have a place in the array.
+# Pre-tokens kept, some 200 bytes each, and bytes of their ids; when there are more, the cache
+# is cleared.
+MAX_CACHED_PRE_TOKENS = 2**18
+MAX_CACHED_BYTES = 2**24
+# Longer pre-tokens hardly ever occur again.
+MAX_CACHED_LENGTH = 64
+# A pre-token up to this length makes, with its length, a key of 16 bytes of the hash table.
 _KEY_BYTES = 15
 _SLOT_BITS = 19
 # Factors of a multiplicative hash: odd, with bits as at random (SplitMix64's).
 _FACTORS = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
-# An entry of a table: where the ids are among all, and above these bits how many.
-_PLACE_BITS = 32
-_PLACE = (1 << _PLACE_BITS) - 1
-
-
-class PieceTable:
-    """Ids by piece, computed where they are missing.
-
-    A dict knows every piece. An array, asked first, knows the most of the short ones:
-    each has one place there, by its hash, and the first that comes stays.
-
-    Args:
-        compute: Returns the ids of a piece.
-        dtype: Integer type of the ids.
-        known: Pieces whose ids are given, never forgotten.
-    """
-
-    def __init__(
-        self, compute: Callable[[bytes], list[int]], dtype: np.dtype, known: dict[bytes, list[int]]
-    ) -> None:
-        self._compute, self._dtype, self._known = compute, dtype, known
-        self._keys = np.zeros((2**_SLOT_BITS, 2), "<u8")
-        self._entries = np.zeros(2**_SLOT_BITS, np.int64)
-        self._entry_of: dict[bytes, int] = {}
-        self._ids = bytearray()
-        self._forget()
-
-    def __len__(self) -> int:
-        return len(self._entry_of)
-
-    def ids_of(self, raw: bytes, starts: NDArray[np.intp]) -> bytes:
-        """Returns the ids of pieces, one after the other, as the bytes of an array.
-
-        Args:
-            raw: The pieces in UTF-8, with `PADDING` bytes behind.
-            starts: Where each begins.
-        """
-        if len(self._entry_of) > CACHED_PIECES or len(self._ids) > CACHED_BYTES:
-            self._forget()
-        lengths = np.diff(starts, append=len(raw) - PADDING)
-        keys = _keys_of(raw, starts, lengths)
-        slots = _slots_of(keys)
-        entries = self._entries.take(slots)
-        found = self._keys.take(slots, axis=0)
-        missing = np.flatnonzero((found[:, 0] != keys[:, 0]) | (found[:, 1] != keys[:, 1]))
-        begins, sizes = starts[missing], lengths[missing]
-        spans = zip(begins.tolist(), (begins + sizes).tolist(), strict=True)
-        entries[missing] = self._look_up([raw[begin:end] for begin, end in spans])
-        # Only into places that are free; of several pieces for one the last stays.
-        free = missing[(self._entries.take(slots[missing]) == 0) & (sizes <= _KEY_BYTES)]
-        self._keys[slots[free]] = keys[free]
-        self._entries[slots[free]] = entries[free]
-        return self._gather(entries)
-
-    def _look_up(self, pieces: list[bytes]) -> list[int]:
-        """Returns the entries of pieces; those that are new are learned."""
-        new = set(pieces).difference(self._entry_of)
-        self._learn((piece, self._compute(piece)) for piece in new)
-        entries = [*map(self._entry_of.__getitem__, pieces)]
-        for piece in new:
-            if len(piece) > LONGEST_CACHED:
-                del self._entry_of[piece]
-        return entries
-
-    def _learn(self, pieces: Iterable[tuple[bytes, list[int]]]) -> None:
-        """Puts pieces and their ids into the dict."""
-        before = len(self._ids) // self._dtype.itemsize
-        new: list[int] = []
-        for piece, ids in pieces:
-            self._entry_of[piece] = len(ids) << _PLACE_BITS | before + len(new)
-            new += ids
-        self._ids += np.array(new, self._dtype).tobytes()
-
-    def _gather(self, entries: NDArray[np.int64]) -> bytes:
-        """Returns the ids of entries: int64 `(n,)` → the bytes of an array."""
-        counts = entries >> _PLACE_BITS
-        ends = np.cumsum(counts)
-        places = np.repeat((entries & _PLACE) - (ends - counts), counts)
-        places += np.arange(len(places))
-        return np.frombuffer(self._ids, self._dtype).take(places).tobytes()
-
-    def _forget(self) -> None:
-        """Forgets all pieces but those that were given."""
-        self._keys[:], self._entries[:] = 0, 0
-        self._ids.clear()
-        self._ids += bytes(self._dtype.itemsize)  # so that no entry is 0
-        self._entry_of.clear()
-        self._learn(self._known.items())
-
-
-def _keys_of(raw: bytes, starts: NDArray[np.intp], lengths: NDArray[np.intp]) -> NDArray[np.uint64]:
-    """Returns the first bytes of pieces, zeros and their lengths: `(n,)` → `(n, 2)`.
-
-    The length is the last byte; that of pieces too long for a key is one that none has.
-    """
-    windows = np.ndarray((len(raw) - PADDING + 1,), f"V{PADDING}", raw, strides=(1,))
-    keys = windows.take(starts).view("<u8").reshape(-1, 2)
-    short = np.minimum(lengths, _KEY_BYTES + 1)
-    return keys & _MASKS.take(short, axis=0) | _LENGTHS.take(short, axis=0)
-
-
-def _slots_of(keys: NDArray[np.uint64]) -> NDArray[np.intp]:
-    """Returns the place of each key in the array: `(n, 2)` → `(n,)`."""
-    mixed = (keys[:, 0] * _FACTORS[0] + keys[:, 1]) * _FACTORS[1]
-    return (mixed >> np.uint64(64 - _SLOT_BITS)).astype(np.intp)
-
-
-def _key_tables() -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
-    """Returns what keeps the bytes of a piece, and what adds its length, by the length."""
-    masks = np.zeros((_KEY_BYTES + 2, 16), np.uint8)
-    lengths = np.zeros_like(masks)
-    for length in range(_KEY_BYTES + 1):
-        masks[length, :length] = 0xFF
-        lengths[length, -1] = length
-    lengths[-1, -1] = 0xFF
-    return masks.view("<u8"), lengths.view("<u8")
-
-
-_MASKS, _LENGTHS = _key_tables()
+# An entry: the index of its first id among all ids, and above these bits their number.
+_INDEX_BITS = 32
+_INDEX_MASK = (1 << _INDEX_BITS) - 1
 
 
 class BulkEncoder:
     """Turns much text into token ids, ten times as fast as `GPT2Tokenizer.encode`.
 
-    The ids are the same. Texts are cut by GPT-2's pattern with NumPy, hundreds of
-    kilobytes at a time; each piece is encoded once and then looked up. Memory is
-    constant: some 100 MB when the tables are full.
+    The ids are the same. NumPy splits texts by GPT-2's pattern, hundreds of
+    kilobytes at a time; each pre-token is encoded once and then looked up.
+    Memory is constant: some 100 MB when the cache is full.
 
     Args:
         tokenizer: Makes the ids.
@@ -163,8 +47,8 @@ class BulkEncoder:
     def __init__(
         self, tokenizer: GPT2Tokenizer, dtype: np.dtype, between: Sequence[int] = ()
     ) -> None:
-        self._pieces = PieceTable(
-            lambda piece: tokenizer.encode_piece(piece.decode("utf-8")),
+        self._cache = PreTokenCache(
+            lambda pre_token: tokenizer.encode_pre_token(pre_token.decode("utf-8")),
             dtype,
             {BORDER: list(between)},
         )
@@ -177,7 +61,123 @@ class BulkEncoder:
                 more than the work; for many more, the arrays leave the processor's cache.
         """
         try:
-            raw, starts = cut_into_pieces(texts)
+            raw, starts = split_into_pre_tokens(texts)
         except UnicodeEncodeError:
-            raw, starts = cut_into_pieces([without_surrogates(text) for text in texts])
-        return self._pieces.ids_of(raw, starts)
+            raw, starts = split_into_pre_tokens([without_surrogates(text) for text in texts])
+        return self._cache.ids_of(raw, starts)
+
+
+class PreTokenCache:
+    """The ids of pre-tokens, computed where they are missing.
+
+    A dict has every pre-token. A hash table of arrays, asked first, has most of
+    the short ones: each has one slot there, and the first of a slot stays.
+
+    Args:
+        compute: Returns the ids of a pre-token.
+        dtype: Integer type of the ids.
+        fixed: Pre-tokens whose ids are given; they stay when the cache is cleared.
+    """
+
+    def __init__(
+        self, compute: Callable[[bytes], list[int]], dtype: np.dtype, fixed: dict[bytes, list[int]]
+    ) -> None:
+        self._compute, self._dtype, self._fixed = compute, dtype, fixed
+        self._keys = np.zeros((2**_SLOT_BITS, 2), "<u8")
+        self._entries = np.zeros(2**_SLOT_BITS, np.int64)
+        self._entry_of: dict[bytes, int] = {}
+        self._ids = bytearray()
+        self._clear()
+
+    def __len__(self) -> int:
+        return len(self._entry_of)
+
+    def ids_of(self, raw: bytes, starts: NDArray[np.intp]) -> bytes:
+        """Returns the ids of pre-tokens, one after the other, as the bytes of an array.
+
+        Args:
+            raw: The pre-tokens in UTF-8, with `PADDING` bytes after the last.
+            starts: The index of the first byte of each.
+        """
+        if len(self._entry_of) > MAX_CACHED_PRE_TOKENS or len(self._ids) > MAX_CACHED_BYTES:
+            self._clear()
+        lengths = np.diff(starts, append=len(raw) - PADDING)
+        keys = _keys_of(raw, starts, lengths)
+        slots = _slots_of(keys)
+        entries = self._entries.take(slots)
+        found = self._keys.take(slots, axis=0)
+        missing = np.flatnonzero((found[:, 0] != keys[:, 0]) | (found[:, 1] != keys[:, 1]))
+        firsts, sizes = starts[missing], lengths[missing]
+        spans = zip(firsts.tolist(), (firsts + sizes).tolist(), strict=True)
+        entries[missing] = self._look_up([raw[start:end] for start, end in spans])
+        # Only into slots that are free; of several pre-tokens for one slot the last stays.
+        free = missing[(self._entries.take(slots[missing]) == 0) & (sizes <= _KEY_BYTES)]
+        self._keys[slots[free]] = keys[free]
+        self._entries[slots[free]] = entries[free]
+        return self._gather(entries)
+
+    def _look_up(self, pre_tokens: list[bytes]) -> list[int]:
+        """Returns the entries of pre-tokens; new ones are computed and added."""
+        new = set(pre_tokens).difference(self._entry_of)
+        self._add((pre_token, self._compute(pre_token)) for pre_token in new)
+        entries = [*map(self._entry_of.__getitem__, pre_tokens)]
+        for pre_token in new:
+            if len(pre_token) > MAX_CACHED_LENGTH:
+                del self._entry_of[pre_token]
+        return entries
+
+    def _add(self, ids_by_pre_token: Iterable[tuple[bytes, list[int]]]) -> None:
+        """Puts pre-tokens and their ids into the dict."""
+        before = len(self._ids) // self._dtype.itemsize
+        new: list[int] = []
+        for pre_token, ids in ids_by_pre_token:
+            self._entry_of[pre_token] = len(ids) << _INDEX_BITS | before + len(new)
+            new += ids
+        self._ids += np.array(new, self._dtype).tobytes()
+
+    def _gather(self, entries: NDArray[np.int64]) -> bytes:
+        """Returns the ids of entries: int64 `(n,)` → the bytes of an array."""
+        counts = entries >> _INDEX_BITS
+        ends = np.cumsum(counts)
+        indices = np.repeat((entries & _INDEX_MASK) - (ends - counts), counts)
+        indices += np.arange(len(indices))
+        return np.frombuffer(self._ids, self._dtype).take(indices).tobytes()
+
+    def _clear(self) -> None:
+        """Removes all pre-tokens but the fixed ones."""
+        self._keys[:], self._entries[:] = 0, 0
+        self._ids.clear()
+        self._ids += bytes(self._dtype.itemsize)  # so that no entry is 0
+        self._entry_of.clear()
+        self._add(self._fixed.items())
+
+
+def _keys_of(raw: bytes, starts: NDArray[np.intp], lengths: NDArray[np.intp]) -> NDArray[np.uint64]:
+    """Returns the first bytes of pre-tokens, zeros and their lengths: `(n,)` → `(n, 2)`.
+
+    The length is the last byte; for a pre-token too long for a key it is 255, that of no key.
+    """
+    windows = np.ndarray((len(raw) - PADDING + 1,), f"V{PADDING}", raw, strides=(1,))
+    keys = windows.take(starts).view("<u8").reshape(-1, 2)
+    clipped = np.minimum(lengths, _KEY_BYTES + 1)
+    return keys & _KEY_MASKS.take(clipped, axis=0) | _KEY_LENGTHS.take(clipped, axis=0)
+
+
+def _slots_of(keys: NDArray[np.uint64]) -> NDArray[np.intp]:
+    """Returns the slot of each key in the hash table: `(n, 2)` → `(n,)`."""
+    mixed = (keys[:, 0] * _FACTORS[0] + keys[:, 1]) * _FACTORS[1]
+    return (mixed >> np.uint64(64 - _SLOT_BITS)).astype(np.intp)
+
+
+def _key_tables() -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+    """Returns the mask of the bytes of a pre-token, and its length as a key, by the length."""
+    masks = np.zeros((_KEY_BYTES + 2, 16), np.uint8)
+    lengths = np.zeros_like(masks)
+    for length in range(_KEY_BYTES + 1):
+        masks[length, :length] = 0xFF
+        lengths[length, -1] = length
+    lengths[-1, -1] = 0xFF
+    return masks.view("<u8"), lengths.view("<u8")
+
+
+_KEY_MASKS, _KEY_LENGTHS = _key_tables()

@@ -1,4 +1,4 @@
-"""OpenAI's byte alphabet, which spells a token with one printable character a byte."""
+"""OpenAI's byte alphabet, which spells a token with one printable character per byte."""
 
 
 def bytes_to_unicode() -> dict[int, str]:

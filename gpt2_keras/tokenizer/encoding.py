@@ -1,12 +1,14 @@
-"""Text to token ids, with the special tokens that are allowed in it."""
+"""Text to token ids, with the special tokens that are allowed in it, and token ids to bytes."""
 
 import re
-from collections.abc import Collection, Mapping
-from typing import Literal
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any, Literal
 
 import tokenizers
 
 from gpt2_keras.tokenizer.byte_alphabet import spell
+from gpt2_keras.tokenizer.vocabulary import check_allowed_special
+from gpt2_keras.validation import check_integer, check_text
 
 
 class Encoder:
@@ -14,7 +16,7 @@ class Encoder:
 
     Args:
         bpe: The pipeline that encodes plain text. Special tokens are not known
-            to it: then no text becomes one unasked.
+            to it: no text becomes one by itself.
         special_tokens: The ids of the special tokens.
     """
 
@@ -24,49 +26,33 @@ class Encoder:
     def encode(
         self, texts: list[str], allowed_special: Literal["all"] | Collection[str]
     ) -> list[list[int]]:
-        """Encodes texts, taking the allowed special tokens out of them first.
+        """Encodes texts, splitting them at the allowed special tokens first.
 
         Args:
             texts: Strings, in which there may be surrogates.
             allowed_special: As for `GPT2Tokenizer.encode`.
 
+        Returns:
+            The ids of each text.
+
         Raises:
             TypeError: If a text is not a string.
             ValueError: If a name of `allowed_special` is no special token.
         """
-        allowed = self._allowed(allowed_special)
+        allowed = check_allowed_special(allowed_special, self._special_tokens)
         texts = [without_surrogates(text) for text in texts]
         if not allowed:
             return self._encode_plain(texts)
         # The longest first, so that no special token hides another that it begins.
         names = sorted(allowed, key=len, reverse=True)
         pattern = re.compile("(" + "|".join(map(re.escape, names)) + ")")
-        return [self._encode_parts(pattern.split(text)) for text in texts]
+        return [self._encode_alternating(pattern.split(text)) for text in texts]
 
-    def encode_piece(self, piece: str) -> list[int]:
-        """Encodes text that GPT-2's pattern keeps in one piece.
+    def encode_pre_token(self, pre_token: str) -> list[int]:
+        """Encodes text that GPT-2's pattern does not split."""
+        return [token.id for token in self._bpe.model.tokenize(spell(pre_token.encode("utf-8")))]
 
-        Args:
-            piece: The piece.
-        """
-        return [token.id for token in self._bpe.model.tokenize(spell(piece.encode("utf-8")))]
-
-    def _allowed(self, allowed_special: Literal["all"] | Collection[str]) -> list[str]:
-        """Returns the special tokens to look for."""
-        if allowed_special == "all":
-            return list(self._special_tokens)
-        # A bare string would be read as its letters.
-        names = [allowed_special] if isinstance(allowed_special, str) else list(allowed_special)
-        unknown = [name for name in names if name not in self._special_tokens]
-        if unknown or isinstance(allowed_special, str):
-            raise ValueError(
-                "`allowed_special` must be 'all' or a collection of special tokens. "
-                f"Received: allowed_special={allowed_special!r}. "
-                f"The special tokens are {list(self._special_tokens)}."
-            )
-        return names
-
-    def _encode_parts(self, parts: list[str]) -> list[int]:
+    def _encode_alternating(self, parts: list[str]) -> list[int]:
         """Encodes plain text and special tokens that alternate."""
         plain = self._encode_plain(parts[::2])
         ids = plain[0]
@@ -81,15 +67,88 @@ class Encoder:
 
 
 def without_surrogates(text: str) -> str:
-    """Returns text that UTF-8 can spell."""
-    if not isinstance(text, str):
-        raise TypeError(
-            "A text must be a string. "
-            f"Received: {type(text).__name__}. Decode bytes first: raw.decode('utf-8')."
-        )
+    """Returns text that UTF-8 can encode: a lone surrogate becomes U+FFFD.
+
+    Pairs of surrogates become their character. Source: `Encoding.encode` in
+    openai/tiktoken `tiktoken/core.py`.
+
+    Raises:
+        TypeError: If it is no `str`.
+
+    Example:
+        >>> without_surrogates("a\\ud800")
+        'a\ufffd'
+    """
+    check_text("text", text)
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:
-        # openai/tiktoken `tiktoken/core.py`, Encoding.encode
         return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     return text
+
+
+def join_bytes(ids: Any, token_bytes: Sequence[bytes]) -> bytes | list[bytes]:
+    """Joins the bytes of token ids.
+
+    Args:
+        ids: Token ids, or several lists of them: Python lists, arrays or tensors.
+        token_bytes: The bytes of each token id.
+
+    Returns:
+        The bytes of the ids, or a list of them for each list.
+
+    Raises:
+        TypeError: If an id is not an integer.
+        ValueError: If an id is not in the vocabulary.
+
+    Example:
+        >>> join_bytes([1, 0, 1], [b"a", b"b"]), join_bytes([[1], [0, 0]], [b"a", b"b"])
+        (b'bab', [b'b', b'aa'])
+    """
+    rows = _as_list("ids", ids)
+    if rows and all(_is_row(row) for row in rows):
+        return [
+            _join(name, _as_list(name, row), token_bytes)
+            for name, row in ((f"ids[{index}]", row) for index, row in enumerate(rows))
+        ]
+    return _join("ids", rows, token_bytes)
+
+
+def _join(name: str, ids: list[Any], token_bytes: Sequence[bytes]) -> bytes:
+    """Joins the bytes of one row of ids."""
+    vocab_size = len(token_bytes)
+    joined = []
+    for index, token_id in enumerate(ids):
+        if type(token_id) is not int or not 0 <= token_id < vocab_size:
+            token_id = check_integer(
+                f"{name}[{index}]",
+                _as_python(token_id),
+                minimum=0,
+                maximum=vocab_size - 1,
+                advice="Decode with the tokenizer that made the ids.",
+            )
+        joined.append(token_bytes[token_id])
+    return b"".join(joined)
+
+
+def _as_list(name: str, ids: Any) -> list[Any]:
+    """Returns ids of any container as a list."""
+    ids = _as_python(ids)
+    if isinstance(ids, str | bytes) or not isinstance(ids, Iterable):
+        raise TypeError(
+            f"{name}={ids!r} is no sequence of token ids. Use a list of them, for example [464]."
+        )
+    return list(ids)
+
+
+def _as_python(value: Any) -> Any:
+    """Returns a tensor, an array or a scalar of one as Python's own lists and numbers."""
+    if hasattr(value, "numpy"):  # a tensor
+        value = value.numpy()
+    return value.tolist() if hasattr(value, "tolist") else value
+
+
+def _is_row(item: object) -> bool:
+    """Tells a list of ids from an id; NumPy's integers have a `tolist` but no length."""
+    is_container = hasattr(item, "__len__") and not isinstance(item, str | bytes)
+    return is_container and getattr(item, "ndim", 1) > 0

@@ -1,6 +1,6 @@
-"""The files of a GPT-2 tokenizer: read and written.
+"""Reading and writing the files of a GPT-2 tokenizer.
 
-A vocabulary is kept in one of three ways, all of them found in the wild:
+A vocabulary is kept in one of three formats, all of them found in the wild:
 
     vocab.json + merges.txt      Hugging Face
     encoder.json + vocab.bpe     OpenAI
@@ -17,49 +17,47 @@ from typing import Any
 
 from gpt2_keras.atomic import new_file
 from gpt2_keras.tokenizer.vocabulary import END_OF_TEXT, Vocabulary
+from gpt2_keras.validation import check_flag, check_path
 
 MERGES_HEADER = "#version: 0.2"  # first line of OpenAI's vocab.bpe and of every merges.txt
 FILE_PAIRS = (("vocab.json", "merges.txt"), ("encoder.json", "vocab.bpe"))
 SINGLE_FILE = "tokenizer.json"
 
 
-def read_vocabulary(directory: str | os.PathLike[str]) -> Vocabulary:
-    """Reads the vocabulary of a directory, whichever way it is kept.
+def read_vocabulary(path: str | os.PathLike[str]) -> Vocabulary:
+    """Reads the vocabulary of a directory, whichever its format.
 
-    The first of the three ways of this module that is there in full is read.
+    The first of the three formats of this module that is there in full is read.
     Special tokens other than `<|endoftext|>` are those of `added_tokens.json`
     and `tokenizer.json`.
 
     Args:
-        directory: Folder of the files.
+        path: Folder of the files.
 
     Raises:
         FileNotFoundError: If the directory or the files are not there.
+        TypeError: If `path` is no path.
         ValueError: If a file is damaged or is not a byte-level BPE vocabulary,
             or two do not fit together.
     """
-    folder = Path(directory)
+    folder = Path(check_path("path", path))
     if not folder.is_dir():
-        raise FileNotFoundError(
-            f"A tokenizer is a directory of files. Received: {str(folder)!r}, which is "
-            f"{'a file' if folder.exists() else 'not there'}. Name the directory that holds "
-            f"{_wanted()}."
-        )
+        found = "is a file" if folder.exists() else "does not exist"
+        raise FileNotFoundError(f"{folder} {found}. Use a directory with {_expected_files()}.")
     for vocabulary_name, merges_name in FILE_PAIRS:
         if (folder / vocabulary_name).is_file() and (folder / merges_name).is_file():
             return _read_pair(folder / vocabulary_name, folder / merges_name)
     if (folder / SINGLE_FILE).is_file():
         return _read_single(folder / SINGLE_FILE)
     known = {name for pair in FILE_PAIRS for name in pair}
-    found = sorted(path.name for path in folder.iterdir() if path.name in known)
+    found = sorted(file.name for file in folder.iterdir() if file.name in known)
     raise FileNotFoundError(
-        f"A tokenizer directory holds {_wanted()}. "
-        f"Received: {str(folder)!r}, which has {' and '.join(found) or 'none of them'}. "
-        "Name another directory, or make one with `gpt2-keras tokenizer`."
+        f"{folder} has {' and '.join(found) or 'no tokenizer files'}. A tokenizer directory has "
+        f"{_expected_files()}. Use another directory, or make one with `gpt2-keras tokenizer`."
     )
 
 
-def _wanted() -> str:
+def _expected_files() -> str:
     pairs = [f"{vocabulary} and {merges}" for vocabulary, merges in FILE_PAIRS]
     return ", or ".join([*pairs, f"{SINGLE_FILE} alone"])
 
@@ -77,25 +75,25 @@ def _read_single(path: Path) -> Vocabulary:
     """Reads everything from Hugging Face's `tokenizer.json`."""
     content = _read_json_object(path)
     model = content.get("model") or {}
-    splitter = content.get("pre_tokenizer") or {}
-    kinds = (model.get("type", "BPE"), splitter.get("type"), splitter.get("add_prefix_space"))
-    if kinds != ("BPE", "ByteLevel", False):
+    pre_tokenizer = content.get("pre_tokenizer") or {}
+    model_type = model.get("type", "BPE")
+    splitting = pre_tokenizer.get("type"), pre_tokenizer.get("add_prefix_space")
+    if (model_type, *splitting) != ("BPE", "ByteLevel", False):
         raise ValueError(
-            "A GPT-2 tokenizer.json has a BPE model and a ByteLevel pre-tokenizer that adds no "
-            f"prefix space. Received: {path} with model={kinds[0]!r}, pre_tokenizer={splitter!r}. "
-            "Use the file of a GPT-2 tokenizer."
+            f"{path} has model={model_type!r}, pre_tokenizer={pre_tokenizer!r}. A GPT-2 "
+            "tokenizer.json has a BPE model and a ByteLevel pre-tokenizer that adds no prefix "
+            "space. Use the file of a GPT-2 tokenizer."
         )
     ids, merges = model.get("vocab"), model.get("merges")
     if content.get("normalizer") is not None:
         raise ValueError(
-            "GPT-2 changes no text before it is split. "
-            f"Received: {path} with normalizer={content['normalizer']!r}. "
+            f"{path} has normalizer={content['normalizer']!r}. A GPT-2 tokenizer.json has none. "
             "Use the file of a GPT-2 tokenizer."
         )
     if not isinstance(ids, dict) or not isinstance(merges, list):
         raise ValueError(
-            "The model of a tokenizer.json has `vocab`, an object, and `merges`, a list. "
-            f"Received: {path} with vocab={type(ids).__name__}, merges={type(merges).__name__}. "
+            f"{path} has a vocab that is a {type(ids).__name__} and merges that are a "
+            f"{type(merges).__name__}. Its model needs an object `vocab` and a list `merges`. "
             "The file is damaged: fetch it again."
         )
     special = _add_special_tokens(ids, _read_added_tokens(path.parent), path)
@@ -120,9 +118,8 @@ def _add_special_tokens(
     for token, token_id in added.items():
         if ids.setdefault(token, token_id) != token_id:
             raise ValueError(
-                "A special token has one id. "
-                f"Received: {token!r} with id {token_id} beside {path}, where it is {ids[token]}. "
-                "Use the files of one tokenizer."
+                f"{token!r} has id {token_id} beside {path}, where its id is {ids[token]}. "
+                "A special token has one id. Use the files of one tokenizer."
             )
     special = {token for token in (END_OF_TEXT, *added) if token in ids}
     return tuple(sorted(special, key=ids.__getitem__))
@@ -133,25 +130,23 @@ def _read_json_object(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:  # of JSON or of UTF-8
         raise ValueError(
-            f"{path.name} is a JSON object. Received: {path}, which is not JSON ({error}). "
-            "The file is damaged or cut short: fetch it again."
+            f"{path} is not JSON ({error}). The file is damaged or incomplete: fetch it again."
         ) from error
     if not isinstance(content, dict):
         raise ValueError(
-            f"{path.name} is a JSON object. Received: {path}, a {type(content).__name__}. "
+            f"{path} is a {type(content).__name__}, not a JSON object. "
             "Use the file of a GPT-2 tokenizer."
         )
     return content
 
 
 def _read_merges(path: Path) -> list[tuple[str, str]]:
-    """Reads `merges.txt`: a header, then one pair a line."""
+    """Reads `merges.txt`: a header, then one pair per line."""
     try:
         lines = path.read_text(encoding="utf-8").split("\n")
     except UnicodeDecodeError as error:
         raise ValueError(
-            f"{path.name} is UTF-8 text. Received: {path}, which is not ({error}). "
-            "The file is damaged: fetch it again."
+            f"{path} is not UTF-8 text ({error}). The file is damaged: fetch it again."
         ) from error
     # `#` is a token too, so only the header's own words make a comment.
     if lines[0].startswith("#version"):
@@ -166,9 +161,8 @@ def _pairs(merges: Iterable[Any], path: Path) -> list[tuple[str, str]]:
         parts = merge.split(" ") if isinstance(merge, str) else merge
         if not isinstance(parts, list) or len(parts) != 2 or not all(parts):
             raise ValueError(
-                "A merge is two tokens with one space between. "
-                f"Received: {merge!r}, merge {rank} of {path}. "
-                "The file is damaged or cut short: fetch it again."
+                f"Merge {rank} of {path} is {merge!r}. A merge is two tokens with one space "
+                "between. The file is damaged or incomplete: fetch it again."
             )
         pairs.append((parts[0], parts[1]))
     return pairs
@@ -177,9 +171,9 @@ def _pairs(merges: Iterable[Any], path: Path) -> list[tuple[str, str]]:
 def write_files(
     directory: str | os.PathLike[str], contents: Mapping[str, str], *, overwrite: bool = False
 ) -> None:
-    """Writes text files into a directory, each beside its place and then renamed.
+    """Writes text files into a directory, each under a temporary name and then renamed.
 
-    A file that has the wanted content already is left as it is.
+    A file that has the content already is left as it is.
 
     Args:
         directory: Folder to write into; made if it is not there.
@@ -187,21 +181,23 @@ def write_files(
         overwrite: Whether files with another content may be replaced.
 
     Raises:
+        TypeError: If `directory` is no path or `overwrite` no bool.
         FileExistsError: If a file is there with another content and may not be
             replaced. Nothing is written then.
     """
-    folder = Path(directory)
+    check_flag("overwrite", overwrite)
+    folder = Path(check_path("directory", directory))
     folder.mkdir(parents=True, exist_ok=True)
-    wanted = {folder / name: text.encode("utf-8") for name, text in contents.items()}
+    encoded = {folder / name: text.encode("utf-8") for name, text in contents.items()}
     changed = {
-        path: raw for path, raw in wanted.items() if not path.exists() or path.read_bytes() != raw
+        path: raw for path, raw in encoded.items() if not path.exists() or path.read_bytes() != raw
     }
-    taken = sorted(path.name for path in changed if path.exists())
-    if taken and not overwrite:
+    existing = sorted(path.name for path in changed if path.exists())
+    if existing and not overwrite:
         raise FileExistsError(
-            "Files of another tokenizer are not replaced unasked. "
-            f"Received: directory={str(folder)!r}, which has another {', '.join(taken)}. "
-            "Choose an empty directory, or pass overwrite=True."
+            f"{folder} has another {', '.join(existing)}. The files of another tokenizer are "
+            "replaced only if you ask. Use an empty directory, or overwrite=True "
+            "(--overwrite on the command line)."
         )
     for path, raw in changed.items():
         with new_file(path) as unfinished:

@@ -1,4 +1,4 @@
-"""A vocabulary as Hugging Face's `tokenizers` pipeline, and in the files their tools read."""
+"""A vocabulary as a pipeline of Hugging Face's `tokenizers`, and as the files of their tools."""
 
 import json
 from typing import Any

@@ -3,96 +3,34 @@
 import functools
 import hashlib
 import json
-import operator
 import os
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence, Sized
 from typing import Any, Literal, Self, overload
 
 from gpt2_keras.tokenizer.byte_alphabet import unspell
-from gpt2_keras.tokenizer.encoding import Encoder
+from gpt2_keras.tokenizer.encoding import Encoder, join_bytes
 from gpt2_keras.tokenizer.files import read_vocabulary, write_files
 from gpt2_keras.tokenizer.huggingface import byte_level_bpe, file_contents
 from gpt2_keras.tokenizer.trainer import learn_vocabulary
 from gpt2_keras.tokenizer.vocabulary import END_OF_TEXT, Vocabulary
-
-
-def join_bytes(ids: Any, token_bytes: Sequence[bytes]) -> bytes | list[bytes]:
-    """Joins the bytes of token ids.
-
-    Args:
-        ids: Token ids, or several lists of them: Python lists, arrays or tensors.
-        token_bytes: The bytes of each token id.
-
-    Returns:
-        The bytes of the ids, or a list of them for each list.
-
-    Raises:
-        TypeError: If an id is not an integer.
-        ValueError: If an id is not in the vocabulary.
-
-    Example:
-        >>> join_bytes([1, 0, 1], [b"a", b"b"]), join_bytes([[1], [0, 0]], [b"a", b"b"])
-        (b'bab', [b'b', b'aa'])
-    """
-    rows = _as_list(ids)
-    if rows and all(_is_row(row) for row in rows):
-        return [_join(_as_list(row), token_bytes) for row in rows]
-    return _join(rows, token_bytes)
-
-
-def _as_list(ids: Any) -> list[Any]:
-    """Returns ids of any container as a list."""
-    if hasattr(ids, "numpy"):  # a tensor
-        ids = ids.numpy()
-    if hasattr(ids, "tolist"):  # an array
-        ids = ids.tolist()
-    if isinstance(ids, str | bytes) or not isinstance(ids, Iterable):
-        raise TypeError(
-            "`ids` must be a sequence of token ids, or several. "
-            f"Received: {ids!r} of type {type(ids).__name__}. Use [{ids!r}] for one id."
-        )
-    return list(ids)
-
-
-def _is_row(item: object) -> bool:
-    """Tells a list of ids from an id; NumPy's integers have a `tolist` but no length."""
-    return hasattr(item, "__len__") and getattr(item, "ndim", 1) > 0
-
-
-def _join(ids: Iterable[Any], token_bytes: Sequence[bytes]) -> bytes:
-    """Joins the bytes of ids."""
-    pieces = []
-    for token_id in ids:
-        try:
-            index = operator.index(token_id)
-        except TypeError:
-            raise TypeError(
-                "A token id is an integer. "
-                f"Received: {token_id!r} of type {type(token_id).__name__}. "
-                "Use the ids that `encode` makes."
-            ) from None
-        if not 0 <= index < len(token_bytes):
-            raise ValueError(
-                "A token id is at least 0 and below the vocabulary size. "
-                f"Received: id={index}, vocab_size={len(token_bytes)}. "
-                "Use the tokenizer that made the ids."
-            )
-        pieces.append(token_bytes[index])
-    return b"".join(pieces)
+from gpt2_keras.validation import check_instance, check_integer, check_text, check_texts
 
 
 class GPT2Tokenizer:
-    """Byte-level BPE: turns text into the token ids of GPT-2 and back.
+    """Turns text into the token ids of a byte-level BPE, GPT-2's, and back.
 
-    Text is split by GPT-2's pattern, each piece spelled as UTF-8 bytes, and
-    neighbouring tokens merged, the earliest merge first, until none is left.
-    Every text has ids, and decoding gives the same text back.
+    GPT-2's pattern splits text into pre-tokens. Each is spelled as UTF-8 bytes,
+    of which neighbours are merged, the earliest merge first, until none is
+    left. Every text has ids, and decoding them gives the same text.
 
-    A tokenizer never changes. It is made by `from_directory` or `train`, or
+    A tokenizer is immutable. It is made by `from_directory` or `train`, or
     from a vocabulary that is already in memory.
 
     Args:
         vocabulary: Token ids, merges and special tokens, checked.
+
+    Raises:
+        TypeError: If `vocabulary` is no `Vocabulary`.
 
     Source: openai/gpt-2 `src/encoder.py`. The pattern is that of `tokenizers`'
     `ByteLevel`, the same as OpenAI's.
@@ -104,6 +42,7 @@ class GPT2Tokenizer:
     """
 
     def __init__(self, vocabulary: Vocabulary) -> None:
+        check_instance("vocabulary", vocabulary, Vocabulary, "a Vocabulary")
         self._vocabulary = vocabulary
         ids, special = vocabulary.ids, vocabulary.special_tokens
         self._special_tokens = {token: ids[token] for token in special}
@@ -123,6 +62,7 @@ class GPT2Tokenizer:
                 there is read.
 
         Raises:
+            TypeError: If `path` is no path.
             FileNotFoundError: If the directory or the files are not there.
             ValueError: If a file is damaged, or two do not fit together.
         """
@@ -137,13 +77,13 @@ class GPT2Tokenizer:
         same vocabulary. Special tokens in the texts are plain text.
 
         Args:
-            texts: Pieces of text, read once. A word that is cut by the end of a
-                piece is learned as two.
-            vocab_size: Number of tokens wanted, bytes and `<|endoftext|>`
+            texts: Documents or chunks of them, read once. No merge is learned
+                across the end of a chunk.
+            vocab_size: Number of tokens to learn, bytes and `<|endoftext|>`
                 included, at least 257. Where the texts have fewer pairs that
                 occur twice, the vocabulary is smaller: see the property
                 `vocab_size`.
-            show_progress: Whether to draw a progress bar on stderr.
+            show_progress: Whether to show a progress bar on stderr.
 
         Raises:
             TypeError: If `texts` is one string, or has something else than
@@ -153,12 +93,13 @@ class GPT2Tokenizer:
         return cls(learn_vocabulary(texts, vocab_size, show_progress=show_progress))
 
     def with_special_tokens(self, tokens: Sequence[str]) -> Self:
-        """Returns a tokenizer that knows more special tokens, with the ids that come next.
+        """Returns a tokenizer with more special tokens, which get the ids that come next.
 
         Args:
             tokens: Texts such as `"<|user|>"`, none of them a token already.
 
         Raises:
+            TypeError: If `tokens` is one string, or has something else than strings.
             ValueError: If one is a token already, is empty or is given twice.
 
         Example:
@@ -166,18 +107,7 @@ class GPT2Tokenizer:
             >>> tokenizer.with_special_tokens(["<|user|>"]).special_tokens
             {'<|endoftext|>': 256, '<|user|>': 257}
         """
-        known = self._vocabulary.ids
-        wrong = [
-            token for at, token in enumerate(tokens) if not token or token in (*known, *tokens[:at])
-        ]
-        if isinstance(tokens, str) or wrong:
-            raise ValueError(
-                "New special tokens are a list of texts that are no tokens yet, each once. "
-                f"Received: {tokens!r}, of which {wrong!r} cannot be added. Use other texts."
-            )
-        ids = {**known, **{token: len(known) + at for at, token in enumerate(tokens)}}
-        special = (*self._vocabulary.special_tokens, *tokens)
-        return type(self)(Vocabulary(ids, self._vocabulary.merges, special))
+        return type(self)(self._vocabulary.with_special_tokens(tokens))
 
     @property
     def vocab_size(self) -> int:
@@ -212,7 +142,7 @@ class GPT2Tokenizer:
 
     @functools.cached_property
     def fingerprint(self) -> str:
-        """SHA-256 of all that decides the ids, in hexadecimal."""
+        """SHA-256 of tokens, merges and special tokens, in hexadecimal."""
         tokens, merges = self._vocabulary.tokens, self._vocabulary.merges
         content = json.dumps([tokens, merges, sorted(self._special_tokens)])
         return hashlib.sha256(content.encode()).hexdigest()
@@ -236,19 +166,19 @@ class GPT2Tokenizer:
         """Turns text into token ids.
 
         Args:
-            text: A string, or several. Lone surrogates, which no UTF-8 can
-                spell, become U+FFFD, and pairs of them their character, as in
+            text: A string, or several. Lone surrogates, which UTF-8 cannot
+                encode, become U+FFFD, and pairs of them their character, as in
                 tiktoken.
             allowed_special: The special tokens whose text becomes their id:
-                `"all"`, or their names. By default none: `<|endoftext|>` in a
-                text is plain text, as with tiktoken's `encode_ordinary`.
+                `"all"`, or a list of them. By default none: `<|endoftext|>` in
+                a text is plain text, as with tiktoken's `encode_ordinary`.
 
         Returns:
             The ids of the string, or a list of them for each string.
 
         Raises:
             TypeError: If `text` is neither a string nor strings.
-            ValueError: If a name of `allowed_special` is no special token.
+            ValueError: If `allowed_special` has what is no special token.
 
         Example:
             >>> tokenizer = GPT2Tokenizer.train(["ab"], vocab_size=257)
@@ -257,21 +187,21 @@ class GPT2Tokenizer:
         """
         if isinstance(text, str):
             return self._encoder.encode([text], allowed_special)[0]
-        if isinstance(text, bytes) or not isinstance(text, Iterable):
-            raise TypeError(
-                "`text` must be a string or a sequence of strings. "
-                f"Received: {type(text).__name__}. Decode bytes first: raw.decode('utf-8')."
-            )
-        return self._encoder.encode(list(text), allowed_special)
+        is_empty = isinstance(text, Sized) and not isinstance(text, bytes) and len(text) == 0
+        texts = [] if is_empty else check_texts("text", text)
+        return self._encoder.encode(texts, allowed_special)
 
-    def encode_piece(self, piece: str) -> list[int]:
-        """Turns one piece of GPT-2's pattern into token ids: several times as fast as `encode`.
+    def encode_pre_token(self, pre_token: str) -> list[int]:
+        """Turns one pre-token into ids, several times as fast as `encode` does.
 
         Args:
-            piece: Text that the pattern keeps in one piece. Of other text the ids
-                are wrong: merges would go beyond the pieces.
+            pre_token: Text that GPT-2's pattern does not split. Of other text
+                the ids are wrong: merges would cross the bounds of pre-tokens.
+
+        Returns:
+            The ids.
         """
-        return self._encoder.encode_piece(piece)
+        return self._encoder.encode_pre_token(check_text("pre_token", pre_token))
 
     @overload
     def decode(self, ids: Sequence[int]) -> str: ...
@@ -288,7 +218,7 @@ class GPT2Tokenizer:
 
         Returns:
             The text, or a list of texts. Bytes that are not UTF-8 become
-            U+FFFD: a token may hold a part of a character.
+            U+FFFD: a token may end within a character.
 
         Raises:
             TypeError: If an id is not an integer.
@@ -310,6 +240,9 @@ class GPT2Tokenizer:
 
         Args:
             ids: As for `decode`.
+
+        Returns:
+            The bytes, or a list of them for each list.
 
         Raises:
             TypeError: If an id is not an integer.
@@ -336,8 +269,12 @@ class GPT2Tokenizer:
                 be replaced.
 
         Raises:
+            TypeError: If an argument has the wrong type.
+            ValueError: If `model_max_length` is below 1.
             FileExistsError: If such files are there and may not be replaced.
         """
+        if model_max_length is not None:
+            check_integer("model_max_length", model_max_length, minimum=1)
         contents = file_contents(self._vocabulary, model_max_length)
         write_files(directory, contents, overwrite=overwrite)
 

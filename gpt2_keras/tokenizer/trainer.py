@@ -9,36 +9,31 @@ from tokenizers import models, pre_tokenizers, trainers
 from gpt2_keras.tokenizer.byte_alphabet import BYTE_TO_CHARACTER
 from gpt2_keras.tokenizer.encoding import without_surrogates
 from gpt2_keras.tokenizer.vocabulary import END_OF_TEXT, Vocabulary
+from gpt2_keras.validation import check_flag, check_integer
 
-SMALLEST_VOCABULARY = 257  # the 256 bytes and <|endoftext|>
+MIN_VOCAB_SIZE = 257  # the 256 bytes and <|endoftext|>
 # A pair that occurs once saves nothing by being a token.
-SMALLEST_PAIR_COUNT = 2
+MIN_PAIR_COUNT = 2
 
 
 def learn_vocabulary(
     texts: Iterable[str], vocab_size: int, *, show_progress: bool = False
 ) -> Vocabulary:
     """Learns a vocabulary from text; see `GPT2Tokenizer.train`, which is its contract."""
-    if isinstance(vocab_size, bool) or not isinstance(vocab_size, int):
-        raise TypeError(
-            f"`vocab_size` must be an integer. Received: vocab_size={vocab_size!r}. "
-            "Use, for example, 4096."
-        )
-    if vocab_size < SMALLEST_VOCABULARY:
-        raise ValueError(
-            f"`vocab_size` must be at least {SMALLEST_VOCABULARY}: the 256 bytes and "
-            f"{END_OF_TEXT}. Received: vocab_size={vocab_size}. Use, for example, 4096."
-        )
-    if isinstance(texts, str | bytes):
-        raise TypeError(
-            "`texts` must be an iterable of strings. "
-            f"Received: one {type(texts).__name__}. Use [text]."
-        )
+    check_integer(
+        "vocab_size",
+        vocab_size,
+        minimum=MIN_VOCAB_SIZE,
+        advice=f"That is the 256 bytes and {END_OF_TEXT}; 4096 suits a small corpus.",
+    )
+    check_flag("show_progress", show_progress)
+    if isinstance(texts, str | bytes) or not isinstance(texts, Iterable):
+        raise TypeError(f"texts is one {type(texts).__name__}. Use an iterable of str: [text].")
     bpe = tokenizers.Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     trainer = trainers.BpeTrainer(
         vocab_size=vocab_size - 1,  # the trainer's own does not count <|endoftext|>
-        min_frequency=SMALLEST_PAIR_COUNT,
+        min_frequency=MIN_PAIR_COUNT,
         initial_alphabet=list(BYTE_TO_CHARACTER.values()),
         show_progress=show_progress,
     )
@@ -52,13 +47,13 @@ def learn_vocabulary(
 
 
 def _checked_texts(texts: Iterable[str]) -> Iterator[str]:
-    """Passes texts on; refuses to end without a character."""
+    """Yields the texts without surrogates; raises an error if all of them are empty."""
     is_empty = True
     for text in texts:
         is_empty = is_empty and not text
         yield without_surrogates(text)
     if is_empty:
         raise ValueError(
-            "A vocabulary is learned from text. Received: texts without a character. "
-            "Check that the files of the corpus are the right ones."
+            "texts has no character to learn from. Check that the files of the corpus are the "
+            "right ones."
         )

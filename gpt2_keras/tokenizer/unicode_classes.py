@@ -1,4 +1,4 @@
-"""The character classes of GPT-2's pattern as tables of integers."""
+"""The character classes of GPT-2's pattern, letter, number, white space, as integers."""
 
 import functools
 import importlib.resources
@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-UNICODE_VERSION = "16.0.0"  # the one tiktoken 0.9 to 0.14 follow
+from gpt2_keras.validation import check_choice
+
+UNICODE_VERSION = "16.0.0"  # that of tiktoken 0.9 to 0.14
 
 OTHER, LETTER, NUMBER, WHITE_SPACE = range(4)
 CODE_POINTS = 0x110000
@@ -46,16 +48,13 @@ def character_classes(unicode_version: str = UNICODE_VERSION) -> NDArray[np.uint
 @functools.cache
 def _read_table(unicode_version: str) -> dict[str, Any]:
     folder = importlib.resources.files("gpt2_keras.tokenizer")
-    file = folder / f"unicode_classes-{unicode_version}.json"
-    if not file.is_file():
-        known = sorted(
-            entry.name.removeprefix("unicode_classes-").removesuffix(".json")
-            for entry in folder.iterdir()
-            if entry.name.startswith("unicode_classes-")
-        )
-        raise ValueError(
-            "The character classes are tabled for some versions of Unicode. "
-            f"Received: unicode_version={unicode_version!r}. Use one of {', '.join(known)}."
-        )
+    tables = {entry.name: entry for entry in folder.iterdir()}
+    versions = [
+        name.removeprefix("unicode_classes-").removesuffix(".json")
+        for name in sorted(tables)
+        if name.startswith("unicode_classes-")
+    ]
+    check_choice("unicode_version", unicode_version, versions)
+    file = tables[f"unicode_classes-{unicode_version}.json"]
     table: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     return table

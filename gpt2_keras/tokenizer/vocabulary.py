@@ -2,8 +2,10 @@
 
 import dataclasses
 from collections.abc import Collection, Mapping, Sequence
+from typing import Literal, Self
 
 from gpt2_keras.tokenizer.byte_alphabet import BYTE_TO_CHARACTER, CHARACTER_TO_BYTE
+from gpt2_keras.validation import check_instance, check_text
 
 END_OF_TEXT = "<|endoftext|>"
 
@@ -14,15 +16,15 @@ class Vocabulary:
 
     Args:
         ids: The id of each token, spelled in the byte alphabet (special tokens
-            in plain text): 0, 1, 2, … without a hole.
+            in plain text): 0, 1, 2, … without a gap.
         merges: The pairs of tokens to merge, the first one first.
-        special_tokens: The tokens that no text becomes by itself.
+        special_tokens: The tokens that are plain text unless they are allowed.
             `<|endoftext|>` is always one.
-        where: What to call the vocabulary in an error, for example its files.
+        where: The name of the vocabulary in an error, for example its files.
 
     Raises:
         TypeError: If a token is not a string or an id not an integer.
-        ValueError: If ids have holes, a byte or `<|endoftext|>` is missing, a
+        ValueError: If ids have gaps, a byte or `<|endoftext|>` is missing, a
             merge has a part or a result without an id, or a token is made by
             no merge.
     """
@@ -44,45 +46,89 @@ class Vocabulary:
         """The tokens in the order of their ids."""
         return sorted(self.ids, key=self.ids.__getitem__)
 
+    def with_special_tokens(self, tokens: Sequence[str]) -> Self:
+        """Returns a vocabulary with more special tokens; see `GPT2Tokenizer`."""
+        if isinstance(tokens, str):
+            raise TypeError(f"tokens={tokens!r} is a str. Use a list of str: [{tokens!r}].")
+        ids = dict(self.ids)
+        for index, token in enumerate(tokens):
+            check_text(f"tokens[{index}]", token)
+            if not token or token in ids:
+                found = "is a token already" if token else "is empty"
+                raise ValueError(
+                    f"tokens[{index}]={token!r} {found}. "
+                    "Use new texts, each once, for example '<|user|>'."
+                )
+            ids[token] = len(ids)
+        return type(self)(ids, self.merges, (*self.special_tokens, *tokens))
+
+
+def check_allowed_special(
+    allowed_special: Literal["all"] | Collection[str], special_tokens: Collection[str]
+) -> list[str]:
+    """Returns the special tokens whose text becomes their id.
+
+    Args:
+        allowed_special: `"all"`, or the texts of special tokens.
+        special_tokens: The special tokens of the vocabulary.
+
+    Raises:
+        TypeError: If `allowed_special` is no collection.
+        ValueError: If it is another string, or has one that is no special token.
+
+    Example:
+        >>> check_allowed_special("all", {"<|endoftext|>": 50256})
+        ['<|endoftext|>']
+    """
+    if isinstance(allowed_special, str) and allowed_special == "all":
+        return list(special_tokens)
+    rule = f"'all' or a list of special tokens; there are {list(special_tokens)}"
+    check_instance("allowed_special", allowed_special, Collection, rule)
+    if isinstance(allowed_special, str):  # would be read as its letters
+        raise ValueError(f"allowed_special={allowed_special!r} is one str. Use {rule}.")
+    for token in allowed_special:
+        if token not in special_tokens:
+            raise ValueError(f"allowed_special has {token!r}, no special token. Use {rule}.")
+    return list(allowed_special)
+
 
 def _check_ids(ids: Mapping[str, int], where: str) -> None:
-    """Refuses what does not number its tokens 0, 1, 2, …"""
+    """Raises an error unless the tokens are numbered 0, 1, 2, …"""
     for token, token_id in ids.items():
-        if not isinstance(token, str) or not isinstance(token_id, int):
+        if not isinstance(token, str) or type(token_id) is not int:
             raise TypeError(
-                f"A vocabulary maps strings to integers; {where} does not. "
-                f"Received: {token!r}: {token_id!r}. Use for example {{'!': 0, ...}}."
+                f"{where} maps {token!r} to {token_id!r}. "
+                "Map strings to integers, for example {'!': 0, …}."
             )
     by_id = sorted((token_id, token) for token, token_id in ids.items())
     for expected, (token_id, token) in enumerate(by_id):
         if token_id != expected:
             raise ValueError(
-                f"The ids of a vocabulary are 0, 1, 2, … without a hole or a repetition, "
-                f"but {where} has none that is {expected}. "
-                f"Received: {token!r}: {token_id} in its place. "
-                "The file is damaged or is not a whole vocabulary: fetch it again."
+                f"{where} has id {token_id}, of {token!r}, where {expected} should come next. "
+                "The ids of a vocabulary are 0, 1, 2, … without a gap or a repetition. "
+                "The file is damaged or incomplete: fetch it again."
             )
 
 
 def _check_special_tokens(ids: Mapping[str, int], special: Collection[str], where: str) -> None:
-    """Refuses a vocabulary without an end-of-text token."""
+    """Raises an error unless `<|endoftext|>` and each special token are there."""
     for token in sorted({END_OF_TEXT, *special}):
         if token not in ids or token not in special:
             raise ValueError(
-                f"A vocabulary has an id for {token!r}, a special token; {where} has none. "
-                f"Received: {len(ids)} tokens, special tokens {sorted(special)}. "
-                f"Add {token!r} with id {len(ids)}, or use a GPT-2 vocabulary."
+                f"{where} has no special token {token!r} among its {len(ids)} tokens, of which "
+                f"{sorted(special)} are special. Add it with id {len(ids)}, or use a GPT-2 "
+                "vocabulary."
             )
 
 
 def _check_bytes(ids: Mapping[str, int], where: str) -> None:
-    """Refuses a vocabulary that cannot spell every text."""
+    """Raises an error unless every text can be spelled."""
     missing = [byte for byte, character in BYTE_TO_CHARACTER.items() if character not in ids]
     if missing:
         raise ValueError(
-            f"A byte-level vocabulary has a token for each of the 256 bytes; {where} lacks "
-            f"{len(missing)}. Received: none for byte 0x{missing[0]:02x}, spelled "
-            f"{BYTE_TO_CHARACTER[missing[0]]!r}. Use a vocabulary of GPT-2's kind."
+            f"{where} has no token for {len(missing)} of the 256 bytes, the first of them "
+            f"0x{missing[0]:02x}, spelled {BYTE_TO_CHARACTER[missing[0]]!r}. "
+            "Use a byte-level vocabulary like GPT-2's."
         )
 
 
@@ -92,21 +138,21 @@ def _check_merges(
     special: Collection[str],
     where: str,
 ) -> None:
-    """Refuses a merge of, or into, something that is no token, and one given twice."""
+    """Raises an error for a merge of or into what is no token, and for one given twice."""
     seen = set()
     for rank, (left, right) in enumerate(merges):
         for token in (left, right, left + right):
             if token not in ids or token in special:
+                found = "is special" if token in special else "has no id"
                 raise ValueError(
-                    "The parts and the result of a merge are tokens of the vocabulary, "
-                    f"and not special ones. Received: merge {rank} of {where}, "
-                    f"{left!r} + {right!r}, where {token!r} is none. "
+                    f"Merge {rank} of {where} is {left!r} + {right!r}, but {token!r} {found}. "
+                    "A merge joins two ordinary tokens into a third. "
                     "Use the two files of one tokenizer."
                 )
         if (left, right) in seen:
             raise ValueError(
-                f"Each merge is given once. Received: {left!r} + {right!r} again, as merge "
-                f"{rank} of {where}. The file is damaged: fetch it again."
+                f"Merge {rank} of {where}, {left!r} + {right!r}, is given twice. "
+                "The file is damaged: fetch it again."
             )
         seen.add((left, right))
 
@@ -117,14 +163,14 @@ def _check_origins(
     special: Collection[str],
     where: str,
 ) -> None:
-    """Refuses a token that nothing can make: the sign of a list of merges cut short."""
+    """Raises an error for a token that nothing makes: the sign of a truncated list of merges."""
     made = {left + right for left, right in merges}.union(CHARACTER_TO_BYTE, special)
     orphans = sorted((ids[token], token) for token in ids if token not in made)
     if orphans:
         token_id, token = orphans[0]
         raise ValueError(
-            f"Each token is a byte, the result of a merge or a special token; {len(orphans)} of "
-            f"{where} are none of these. Received: {token!r} (id {token_id}), with "
-            f"{len(merges)} merges. If the merges were cut short, fetch them again; if the token "
-            "is special, name it in an added_tokens.json beside them."
+            f"{len(orphans)} tokens of {where} are made by none of its {len(merges)} merges, the "
+            f"first of them {token!r} (id {token_id}). Each token is a byte, the result of a merge "
+            "or a special token. If the file of the merges is incomplete, fetch it again; if the "
+            "token is special, name it in an added_tokens.json beside them."
         )

@@ -31,13 +31,13 @@ def test_the_tokenizer_of_the_text_is_saved(text, tmp_path, capsys):
     assert GPT2Tokenizer.from_directory(tmp_path / "out") == GPT2Tokenizer.train([TEXT], 265)
     out, err = capsys.readouterr()
     assert out.splitlines() == [
-        f"A vocabulary of 265 tokens is in {tmp_path / 'out'}",
+        f"Wrote a vocabulary of 265 tokens to {tmp_path / 'out'}",
         f"Next: gpt2-keras prepare {text} --tokenizer {tmp_path / 'out'} --out tokens",
     ]
     assert err == ""
 
 
-def test_json_says_what_was_made(text, tmp_path, capsys):
+def test_json_describes_the_tokenizer(text, tmp_path, capsys):
     run(text, "--vocab-size", 265, "--out", tmp_path / "out", "--json")
     assert json.loads(capsys.readouterr().out) == {
         "tokenizer": str(tmp_path / "out"),
@@ -48,9 +48,9 @@ def test_json_says_what_was_made(text, tmp_path, capsys):
     }
 
 
-def test_a_smaller_vocabulary_than_wanted_is_told(text, tmp_path, capsys):
+def test_a_vocabulary_smaller_than_asked_for_is_reported(text, tmp_path, capsys):
     run(text, "--vocab-size", 9999, "--out", tmp_path / "out")
-    assert "(no more than that of 9,999: no other pair" in capsys.readouterr().out
+    assert "(not 9,999: no other pair of tokens occurs twice" in capsys.readouterr().out
 
 
 def test_the_text_may_be_in_rows(tmp_path):
@@ -60,7 +60,7 @@ def test_the_text_may_be_in_rows(tmp_path):
     assert GPT2Tokenizer.from_directory(tmp_path / "out") == GPT2Tokenizer.train([TEXT], 265)
 
 
-def test_another_tokenizer_is_replaced_only_when_asked(text, tmp_path):
+def test_another_tokenizer_is_replaced_only_with_overwrite(text, tmp_path):
     run(text, "--vocab-size", 265, "--out", tmp_path / "out")
     with pytest.raises(FileExistsError, match="another merges"):
         run(text, "--vocab-size", 266, "--out", tmp_path / "out")
@@ -68,9 +68,9 @@ def test_another_tokenizer_is_replaced_only_when_asked(text, tmp_path):
     assert GPT2Tokenizer.from_directory(tmp_path / "out").vocab_size == 266
 
 
-def test_an_empty_corpus_makes_nothing(tmp_path):
+def test_an_empty_corpus_is_an_error_and_writes_nothing(tmp_path):
     (tmp_path / "empty.txt").touch()
-    with pytest.raises(ValueError, match="all empty"):
+    with pytest.raises(ValueError, match="empty"):
         run(tmp_path / "empty.txt", "--vocab-size", 300, "--out", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

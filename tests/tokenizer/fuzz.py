@@ -16,7 +16,7 @@ import regex
 from gpt2_keras.tokenizer.graph.tokenizer import GraphTokenizer
 from gpt2_keras.tokenizer.unicode_classes import LETTER, NUMBER, character_classes
 from tests.conftest import DATA
-from tests.tokenizer.conftest import in_function
+from tests.tokenizer.graph.conftest import in_function
 from tests.tokenizer.nasty import random_text, seeded
 from tests.tokenizer.reference_bpe import ReferenceTokenizer, read_gpt2, tiktoken_gpt2
 
@@ -39,7 +39,7 @@ def texts_of(seed: int) -> list[bytes]:
 
 
 def newer_characters() -> list[int]:
-    """Returns the characters that the reference's later Unicode classes otherwise."""
+    """Returns the characters with another class in the later Unicode of the reference."""
     is_in = regex.compile(r"[\p{L}\p{N}]").match
     classes = character_classes()
     tabled = np.isin(classes, (LETTER, NUMBER))

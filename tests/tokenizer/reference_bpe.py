@@ -16,7 +16,7 @@ END_OF_TEXT = "<|endoftext|>"
 
 
 class ReferenceTokenizer:
-    """Cuts by the published pattern and merges by rank, as a textbook has it.
+    """Splits by the published pattern and merges by rank, as a textbook has it.
 
     Bytes that are not UTF-8 go through as lone surrogates (PEP 383): characters
     that are neither letters nor numbers nor white space.
@@ -27,18 +27,18 @@ class ReferenceTokenizer:
         self.ranks = {
             (tokens[left], tokens[right]): rank for rank, (left, right) in enumerate(merges)
         }
-        self._encode_word = functools.lru_cache(1 << 18)(self.merge)
+        self._encode_pre_token = functools.lru_cache(1 << 18)(self.merge)
 
     def encode(self, data: bytes) -> list[int]:
-        words = regex.findall(PATTERN, data.decode("utf-8", "surrogateescape"))
+        pre_tokens = regex.findall(PATTERN, data.decode("utf-8", "surrogateescape"))
         return [
             token
-            for word in words
-            for token in self._encode_word(word.encode("utf-8", "surrogateescape"))
+            for pre_token in pre_tokens
+            for token in self._encode_pre_token(pre_token.encode("utf-8", "surrogateescape"))
         ]
 
-    def merge(self, word: bytes) -> list[int]:
-        parts = [word[i : i + 1] for i in range(len(word))]
+    def merge(self, pre_token: bytes) -> list[int]:
+        parts = [pre_token[i : i + 1] for i in range(len(pre_token))]
         while True:
             pairs = {pair for pair in itertools.pairwise(parts) if pair in self.ranks}
             if not pairs:

@@ -1,21 +1,23 @@
-"""The in-graph tokenizer as Keras layers."""
+"""The in-graph tokenizer as two Keras layers: text to token ids, and token ids to text."""
 
 import base64
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 import keras
 import tensorflow as tf
 
-from gpt2_keras.tokenizer.graph.tokenizer import GraphTokenizer
+from gpt2_keras.tokenizer.graph.tokenizer import AllowedSpecial, GraphTokenizer
 from gpt2_keras.tokenizer.unicode_classes import UNICODE_VERSION
+from gpt2_keras.tokenizer.vocabulary import check_allowed_special
+from gpt2_keras.validation import check_integer
 
 if TYPE_CHECKING:
     from gpt2_keras.tokenizer.tokenizer import GPT2Tokenizer
 
 
 class _VocabularyLayer(keras.layers.Layer):
-    """A layer that holds a vocabulary and saves it in its config."""
+    """A layer with a vocabulary, which is part of its config."""
 
     def __init__(
         self,
@@ -45,7 +47,7 @@ class _VocabularyLayer(keras.layers.Layer):
         return cls(tokenizer.token_bytes, tokenizer.merges, tokenizer.special_tokens, **kwargs)
 
     def get_config(self) -> dict[str, Any]:
-        """Returns the arguments of the layer, tokens in base 64."""
+        """Returns the arguments of the layer, the bytes of tokens in base 64."""
         config = super().get_config()
         del config["trainable"]
         return {
@@ -69,9 +71,9 @@ class TokenizerLayer(_VocabularyLayer):
         allowed_special: `"all"`, or the texts of the special tokens that become
             their ids. All others are plain text, as with tiktoken's
             `disallowed_special=()`.
-        pad_id: The id behind the end of a shorter text.
-        max_tokens: Largest number of ids of a text; the others are cut off. By
-            default the longest text decides.
+        pad_id: The id after the end of a shorter text.
+        max_tokens: Largest number of ids of a text, which is truncated to it. By
+            default that of the longest text.
         **kwargs: Arguments of `keras.layers.Layer`.
 
     Call arguments:
@@ -82,8 +84,9 @@ class TokenizerLayer(_VocabularyLayer):
         `time` is `max_tokens` where that is given.
 
     Raises:
-        ValueError: If vocabulary and merges do not fit together, a name in
-            `allowed_special` is no special token, or `max_tokens` is below 1.
+        TypeError: If `pad_id` or `max_tokens` is no integer.
+        ValueError: If vocabulary and merges do not fit together, `allowed_special`
+            has what is no special token, or `max_tokens` is below 1.
 
     Example:
         >>> tokens = [bytes([value]) for value in range(256)] + [b"he"]
@@ -99,29 +102,25 @@ class TokenizerLayer(_VocabularyLayer):
         merges: Sequence[tuple[int, int]],
         special_tokens: Mapping[str, int],
         unicode_version: str = UNICODE_VERSION,
-        allowed_special: Collection[str] | str = (),
+        allowed_special: AllowedSpecial = (),
         pad_id: int = 0,
         max_tokens: int | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(tokens, merges, special_tokens, unicode_version, **kwargs)
-        if max_tokens is not None and max_tokens < 1:
-            raise ValueError(
-                "`max_tokens` must be at least 1. "
-                f"Received: max_tokens={max_tokens}. Use None for as many as there are."
-            )
+        if max_tokens is not None:
+            advice = "Or None for the number of tokens of the longest text."
+            max_tokens = check_integer("max_tokens", max_tokens, minimum=1, advice=advice)
+        self.pad_id = check_integer("pad_id", pad_id)
+        self.max_tokens = max_tokens
+        check_allowed_special(allowed_special, self.special_tokens)
         self.allowed_special = (
             allowed_special if isinstance(allowed_special, str) else sorted(allowed_special)
         )
-        self.pad_id = pad_id
-        self.max_tokens = max_tokens
-        everything = list(self.special_tokens)
-        self._allowed = everything if allowed_special == "all" else self.allowed_special
-        self._graph.check_special(self._allowed)
 
     def call(self, texts: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """See `Call arguments` of the class."""
-        rows = self._graph.tokenize(texts, self._allowed)
+        rows = self._graph.tokenize(texts, self.allowed_special)
         if self.max_tokens is not None:
             rows = rows[:, : self.max_tokens]
         token_ids = rows.to_tensor(self.pad_id, shape=[None, self.max_tokens])  # (batch, time)
@@ -136,7 +135,7 @@ class TokenizerLayer(_VocabularyLayer):
         )
 
     def get_config(self) -> dict[str, Any]:
-        """Returns the arguments of the layer, tokens in base 64."""
+        """Returns the arguments of the layer, the bytes of tokens in base 64."""
         return {
             **super().get_config(),
             "allowed_special": self.allowed_special,
@@ -158,7 +157,8 @@ class DetokenizerLayer(_VocabularyLayer):
 
     Call arguments:
         token_ids: int32 tensor `(batch, time)`.
-        num_tokens: int32 tensor `(batch,)`, how many ids of each row count.
+        num_tokens: int32 tensor `(batch,)`, the number of ids of each row; those
+            after them are padding.
 
     Returns:
         `text`, valid UTF-8, and `text_bytes`, the raw bytes: string tensors

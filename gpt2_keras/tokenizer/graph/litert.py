@@ -1,12 +1,13 @@
-"""The tokenizer as LiteRT functions: bytes to ids and back, in builtin ops only."""
+"""The tokenizer as signatures of LiteRT: bytes to ids and back, in builtin ops only."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from pathlib import Path
 
 import tensorflow as tf
 
 from gpt2_keras.litert_conversion import convert
-from gpt2_keras.tokenizer.graph.tokenizer import GraphTokenizer
+from gpt2_keras.tokenizer.graph.tokenizer import AllowedSpecial, GraphTokenizer
+from gpt2_keras.validation import check_path
 
 
 class LiteRTTokenizer(tf.Module):
@@ -17,7 +18,8 @@ class LiteRTTokenizer(tf.Module):
 
     Args:
         tokenizer: The in-graph tokenizer.
-        allowed_special: Texts of the special tokens that become their ids.
+        allowed_special: `"all"`, or the texts of the special tokens that become
+            their ids.
 
     Example:
         >>> tokens = [bytes([value]) for value in range(256)] + [b"he"]
@@ -26,10 +28,11 @@ class LiteRTTokenizer(tf.Module):
         [256, 121]
     """
 
-    def __init__(self, tokenizer: GraphTokenizer, allowed_special: Collection[str] = ()) -> None:
+    def __init__(self, tokenizer: GraphTokenizer, allowed_special: AllowedSpecial = ()) -> None:
         super().__init__(name="litert_tokenizer")
         self._tokenizer = tokenizer
-        self._allowed_special = tuple(allowed_special)
+        is_text = isinstance(allowed_special, str)
+        self._allowed_special = allowed_special if is_text else tuple(allowed_special)
 
     @tf.autograph.experimental.do_not_convert
     def tokenize(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -42,7 +45,7 @@ class LiteRTTokenizer(tf.Module):
             `token_ids`, int32 `(tokens,)`, and `num_tokens`, int32 `()`.
         """
         ids = self._tokenizer.tokenize_bytes(tf.cast(text, tf.int32), self._allowed_special)
-        # Counted from the values: LiteRT.js cannot give out what follows from shapes alone.
+        # Counted from the values: LiteRT.js cannot output what follows from shapes alone.
         num_tokens = tf.reduce_sum(tf.cast(ids >= 0, tf.int32))
         return {"token_ids": ids, "num_tokens": num_tokens}
 
@@ -52,16 +55,16 @@ class LiteRTTokenizer(tf.Module):
 
         Args:
             token_ids: int32 tensor `(tokens,)`. Ids outside the vocabulary
-                stand for no bytes.
+                give no bytes.
 
         Returns:
             `text`, uint8 `(size,)`, valid UTF-8 as `GraphTokenizer.detokenize`
             makes it, and `text_bytes`, uint8 `(raw_size,)`, the raw bytes.
         """
         detokenizer = self._tokenizer.detokenizer
-        data, _ = detokenizer.bytes_of(token_ids)
-        fixed, _ = detokenizer.replace_invalid(data, tf.zeros([1], tf.int32), tf.shape(data))
-        return {"text": tf.cast(fixed, tf.uint8), "text_bytes": tf.cast(data, tf.uint8)}
+        data, _ = detokenizer.to_bytes(token_ids)
+        valid, _ = detokenizer.replace_invalid(data, tf.zeros([1], tf.int32), tf.shape(data))
+        return {"text": tf.cast(valid, tf.uint8), "text_bytes": tf.cast(data, tf.uint8)}
 
     def signatures(self) -> dict[str, Callable[..., dict[str, tf.Tensor]]]:
         """Returns `tokenize` and `detokenize` as functions with signatures of their own."""
@@ -80,7 +83,7 @@ class LiteRTTokenizer(tf.Module):
 
 
 def write_litert(
-    tokenizer: GraphTokenizer, path: str | Path, allowed_special: Collection[str] = ()
+    tokenizer: GraphTokenizer, path: str | Path, allowed_special: AllowedSpecial = ()
 ) -> None:
     """Writes a `.tflite` with the signatures `tokenize` and `detokenize`.
 
@@ -88,6 +91,11 @@ def write_litert(
         tokenizer: The in-graph tokenizer.
         path: The file to write.
         allowed_special: As in `LiteRTTokenizer`.
+
+    Raises:
+        TypeError: If `path` is no path.
+        ValueError: If `allowed_special` has what is no special token.
     """
+    file = Path(check_path("path", path))
     module = LiteRTTokenizer(tokenizer, allowed_special)
-    Path(path).write_bytes(convert(module, module.signatures()))
+    file.write_bytes(convert(module, module.signatures()))

@@ -1,25 +1,34 @@
 """GPT-2's tokenizer inside a TensorFlow graph, as integer arithmetic in core ops."""
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 import numpy as np
 import tensorflow as tf
 
-from gpt2_keras.tokenizer.graph.array_ops import positions, ranges, replaced, taken
+from gpt2_keras.tokenizer.graph.array_ops import (
+    concat_ranges,
+    gather,
+    nonzero,
+    ragged_ranges,
+    scatter_update,
+)
 from gpt2_keras.tokenizer.graph.bpe import Merger
 from gpt2_keras.tokenizer.graph.detokenizer import Detokenizer
-from gpt2_keras.tokenizer.graph.merge_tables import NUM_BYTES, build_merge_tables
-from gpt2_keras.tokenizer.graph.pretokenizer import PartFinder
-from gpt2_keras.tokenizer.graph.special_tokens import find_specials, mark_specials
+from gpt2_keras.tokenizer.graph.merge_tables import build_merge_tables
+from gpt2_keras.tokenizer.graph.pretoken_lookup import UNKNOWN, PreTokenLookup, to_words
+from gpt2_keras.tokenizer.graph.pretokenizer import PreTokenizer
+from gpt2_keras.tokenizer.graph.special_tokens import find_special_tokens, replace_special_tokens
+from gpt2_keras.tokenizer.graph.symbols import NUM_BYTES
 from gpt2_keras.tokenizer.graph.utf8 import BORDER, PADDING, CharacterReader
-from gpt2_keras.tokenizer.graph.word_cache import UNKNOWN, WordLookup, eights_of
 from gpt2_keras.tokenizer.unicode_classes import UNICODE_VERSION
+from gpt2_keras.tokenizer.vocabulary import check_allowed_special
 
 if TYPE_CHECKING:
     from gpt2_keras.tokenizer.tokenizer import GPT2Tokenizer
 
-NOTHING = -2  # the id of a border; less than `UNKNOWN`
+AllowedSpecial = Literal["all"] | Collection[str]
+NO_TOKEN = -2  # the id of a border; less than `UNKNOWN`
 
 
 class GraphTokenizer(tf.Module):
@@ -27,8 +36,8 @@ class GraphTokenizer(tf.Module):
 
     The ids equal those of OpenAI's `encoder.py` for every text. A byte that is
     not part of valid UTF-8 counts as a character that is neither letter nor
-    number nor white space, which is what `encoder.py` does with a text decoded
-    by `errors="surrogateescape"`.
+    number nor white space, as `encoder.py` has it for a text decoded by
+    `errors="surrogateescape"`.
 
     It has no state: its tables are constants, so it works in `tf.function`, in
     `tf.data`, and in a SavedModel without any file beside the graph.
@@ -38,9 +47,9 @@ class GraphTokenizer(tf.Module):
         merges: Pairs of ids in the order of their rank. The id of a merge is
             that of its bytes.
         special_tokens: Ids of the special tokens by their text.
-        unicode_version: The version of Unicode whose letters and numbers
-            count, one for which there is a table. The graphs name it: ops of
-            theirs are in the scope `unicode-16.0.0`.
+        unicode_version: The version of Unicode that says which characters are
+            letters and numbers, one for which there is a table. It is in the
+            graph: the pre-tokenizer's ops are in the scope `unicode-16.0.0`.
 
     Raises:
         ValueError: If vocabulary and merges do not fit together, see
@@ -63,73 +72,68 @@ class GraphTokenizer(tf.Module):
         super().__init__(name="graph_tokenizer")
         self.unicode_version = unicode_version
         tables = build_merge_tables(tokens, merges, special_tokens)
-        # What stands for a special token among the bytes.
-        self._special_numbers = {
-            text: number for number, text in enumerate(special_tokens, BORDER + 1)
-        }
-        self._first_special = tables.special_symbol(0)
+        symbols = tables.symbols
+        # The code of each special token among the bytes.
+        self._special_codes = {text: code for code, text in enumerate(special_tokens, BORDER + 1)}
+        self._first_special = symbols.special_symbol(0)
         self._merge = Merger(tables)
-        self._find_words = WordLookup(tables)
-        self._find_parts = PartFinder(unicode_version, len(special_tokens), tables.joined)
-        self.detokenizer = Detokenizer(tables.token_bytes, CharacterReader(unicode_version))
-        token_ids, number = tables.token_ids, np.arange(len(tables.token_ids))
+        self._look_up = PreTokenLookup(tables)
+        self._pre_tokenize = PreTokenizer(unicode_version, len(special_tokens), symbols.joined)
+        self.detokenizer = Detokenizer(symbols.token_bytes, CharacterReader(unicode_version))
+        token_ids, number = symbols.token_ids, np.arange(len(symbols.token_ids))
         if (token_ids[NUM_BYTES:-1] == number[NUM_BYTES:-1]).all():
             token_ids = token_ids[:NUM_BYTES]
         with tf.init_scope():
             self._token_ids = tf.constant(token_ids)
-            special_ids = [NOTHING, *special_tokens.values(), NOTHING]
+            special_ids = [NO_TOKEN, *special_tokens.values(), NO_TOKEN]
             self._special_ids = tf.constant(special_ids, tf.int32)
-        self._vocab_size = len(tables.token_bytes)
+        self.vocab_size = len(symbols.token_bytes)
 
     @classmethod
     def from_tokenizer(cls, tokenizer: "GPT2Tokenizer") -> Self:
-        """Returns the in-graph twin of a host tokenizer.
+        """Returns the in-graph tokenizer with the ids of a host tokenizer.
 
         Args:
             tokenizer: The host tokenizer.
         """
         return cls(tokenizer.token_bytes, tokenizer.merges, tokenizer.special_tokens)
 
-    @property
-    def vocab_size(self) -> int:
-        """Number of token ids."""
-        return self._vocab_size
-
     @tf.autograph.experimental.do_not_convert
-    def tokenize(self, texts: tf.Tensor, allowed_special: Collection[str] = ()) -> tf.RaggedTensor:
+    def tokenize(self, texts: tf.Tensor, allowed_special: AllowedSpecial = ()) -> tf.RaggedTensor:
         """Turns texts into token ids.
 
         Args:
             texts: String tensor `(batch,)`, UTF-8 or any other bytes.
-            allowed_special: Texts of the special tokens that become their ids.
-                All others are plain text. Where several could begin, the
-                longest counts.
+            allowed_special: `"all"`, or the texts of the special tokens that
+                become their ids. All others are plain text. Where several could
+                begin, the longest does.
 
         Returns:
             int32 ragged tensor `(batch, None)`.
 
         Raises:
-            ValueError: If `allowed_special` names what is no special token.
+            ValueError: If `allowed_special` has what is no special token.
         """
         texts = tf.convert_to_tensor(texts)
         joined = tf.strings.reduce_join(texts, axis=0, separator=" ")
         row_ends = tf.cumsum(tf.strings.length(texts) + 1)
         text = tf.cast(tf.io.decode_raw(joined, tf.uint8), tf.int32)  # (size,)
-        data, words, sizes = self._cut(text, row_ends, allowed_special)
-        eights = eights_of(joined, tf.size(text))
-        token_ids = self._find_words(eights, words, sizes)
-        head = taken(data, words)
-        if allowed_special:
-            given = tf.gather(self._special_ids, tf.maximum(head - BORDER, 0))
+        allowed = check_allowed_special(allowed_special, self._special_codes)
+        data, starts, sizes = self._split(text, row_ends, allowed)
+        words = to_words(joined, tf.size(text))
+        token_ids = self._look_up(words, starts, sizes)
+        first = gather(data, starts)
+        if allowed:
+            special_ids = tf.gather(self._special_ids, tf.maximum(first - BORDER, 0))
         else:
-            given = NOTHING
-        token_ids = tf.where(head < BORDER, token_ids, given)
-        borders = positions(tf.equal(head, BORDER))
-        unknown = positions(tf.equal(token_ids, UNKNOWN))
+            special_ids = NO_TOKEN
+        token_ids = tf.where(first < BORDER, token_ids, special_ids)
+        borders = nonzero(tf.equal(first, BORDER))
+        unknown = nonzero(tf.equal(token_ids, UNKNOWN))
         ids, ends = tf.cond(
             tf.size(unknown) > 0,
-            lambda: self._merge_unknown(eights, data, words, sizes, token_ids, unknown, borders),
-            lambda: _known(token_ids, borders),
+            lambda: self._merge_unknown(words, data, starts, sizes, token_ids, unknown, borders),
+            lambda: _all_known(token_ids, borders),
         )
         # Without a text there is one border nonetheless.
         splits = tf.concat([[0], ends], 0)[: tf.size(texts) + 1]
@@ -143,8 +147,9 @@ class GraphTokenizer(tf.Module):
 
         Args:
             token_ids: int32 tensor `(batch, time)`. Ids outside the vocabulary
-                stand for no bytes.
-            num_tokens: int32 tensor `(batch,)`, how many ids of each row count.
+                give no bytes.
+            num_tokens: int32 tensor `(batch,)`, the number of ids of each row;
+                those after them are padding.
 
         Returns:
             `text` and `text_bytes`, string tensors `(batch,)`: valid UTF-8,
@@ -154,7 +159,7 @@ class GraphTokenizer(tf.Module):
         return self.detokenizer(token_ids, num_tokens)
 
     @tf.autograph.experimental.do_not_convert
-    def tokenize_bytes(self, text: tf.Tensor, allowed_special: Collection[str] = ()) -> tf.Tensor:
+    def tokenize_bytes(self, text: tf.Tensor, allowed_special: AllowedSpecial = ()) -> tf.Tensor:
         """Turns the bytes of one text into token ids, in ops that LiteRT has.
 
         Args:
@@ -165,66 +170,71 @@ class GraphTokenizer(tf.Module):
             The token ids, int32 `(tokens,)`.
 
         Raises:
-            ValueError: If `allowed_special` names what is no special token.
+            ValueError: If `allowed_special` has what is no special token.
         """
-        data, words, sizes = self._cut(text, None, allowed_special)
-        words, sizes = words[:-1], sizes[:-1]  # without the border behind the text
-        if allowed_special:
-            is_special = tf.gather(data, words) > BORDER
+        allowed = check_allowed_special(allowed_special, self._special_codes)
+        data, starts, sizes = self._split(text, None, allowed)
+        starts, sizes = starts[:-1], sizes[:-1]  # without the border after the text
+        if allowed:
+            is_special = tf.gather(data, starts) > BORDER
             sizes = tf.where(is_special, 1, sizes)
             data = tf.where(data > BORDER, data - BORDER - 1 + self._first_special, data)
-        symbols, starts, sizes = self._merge(data, words, sizes)
-        return self._ids_of(tf.gather(symbols, ranges(starts, sizes)[0]))
+        symbols, starts, sizes = self._merge(data, starts, sizes)
+        return self._ids_of(tf.gather(symbols, concat_ranges(starts, sizes)[0]))
 
-    def _cut(
-        self, text: tf.Tensor, row_ends: tf.Tensor | None, allowed_special: Collection[str]
+    def _split(
+        self, text: tf.Tensor, row_ends: tf.Tensor | None, allowed: Sequence[str]
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Cuts texts into words, of which each border is one.
+        """Splits texts into pre-tokens, of which each border is one.
 
         Args:
-            text: int32 `(size,)`, bytes, with one more behind each text but the last.
+            text: int32 `(size,)`, bytes, with one more after each text but the last.
             row_ends: int32 `(batch,)`, one more than where each text ends.
-            allowed_special: As in `tokenize`.
+            allowed: The special tokens that become their ids.
 
-        Returns the text with borders and special tokens as numbers of their
-        own, and by word where it begins and its number of bytes.
+        Returns:
+            The text with borders and special tokens as codes, and by pre-token
+            its first byte and its number of bytes.
         """
-        self.check_special(allowed_special)
         data = tf.concat([[BORDER], text, [BORDER] * PADDING], 0)
         if row_ends is not None:
-            data = replaced(data, row_ends, tf.fill(tf.shape(row_ends), BORDER))
-        if allowed_special:
-            found = find_specials(data, [special.encode() for special in allowed_special])
-            numbers = [self._special_numbers[special] for special in allowed_special]
-            data = mark_specials(data, found, numbers, BORDER + 1 + len(self._special_numbers))
-        # The name goes into every SavedModel: it says which letters and numbers count.
+            data = scatter_update(data, row_ends, tf.fill(tf.shape(row_ends), BORDER))
+        if allowed:
+            found = find_special_tokens(data, [special.encode() for special in allowed])
+            codes = [self._special_codes[special] for special in allowed]
+            inside = BORDER + 1 + len(self._special_codes)
+            data = replace_special_tokens(data, found, codes, inside)
+        # Every SavedModel has the name: it says which characters are letters and numbers.
         with tf.name_scope(f"unicode-{self.unicode_version}"):
-            starts = positions(self._find_parts(data))
-        # Of the borders behind the last text, only the first counts.
-        words = starts[: 2 - PADDING]
-        return data[1:], words, starts[1 : 3 - PADDING] - words
+            starts = nonzero(self._pre_tokenize(data))
+        # Of the borders after the last text, only the first is a pre-token.
+        firsts = starts[: 2 - PADDING]
+        return data[1:], firsts, starts[1 : 3 - PADDING] - firsts
 
     def _merge_unknown(
         self,
-        eights: tf.Tensor,
-        data: tf.Tensor,
         words: tf.Tensor,
+        data: tf.Tensor,
+        starts: tf.Tensor,
         sizes: tf.Tensor,
         token_ids: tf.Tensor,
         unknown: tf.Tensor,
         borders: tf.Tensor,
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Merges the unknown words, each different one once; returns as `_known` does."""
-        at, size = tf.gather(words, unknown), tf.gather(sizes, unknown)
-        firsts, which = self._find_words.find_equal(eights, at, size)
-        symbols, starts, counts = self._merge(data, tf.gather(at, firsts), tf.gather(size, firsts))
-        # Behind the ids of the words that are one token lie those of the others.
-        pool = tf.concat([token_ids, self._ids_of(symbols)], 0)
-        num_words = tf.size(words)
-        starts = replaced(tf.range(num_words), unknown, num_words + taken(starts, which))
-        counts = replaced(tf.cast(token_ids > NOTHING, tf.int32), unknown, taken(counts, which))
-        at, ends = _ragged_ranges(starts, counts)
-        return taken(pool, at), tf.gather(ends, borders)
+        """Merges the unknown pre-tokens, equal ones once; returns as `_all_known` does."""
+        unknown_starts, unknown_sizes = tf.gather(starts, unknown), tf.gather(sizes, unknown)
+        firsts, which = self._look_up.find_equal(words, unknown_starts, unknown_sizes)
+        symbols, id_starts, counts = self._merge(
+            data, tf.gather(unknown_starts, firsts), tf.gather(unknown_sizes, firsts)
+        )
+        # After the ids of the pre-tokens that are one token come those of the others.
+        all_ids = tf.concat([token_ids, self._ids_of(symbols)], 0)
+        count = tf.size(starts)
+        id_starts = scatter_update(tf.range(count), unknown, count + gather(id_starts, which))
+        is_token = tf.cast(token_ids > NO_TOKEN, tf.int32)
+        counts = scatter_update(is_token, unknown, gather(counts, which))
+        indices, splits = ragged_ranges(id_starts, counts)
+        return gather(all_ids, indices), tf.gather(splits, borders)
 
     def _ids_of(self, symbols: tf.Tensor) -> tf.Tensor:
         """Returns the ids of symbols."""
@@ -234,34 +244,8 @@ class GraphTokenizer(tf.Module):
         of_bytes = tf.gather(self._token_ids, tf.minimum(symbols, NUM_BYTES - 1))
         return tf.where(symbols < NUM_BYTES, of_bytes, symbols)
 
-    def check_special(self, allowed_special: Collection[str]) -> None:
-        """Refuses what names no special token.
 
-        Args:
-            allowed_special: Texts of special tokens.
-
-        Raises:
-            ValueError: If one of them is no special token.
-        """
-        known = self._special_numbers
-        unknown = sorted(set(allowed_special) - set(known))
-        if unknown:
-            raise ValueError(
-                "`allowed_special` names special tokens of the vocabulary. "
-                f"Received: {', '.join(map(repr, unknown))}. "
-                f"This vocabulary has {', '.join(map(repr, known)) or 'none'}."
-            )
-
-
-def _known(token_ids: tf.Tensor, borders: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns the ids of words of one token each, and how many are before each border."""
-    ids = taken(token_ids, positions(token_ids > NOTHING))
+def _all_known(token_ids: tf.Tensor, borders: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns the ids of pre-tokens of one token each, and where each text ends among them."""
+    ids = gather(token_ids, nonzero(token_ids > NO_TOKEN))
     return ids, borders - tf.range(tf.size(borders))
-
-
-def _ragged_ranges(starts: tf.Tensor, sizes: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns what `ranges` does, and where each range begins; faster, but not in LiteRT."""
-    result = tf.raw_ops.RaggedRange(
-        starts=starts, limits=starts + sizes, deltas=1, Tsplits=tf.int32
-    )
-    return result.rt_dense_values, result.rt_nested_splits

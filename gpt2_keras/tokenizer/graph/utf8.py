@@ -1,4 +1,8 @@
-"""UTF-8 as integer arithmetic: which bytes make characters, and which are none."""
+"""Valid UTF-8 by an automaton: the characters of several bytes, read in a graph.
+
+A state of the automaton is 0 where no character can be, 1 and the class of the
+character where one is complete, and above these a beginning of a character.
+"""
 
 import functools
 from typing import NamedTuple
@@ -7,84 +11,25 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from gpt2_keras.tokenizer.graph.array_ops import positions, ranges, replaced, taken
+from gpt2_keras.tokenizer.graph.array_ops import concat_ranges, gather, nonzero, scatter_update
 from gpt2_keras.tokenizer.unicode_classes import UNICODE_VERSION, character_classes
 
-COLUMNS = 65  # the 64 bytes that can go on a character, and one for all others
+FIRST_LEAD = 0xC2  # C0 and C1 could only begin overlong forms
 FIRST_CONTINUATION = 0x80
+COLUMNS = 65  # the 64 continuation bytes, and one column for all others
 NO_CHARACTER = 0
 NUM_FINAL = 5  # no character, and four classes
-
-
-@functools.cache
-def utf8_automaton(
-    unicode_version: str = UNICODE_VERSION,
-) -> tuple[NDArray[np.int16], NDArray[np.int16]]:
-    """Returns the automaton of valid UTF-8.
-
-    Valid is what Python's decoder takes: neither overlong forms, nor
-    surrogates, nor what is above U+10FFFF. Source: table 3-7 of the Unicode
-    Standard, "Well-Formed UTF-8 Byte Sequences".
-
-    Args:
-        unicode_version: Version of Unicode, one for which there is a table.
-
-    Returns:
-        `first`, int16 `(256,)`, the state behind a first byte of several; and
-        `following`, int16 `(states, COLUMNS)`, that behind a state and a byte,
-        the byte less `FIRST_CONTINUATION`.
-
-    Raises:
-        ValueError: If there is no table of the version.
-
-    Example:
-        >>> first, following = utf8_automaton()
-        >>> lead, last = "ж".encode()
-        >>> int(following[first[lead], last - FIRST_CONTINUATION])  # 1 + LETTER
-        2
-    """
-    complete = 1 + character_classes(unicode_version).reshape(-1, 64).astype(np.int16)
-    complete[0xD800 >> 6 : 0xE000 >> 6] = NO_CHARACTER  # surrogates
-    rows = [np.full(COLUMNS, state, np.int16) for state in range(NUM_FINAL)]
-    # From the last byte to the first: 64 characters, 64 times 64, and so on.
-    last = _states(complete, rows)
-    before_last = _states(last.reshape(-1, 64), rows)
-    # Padded, for the planes end within the bytes behind F4.
-    four = np.zeros(8 * 64, np.int16)
-    four[: len(before_last)] = before_last
-    four[: 0x10000 >> 12] = NO_CHARACTER  # overlong
-    three = last[: 0x10000 >> 6].copy()
-    three[: 0x800 >> 6] = NO_CHARACTER  # overlong
-    first = np.zeros(256, np.int16)
-    first[0xC2:0xE0] = last[2:32]
-    first[0xE0:0xF0] = _states(three.reshape(-1, 64), rows)
-    first[0xF0:0xF5] = _states(four.reshape(-1, 64), rows)[:5]
-    return first, np.stack(rows)
-
-
-def _states(next_states: NDArray[np.int16], rows: list[NDArray[np.int16]]) -> NDArray[np.int16]:
-    """Returns the states that the 64 bytes take to these, `(count, 64)`; adds the new ones."""
-    different, number = np.unique(next_states, axis=0, return_inverse=True)
-    begin = len(rows)
-    # A row without characters is that of state 0.
-    rows.extend(np.append(row, np.int16(NO_CHARACTER)) for row in different)
-    states = (begin + np.arange(len(different))).astype(np.int16)
-    states[~different.any(axis=1)] = NO_CHARACTER
-    return states[number.reshape(-1)]
-
-
-FIRST_LEAD = 0xC2  # C0 and C1 would only start overlong forms
-BORDER = 256  # where there is no byte: what is not less is none
-PADDING = 4  # borders behind the text that must be there to be read
+BORDER = 256  # between texts; bytes are less, codes of special tokens are not
+PADDING = 4  # borders after the last text, so that the bytes that follow can be read
 REPLACEMENT = (0xEF, 0xBF, 0xBD)  # U+FFFD
 
 
 class Characters(NamedTuple):
-    """What begins at the bytes that may begin a character of several bytes.
+    """The characters at the bytes that may begin one of several bytes.
 
     Args:
         first: int32 `(leads,)`, these bytes.
-        states: The states of the automaton behind the first byte, the second,
+        states: The states of the automaton after the first byte, the second,
             the third and the fourth, int32 `(leads,)` each.
     """
 
@@ -119,6 +64,9 @@ class CharacterReader:
 
     Args:
         unicode_version: Version of Unicode of their classes.
+
+    Raises:
+        ValueError: If there is no table of the version.
     """
 
     def __init__(self, unicode_version: str) -> None:
@@ -132,29 +80,29 @@ class CharacterReader:
 
     @staticmethod
     def find_leads(data: tf.Tensor) -> tf.Tensor:
-        """Returns the positions of bytes that may begin a character, int32 `(leads,)`.
+        """Returns the indices of the bytes that may begin a character, int32 `(leads,)`.
 
         Args:
-            data: int32 tensor `(size,)` of bytes and of what is none.
+            data: int32 tensor `(size,)` of bytes and of codes that are none.
         """
-        return positions((data >= FIRST_LEAD) & (data < BORDER))
+        return nonzero((data >= FIRST_LEAD) & (data < BORDER))
 
-    def __call__(self, data: tf.Tensor, at: tf.Tensor, following: tf.Tensor) -> Characters:
-        """Reads what begins at the given positions.
+    def __call__(self, data: tf.Tensor, leads: tf.Tensor, following: tf.Tensor) -> Characters:
+        """Reads the characters that begin at some indices.
 
         Args:
-            data: int32 tensor `(size,)` of bytes and of what is none, the last
-                `PADDING - 1` no bytes.
-            at: int32 tensor `(leads,)`, where to read.
-            following: `data` with no byte where no character may go on.
+            data: int32 tensor `(size,)` of bytes and of codes that are none, the
+                last `PADDING - 1` of these no bytes.
+            leads: int32 tensor `(leads,)`, the indices.
+            following: `data` with `BORDER` where no character may continue.
         """
-        first = taken(data, at)
-        state = taken(self._first, first)
+        first = gather(data, leads)
+        state = gather(self._first, first)
         states = [state]
         for k in (1, 2, 3):
-            byte = tf.minimum(taken(following, at + k), BORDER)
-            place = state * COLUMNS + taken(self._columns, byte)
-            state = tf.cast(taken(self._following, place), tf.int32)
+            byte = tf.minimum(gather(following, leads + k), BORDER)
+            index = state * COLUMNS + gather(self._columns, byte)
+            state = tf.cast(gather(self._following, index), tf.int32)
             states.append(state)
         return Characters(first, states)
 
@@ -172,15 +120,75 @@ class CharacterReader:
             The bytes, int32 `(new_size,)`, and `new_sizes`, int32 `(size,)`: the
             number of bytes that each byte became. The padding stays as it is.
         """
-        at = self.find_leads(data)
-        found = self(data, at, tf.where(border, BORDER, data))
-        # Sizes of the output, byte by byte: 1 kept, 3 replaced, 0 part of a replaced one.
+        leads = self.find_leads(data)
+        found = self(data, leads, tf.where(border, BORDER, data))
+        # Sizes of the output, by byte: 1 kept, 3 replaced, 0 part of a replaced beginning.
         new_sizes = tf.where(data >= FIRST_CONTINUATION, 3, 1)
-        new_sizes = replaced(new_sizes, at, tf.where(found.is_valid, 1, 3))
-        follower, which = ranges(at + 1, found.beginning - 1)
-        kept = tf.cast(taken(found.is_valid, which), tf.int32)
-        new_sizes = replaced(new_sizes, follower, kept)
+        new_sizes = scatter_update(new_sizes, leads, tf.where(found.is_valid, 1, 3))
+        others, which = concat_ranges(leads + 1, found.beginning - 1)
+        kept = tf.cast(gather(found.is_valid, which), tf.int32)
+        new_sizes = scatter_update(new_sizes, others, kept)
         size = tf.shape(data)[0]
         starts = tf.where(new_sizes == 3, size, tf.range(size))
-        pool = tf.concat([data, tf.constant(REPLACEMENT, tf.int32)], 0)
-        return taken(pool, ranges(starts, new_sizes)[0]), new_sizes
+        with_replacement = tf.concat([data, tf.constant(REPLACEMENT, tf.int32)], 0)
+        return gather(with_replacement, concat_ranges(starts, new_sizes)[0]), new_sizes
+
+
+@functools.cache
+def utf8_automaton(
+    unicode_version: str = UNICODE_VERSION,
+) -> tuple[NDArray[np.int16], NDArray[np.int16]]:
+    """Returns the automaton of valid UTF-8.
+
+    Valid is what Python decodes: neither overlong forms, nor
+    surrogates, nor what is above U+10FFFF. Source: table 3-7 of the Unicode
+    Standard, "Well-Formed UTF-8 Byte Sequences".
+
+    Args:
+        unicode_version: Version of Unicode, one for which there is a table.
+
+    Returns:
+        `first`, int16 `(256,)`, the state after a first byte of several; and
+        `following`, int16 `(states, COLUMNS)`, the state after a state and a
+        byte, the byte less `FIRST_CONTINUATION`.
+
+    Raises:
+        ValueError: If there is no table of the version.
+
+    Example:
+        >>> first, following = utf8_automaton()
+        >>> lead, last = "ж".encode()
+        >>> int(following[first[lead], last - FIRST_CONTINUATION])  # 1 + LETTER
+        2
+    """
+    complete = 1 + character_classes(unicode_version).reshape(-1, 64).astype(np.int16)
+    complete[0xD800 >> 6 : 0xE000 >> 6] = NO_CHARACTER  # surrogates
+    rows = [np.full(COLUMNS, state, np.int16) for state in range(NUM_FINAL)]
+    # From the last byte to the first: 64 characters, 64 times 64, and so on.
+    last = _states(complete, rows)
+    before_last = _states(last.reshape(-1, 64), rows)
+    # Padded, for the planes end within the bytes after F4.
+    four = np.zeros(8 * 64, np.int16)
+    four[: len(before_last)] = before_last
+    four[: 0x10000 >> 12] = NO_CHARACTER  # overlong
+    three = last[: 0x10000 >> 6].copy()
+    three[: 0x800 >> 6] = NO_CHARACTER  # overlong
+    first = np.zeros(256, np.int16)
+    first[0xC2:0xE0] = last[2:32]
+    first[0xE0:0xF0] = _states(three.reshape(-1, 64), rows)
+    first[0xF0:0xF5] = _states(four.reshape(-1, 64), rows)[:5]
+    return first, np.stack(rows)
+
+
+def _states(next_states: NDArray[np.int16], rows: list[NDArray[np.int16]]) -> NDArray[np.int16]:
+    """Returns the states before these, `(count, 64)` → `(count,)`, and adds their rows.
+
+    The 64 continuation bytes lead from a state to those of its row.
+    """
+    different, number = np.unique(next_states, axis=0, return_inverse=True)
+    begin = len(rows)
+    # A row without characters is that of state 0.
+    rows.extend(np.append(row, np.int16(NO_CHARACTER)) for row in different)
+    states = (begin + np.arange(len(different))).astype(np.int16)
+    states[~different.any(axis=1)] = NO_CHARACTER
+    return states[number.reshape(-1)]

@@ -1,4 +1,4 @@
-"""The in-graph tokenizer equals OpenAI's, for every text, in every way it can run."""
+"""The in-graph tokenizer has OpenAI's ids for every text, in every way it can run."""
 
 import random
 from pathlib import Path
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from gpt2_keras.tokenizer.unicode_classes import LETTER, NUMBER, character_classes
 from tests.tokenizer.multilingual import TEXTS
-from tests.tokenizer.nasty import BROKEN, PIECES, random_text, seeded
+from tests.tokenizer.nasty import BROKEN, FRAGMENTS, random_text, seeded
 
 EVERY_CHARACTER = [c for c in range(0x110000) if not 0xD800 <= c < 0xE000]
 # Around a character `c`: text ends, letters, digits, spaces, itself, a contraction.
@@ -32,11 +32,11 @@ def expected(openai):
 
 
 @pytest.mark.parametrize("name", ["tinyshakespeare.txt", "wikitext2-valid.txt"])
-def test_texts_whole_and_in_pieces_have_openais_ids(name, text_files, tokenize, expected):
+def test_texts_in_whole_and_in_parts_have_openais_ids(name, text_files, tokenize, expected):
     text = (text_files / name).read_bytes()
     lines = text.splitlines(keepends=True)
     passages = [text[i : i + 1000] for i in range(0, len(text) // 3, 1000)]
-    passages = [piece.decode(errors="ignore").encode() for piece in passages]
+    passages = [passage.decode(errors="ignore").encode() for passage in passages]
     assert differences(tokenize, expected, [text]) == []
     assert differences(tokenize, expected, [*lines[:4000], *passages]) == []
 
@@ -91,10 +91,14 @@ def test_every_character_has_openais_ids(tokenize, expected):
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
-@given(seed=st.integers(0, 2**32), pieces=st.lists(st.sampled_from(PIECES + BROKEN), max_size=20))
-def test_20000_nasty_strings_have_the_ids_of_the_reference(tokenize_fast, reference, seed, pieces):
+@given(
+    seed=st.integers(0, 2**32), fragments=st.lists(st.sampled_from(FRAGMENTS + BROKEN), max_size=20)
+)
+def test_20000_nasty_strings_have_the_ids_of_the_reference(
+    tokenize_fast, reference, seed, fragments
+):
     rng = seeded(seed)
-    texts = [b"".join(pieces)] + [random_text(rng, broken=i % 2 == 0) for i in range(99)]
+    texts = [b"".join(fragments)] + [random_text(rng, broken=i % 2 == 0) for i in range(99)]
     assert differences(tokenize_fast, reference.encode, texts) == []
 
 
@@ -138,7 +142,7 @@ def test_any_bytes_have_the_ids_of_the_reference(tokenize_fast, reference, texts
     assert differences(tokenize_fast, reference.encode, texts) == []
 
 
-def test_no_text_and_empty_texts(tokenize):
+def test_no_text_and_empty_texts_have_no_ids(tokenize):
     assert tokenize([]) == []
     assert tokenize([b""]) == [[]]
     assert tokenize([b"", b"a", b"", b"", b" ", b""]) == [[], [64], [], [], [220], []]
@@ -152,14 +156,14 @@ def test_a_text_does_not_change_its_neighbours(tokenize, tokenize_fast):
 
 def test_a_megabyte_in_one_string_has_openais_ids(tokenize_fast, expected):
     rng = seeded(2)
-    pieces = rng.choices([*TEXTS.values(), "\n", " 'tis ", "1234 "], k=12_000)
-    text = "".join(pieces).encode()[:MEGABYTE].decode(errors="ignore").encode()
+    parts = rng.choices([*TEXTS.values(), "\n", " 'tis ", "1234 "], k=12_000)
+    text = "".join(parts).encode()[:MEGABYTE].decode(errors="ignore").encode()
     assert len(text) > MEGABYTE - 4
     assert differences(tokenize_fast, expected, [text]) == []
 
 
 @pytest.mark.parametrize("character", ["a", " ", ".", "=", "0", "\n", "é", "中", "😀", "\xa0", "'"])
-def test_100000_repeats_of_one_character(character, tokenize_fast, openai):
+def test_100000_repeats_of_one_character_have_openais_ids(character, tokenize_fast, openai):
     text = character * 100_000
     got = tokenize_fast([text.encode()])[0]
     assert openai.decode(got) == text
@@ -168,7 +172,7 @@ def test_100000_repeats_of_one_character(character, tokenize_fast, openai):
     assert got == openai.encode_ordinary(text)
 
 
-def test_long_words_that_merge_in_chains(tokenize, reference):
+def test_long_pre_tokens_that_merge_in_chains_have_the_ids_of_the_reference(tokenize, reference):
     rng = seeded(3)
     words = [bytes(rng.choices(letters, k=rng.randint(50, 400))) for letters in _alphabets() * 6]
     assert differences(tokenize, reference.encode, words) == []

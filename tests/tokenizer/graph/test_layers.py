@@ -4,6 +4,7 @@ import keras
 import pytest
 import tensorflow as tf
 
+from gpt2_keras.tokenizer import GPT2Tokenizer
 from gpt2_keras.tokenizer.graph.layers import DetokenizerLayer, TokenizerLayer
 
 TOKENS = [*(bytes([value]) for value in range(256)), b"he", b"hey", b"<end>"]
@@ -26,7 +27,7 @@ def test_short_texts_are_padded():
     ]
 
 
-def test_max_tokens_cuts_and_fixes_the_width():
+def test_max_tokens_truncates_and_fixes_the_width():
     layer = small_layer(max_tokens=2)
     assert lists(layer(tf.constant(["hey a", "h"]))) == [[[257, 32], [104, 0]], [2, 1]]
     assert lists(layer(tf.constant(["h"]))) == [[[104, 0]], [1]]
@@ -69,11 +70,30 @@ def test_the_config_makes_the_same_layer():
     assert again.name == "mine"
 
 
-def test_max_tokens_must_be_positive():
-    with pytest.raises(ValueError, match=r"at least 1.*max_tokens=0.*Use None"):
-        small_layer(max_tokens=0)
+def test_from_tokenizer_has_the_ids_of_the_host_tokenizer():
+    host = GPT2Tokenizer.train(["low lower lowest"], vocab_size=262)
+    texts = ["slow", "lower<|endoftext|>"]
+    token_ids, num_tokens = TokenizerLayer.from_tokenizer(host, allowed_special="all")(
+        tf.constant(texts)
+    )
+    rows = [row[:n] for row, n in zip(*lists((token_ids, num_tokens)), strict=True)]
+    assert rows == host.encode(texts, allowed_special="all")
+    text, _ = DetokenizerLayer.from_tokenizer(host)(token_ids, num_tokens)
+    assert text.numpy().tolist() == [text.encode() for text in texts]
 
 
-def test_only_special_tokens_can_be_allowed():
-    with pytest.raises(ValueError, match=r"special tokens.*'<pad>'.*This vocabulary has '<end>'"):
-        small_layer(allowed_special=["<pad>"])
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"max_tokens": 0}, ValueError, r"^max_tokens=0 is less than 1\. .*Or None for"),
+        ({"max_tokens": True}, TypeError, r"^max_tokens=True is a bool\."),
+        ({"max_tokens": float("nan")}, TypeError, r"^max_tokens=nan is a float\."),
+        ({"pad_id": 1.5}, TypeError, r"^pad_id=1\.5 is a float\. Use an integer\."),
+        ({"allowed_special": ["<pad>"]}, ValueError, r"'<pad>', no special .*\['<end>'\]\."),
+        ({"allowed_special": "<end>"}, ValueError, r"^allowed_special='<end>' is one str\."),
+        ({"unicode_version": "3.0"}, ValueError, r"^unicode_version='3\.0' is unknown\."),
+    ],
+)
+def test_bad_arguments_are_errors(arguments, error, message):
+    with pytest.raises(error, match=message):
+        small_layer(**arguments)

@@ -1,4 +1,4 @@
-"""The LiteRT tokenizer equals the one in the graph, in builtin ops."""
+"""The tokenizer of a `.tflite` has OpenAI's ids, by builtin ops."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from tests.tokenizer.nasty import random_text, seeded
 
 interpreter = pytest.importorskip("ai_edge_litert.interpreter")
 SPECIALS = {"<a>": 256, "<a><b>": 257, "><": 258, "<b><": 259}
-MOST_BYTES = 2_000_000  # of the tables, both ways
+MAX_FILE_SIZE = 2_000_000  # bytes, of the tables of both directions
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,7 @@ def test_only_builtin_ops_are_in_the_file(tflite):
 
 
 def test_the_tables_are_small(tflite):
-    assert tflite.stat().st_size <= MOST_BYTES
+    assert tflite.stat().st_size <= MAX_FILE_SIZE
 
 
 def test_nasty_texts_have_the_ids_of_the_reference(tokenize, reference):
@@ -97,7 +97,7 @@ def test_special_tokens_become_their_ids_where_allowed(tflite, tokenize, openai)
     assert tokenize(text.encode()) == openai.encode_ordinary(text)
 
 
-def test_of_overlapping_special_tokens_the_leftmost_and_longest_counts(tflite):
+def test_of_overlapping_special_tokens_the_leftmost_and_longest_is_found(tflite):
     run = interpreter.Interpreter(f"{tflite}.overlapping").get_signature_runner("tokenize")
     texts = {
         b"": [],
@@ -109,3 +109,8 @@ def test_of_overlapping_special_tokens_the_leftmost_and_longest_counts(tflite):
     }
     for text, ids in texts.items():
         assert run(text=np.frombuffer(text, np.uint8))["token_ids"].tolist() == ids
+
+
+def test_a_path_that_is_none_is_an_error(gpt2_graph):
+    with pytest.raises(TypeError, match=r"^path is None\. Use a path\."):
+        write_litert(gpt2_graph, None)

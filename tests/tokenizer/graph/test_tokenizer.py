@@ -12,7 +12,7 @@ from gpt2_keras.tokenizer import GPT2Tokenizer
 from gpt2_keras.tokenizer.graph.merge_tables import build_merge_tables
 from gpt2_keras.tokenizer.graph.tokenizer import GraphTokenizer
 from gpt2_keras.tokenizer.unicode_classes import UNICODE_VERSION
-from tests.tokenizer.conftest import in_function
+from tests.tokenizer.graph.conftest import in_function
 from tests.tokenizer.nasty import random_text, seeded, trained_vocabulary
 from tests.tokenizer.reference_bpe import END_OF_TEXT, ReferenceTokenizer
 
@@ -30,17 +30,17 @@ def test_any_vocabulary_gives_the_ids_of_the_reference(num_merges, in_order):
     for seed in range(3):
         tokens, merges = trained_vocabulary(seed, num_merges, in_order=in_order)
         tables = build_merge_tables(tokens, merges, {})
-        assert tables.is_ordered or not in_order
+        assert tables.symbols.is_ordered or not in_order
         tokenizer = GraphTokenizer(tokens, merges, {})
         texts = random_words(seed)
         reference = ReferenceTokenizer(tokens, merges)
         assert tokenizer.tokenize(texts).to_list() == [reference.encode(text) for text in texts]
 
 
-def test_unordered_vocabularies_take_the_slow_path():
+def test_an_unordered_vocabulary_has_no_tokens_to_look_up():
     tokens, merges = trained_vocabulary(0, 700, in_order=False)
     tables = build_merge_tables(tokens, merges, {})
-    assert not tables.is_ordered
+    assert not tables.symbols.is_ordered
     assert len(tables.whole) == 0
 
 
@@ -53,7 +53,7 @@ def test_a_vocabulary_of_100000_merges_is_exact():
     assert tokenizer.tokenize(texts).to_list() == [reference.encode(text) for text in texts]
 
 
-def test_a_trained_host_tokenizer_and_its_twin_agree():
+def test_the_ids_are_those_of_the_host_tokenizer():
     text = "the cat sat on the mat, the rat's hat; café ünïcödé. " * 20
     host = GPT2Tokenizer.train([text], vocab_size=300)
     graph = GraphTokenizer.from_tokenizer(host)
@@ -78,12 +78,12 @@ def test_special_tokens_are_found_where_allowed(gpt2_graph, openai):
     assert plain == [openai.encode(text, disallowed_special=()) for text in texts]
 
 
-def test_a_special_token_does_not_lie_across_two_texts(gpt2_graph):
+def test_a_special_token_across_two_texts_is_not_found(gpt2_graph):
     rows = gpt2_graph.tokenize(["<|endof", "text|>"], allowed_special=[END_OF_TEXT]).to_list()
     assert 50256 not in rows[0] + rows[1]
 
 
-def test_of_overlapping_special_tokens_the_leftmost_and_longest_counts():
+def test_of_overlapping_special_tokens_the_leftmost_and_longest_is_found():
     specials = {"<a>": 256, "<a><b>": 257, "><": 258, "<b><": 259}
     tokenizer = GraphTokenizer([*BYTES, *(text.encode() for text in specials)], [], specials)
     texts = ["<a><b>", "<a><a><b><", "<b><b><a>", "<a>><"]
@@ -95,8 +95,12 @@ def test_of_overlapping_special_tokens_the_leftmost_and_longest_counts():
     ]
 
 
-def test_an_unknown_special_token_is_refused(gpt2_graph):
-    with pytest.raises(ValueError, match=r"Received: '<pad>'. This vocabulary has '<\|endoftext"):
+def test_all_allows_every_special_token(gpt2_graph):
+    assert gpt2_graph.tokenize([f"a{END_OF_TEXT}"], "all").to_list() == [[64, 50256]]
+
+
+def test_an_unknown_special_token_is_an_error(gpt2_graph):
+    with pytest.raises(ValueError, match=r"^allowed_special has '<pad>', no special token\."):
         gpt2_graph.tokenize(["a"], allowed_special=["<pad>"])
 
 
@@ -109,7 +113,7 @@ def test_detokenizing_replaces_invalid_bytes_as_python_does(gpt2_graph):
     assert text.numpy().tolist() == [t.decode("utf-8", "replace").encode() for t in texts]
 
 
-def test_detokenizing_takes_each_row_to_its_own_length(saved_model):
+def test_each_row_is_detokenized_to_its_own_length(saved_model):
     detokenize = saved_model.signatures["detokenize"]
     ids = tf.constant([[15496, 995, 0], [50256, 7, 7], [1, 2, 3]])
     out = detokenize(token_ids=ids, num_tokens=tf.constant([2, 1, 0]))
@@ -119,7 +123,7 @@ def test_detokenizing_takes_each_row_to_its_own_length(saved_model):
     assert empty["text"].shape == (0,)
 
 
-def test_ids_outside_the_vocabulary_stand_for_nothing(gpt2_graph):
+def test_ids_outside_the_vocabulary_give_no_bytes(gpt2_graph):
     _, text_bytes = gpt2_graph.detokenize([[-1, 64, 50257, 65, 2**31 - 1]], [5])
     assert text_bytes.numpy().tolist() == [b"ab"]
 
@@ -134,12 +138,12 @@ def test_a_saved_model_has_core_ops_and_no_table_or_variable(saved_model_folder)
     ]
     ops = sorted({node.op for node in nodes})
     print(ops)
-    strange = ("Table", "PyFunc", "EagerPy", "Regex", "Variable", "VarHandle", "Lookup", "Text")
+    unwanted = ("Table", "PyFunc", "EagerPy", "Regex", "Variable", "VarHandle", "Lookup", "Text")
     # The writer of checkpoints, in each SavedModel, matches names by one.
-    assert [op for op in ops if any(s in op for s in strange)] == ["StaticRegexFullMatch"]
+    assert [op for op in ops if any(s in op for s in unwanted)] == ["StaticRegexFullMatch"]
 
 
-def test_a_saved_model_says_which_unicode_it_follows(saved_model_folder, gpt2_graph):
+def test_a_saved_model_has_the_version_of_unicode(saved_model_folder, gpt2_graph):
     assert gpt2_graph.unicode_version == UNICODE_VERSION
     content = Path(saved_model_folder, "saved_model.pb").read_bytes()
     named = set(re.findall(rb"unicode-([0-9.]+)/", content))
