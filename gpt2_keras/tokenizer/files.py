@@ -42,8 +42,8 @@ def read_vocabulary(path: str | os.PathLike[str]) -> Vocabulary:
     """
     folder = Path(check_path("path", path))
     if not folder.is_dir():
-        found = "is a file" if folder.exists() else "does not exist"
-        raise FileNotFoundError(f"{folder} {found}. Use a directory with {_expected_files()}.")
+        problem = "is a file" if folder.exists() else "does not exist"
+        raise FileNotFoundError(f"{folder} {problem}. Use a directory with {_expected_files()}.")
     for vocabulary_name, merges_name in FILE_PAIRS:
         if (folder / vocabulary_name).is_file() and (folder / merges_name).is_file():
             return _read_pair(folder / vocabulary_name, folder / merges_name)

@@ -84,7 +84,7 @@ def _find_starts(classes: NDArray[np.uint8]) -> NDArray[np.bool_]:
 
 
 def _split_contractions(data: NDArray[np.uint8], starts: NDArray[np.bool_]) -> None:
-    """Makes contractions pre-tokens where a pre-token starts, in place."""
+    """Makes contractions pre-tokens, where one starts at the apostrophe, in place."""
     indices = np.flatnonzero(data == APOSTROPHE)
     indices = indices[starts[indices]]
     sizes = _contraction_sizes().take(data[indices + 1] * np.intp(256) + data[indices + 2])

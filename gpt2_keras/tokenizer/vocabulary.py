@@ -54,9 +54,9 @@ class Vocabulary:
         for index, token in enumerate(tokens):
             check_text(f"tokens[{index}]", token)
             if not token or token in ids:
-                found = "is a token already" if token else "is empty"
+                problem = "is a token already" if token else "is empty"
                 raise ValueError(
-                    f"tokens[{index}]={token!r} {found}. "
+                    f"tokens[{index}]={token!r} {problem}. "
                     "Use new texts, each once, for example '<|user|>'."
                 )
             ids[token] = len(ids)
@@ -143,9 +143,9 @@ def _check_merges(
     for rank, (left, right) in enumerate(merges):
         for token in (left, right, left + right):
             if token not in ids or token in special:
-                found = "is special" if token in special else "has no id"
+                problem = "is special" if token in special else "has no id"
                 raise ValueError(
-                    f"Merge {rank} of {where} is {left!r} + {right!r}, but {token!r} {found}. "
+                    f"Merge {rank} of {where} is {left!r} + {right!r}, but {token!r} {problem}. "
                     "A merge joins two ordinary tokens into a third. "
                     "Use the two files of one tokenizer."
                 )

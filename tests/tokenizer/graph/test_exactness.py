@@ -174,8 +174,8 @@ def test_100000_repeats_of_one_character_have_openais_ids(character, tokenize_fa
 
 def test_long_pre_tokens_that_merge_in_chains_have_the_ids_of_the_reference(tokenize, reference):
     rng = seeded(3)
-    words = [bytes(rng.choices(letters, k=rng.randint(50, 400))) for letters in _alphabets() * 6]
-    assert differences(tokenize, reference.encode, words) == []
+    texts = [bytes(rng.choices(letters, k=rng.randint(50, 400))) for letters in _alphabets() * 6]
+    assert differences(tokenize, reference.encode, texts) == []
 
 
 def _alphabets():
