@@ -33,7 +33,14 @@ def register_with_keras() -> None:
 
 
 class _AfterKeras(importlib.abc.MetaPathFinder):
-    """Finds Keras as Python would, once, and registers after it has been imported."""
+    """Registers once Keras is imported and none of our modules is in the middle of its import.
+
+    Such a module may be what imports Keras: our classes are in it, or need it.
+    """
+
+    def __init__(self) -> None:
+        self._finding: set[str] = set()
+        self._depth = 0  # number of our modules in the middle of their import
 
     def find_spec(
         self,
@@ -41,17 +48,28 @@ class _AfterKeras(importlib.abc.MetaPathFinder):
         path: Sequence[str] | None,  # noqa: ARG002 -- the interface
         target: ModuleType | None = None,  # noqa: ARG002
     ) -> importlib.machinery.ModuleSpec | None:
-        if fullname != "keras":
+        """Finds Keras and our modules as Python would; what is done after them is added."""
+        ours = fullname.startswith("gpt2_keras.")
+        if not (ours or fullname == "keras") or fullname in self._finding:
             return None
-        sys.meta_path.remove(self)
-        spec = importlib.util.find_spec("keras")
+        self._finding.add(fullname)
+        try:
+            spec = importlib.util.find_spec(fullname)
+        finally:
+            self._finding.remove(fullname)
         if spec is None or spec.loader is None:
             return None
         load = spec.loader.exec_module
 
         def load_and_register(module: ModuleType) -> None:
-            load(module)
-            register()
+            self._depth += ours
+            try:
+                load(module)
+            finally:
+                self._depth -= ours
+            if not self._depth and sys.modules.get("keras") and self in sys.meta_path:
+                sys.meta_path.remove(self)
+                register()
 
         spec.loader.exec_module = load_and_register  # type: ignore[method-assign]
         return spec

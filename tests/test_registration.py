@@ -26,7 +26,10 @@ def saved(tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", ["GPT2LM", "GPT2Classifier"])
-@pytest.mark.parametrize("imports", ["gpt2_keras, keras", "keras, gpt2_keras"])
+@pytest.mark.parametrize(
+    "imports",
+    ["gpt2_keras, keras", "keras, gpt2_keras", "gpt2_keras.model, keras"],
+)
 def test_a_keras_file_loads_where_only_the_package_is_imported(saved, name, imports):
     code = f"import sys, {imports}; {LOAD}; {OPTIMIZER if name == 'GPT2LM' else 'pass'}"
     result = subprocess.run(
@@ -46,4 +49,9 @@ OPTIMIZER = (
 
 def test_keras_is_not_imported_by_the_package_itself():
     code = "import sys, gpt2_keras; sys.exit('keras' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_package_can_be_imported_where_keras_must_not_be():
+    code = "import sys; sys.modules['keras'] = None; import gpt2_keras.litert_conversion"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
