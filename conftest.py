@@ -14,8 +14,9 @@ from typing import Any
 
 import pytest
 
-# These are imported where Apache Beam is installed.
-collect_ignore_glob = [] if importlib.util.find_spec("apache_beam") else ["*/data/beam*.py"]
+# These modules are imported only where Apache Beam is installed.
+_BEAM = "*/gpt2_keras/data/apache_beam/*.py"
+collect_ignore_glob = [] if importlib.util.find_spec("apache_beam") else [_BEAM]
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -32,14 +33,14 @@ def names_of_docstring_examples(doctest_namespace: dict[str, Any]) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Divides the tests among processes: `pytest -n 2`."""
+    """Divides the tests among processes, for `pytest -n 2`."""
     from tests.distribution import make_scheduler
 
     return make_scheduler(config, log)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Puts first what takes longest, where several processes divide the tests."""
+    """Sorts the tests, those of the longest groups first, where processes divide them."""
     if hasattr(config, "workerinput"):
         from tests.distribution import rank_of
 

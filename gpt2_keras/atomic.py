@@ -1,4 +1,4 @@
-"""Outputs that are there in full or not at all."""
+"""Atomic outputs: files and directories that exist complete or not at all."""
 
 import contextlib
 import os
@@ -10,39 +10,39 @@ from pathlib import Path
 
 @contextlib.contextmanager
 def new_directory(path: str | Path, *, replace: bool = False) -> Iterator[Path]:
-    """Fills a directory beside its final place and renames it there at the end.
+    """Yields a temporary directory to fill, which gets its final name at the end.
 
     Whatever ends the block early, an exception or Ctrl-C, removes the unfinished
     directory; nothing appears under the final name.
 
     Args:
-        path: The final place. Its parents are made if need be.
-        replace: Whether a directory already there gives way once the new one is
-            complete. The caller has made sure that it is one of ours.
+        path: The final path. Its parents are created if need be.
+        replace: Whether to replace an existing directory once the new one is
+            complete. The caller has checked that it may be deleted.
 
     Yields:
-        The directory to fill.
+        The directory to fill, beside the final path.
 
     Raises:
-        FileExistsError: If the place is taken (an empty directory is not) and
+        FileExistsError: If the path is a directory that is not empty and
             `replace` is False.
         NotADirectoryError: If it is a file.
 
     Example:
-        >>> place = Path(tempfile.mkdtemp()) / "out"
-        >>> with new_directory(place) as directory:
+        >>> path = Path(tempfile.mkdtemp()) / "out"
+        >>> with new_directory(path) as directory:
         ...     _ = (directory / "a.txt").write_text("A")
-        >>> [file.name for file in place.iterdir()]
+        >>> [file.name for file in path.iterdir()]
         ['a.txt']
     """
     path = Path(path)
-    refuse_taken(path, replace=replace)
+    check_output_directory(path, replace=replace)
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.unfinished")
     unfinished.mkdir()
     try:
         yield unfinished
-        refuse_taken(path, replace=replace)  # again: the work may have been long
+        check_output_directory(path, replace=replace)  # again: the work may have been long
         old = None
         if path.exists():
             old = unfinished.with_suffix(".old")
@@ -56,15 +56,15 @@ def new_directory(path: str | Path, *, replace: bool = False) -> Iterator[Path]:
 
 
 def recover(folder: str | Path) -> None:
-    """Clears up what a killed process left in a folder.
+    """Cleans up after a killed process in a folder.
 
-    What was half-written is removed. A directory that was moved aside for its
-    replacement is put back if the replacement is not in its place, and else
-    removed.
+    Unfinished files and directories are removed. A directory that was moved aside
+    for its replacement is moved back if the replacement does not exist, and is
+    removed otherwise.
 
     Args:
-        folder: Where `new_directory` and `new_file` had their places. Nothing
-            else may be writing there.
+        folder: The parent of the paths given to `new_directory` and `new_file`.
+            Nothing else may be writing there.
 
     Example:
         >>> folder = Path(tempfile.mkdtemp())
@@ -76,46 +76,49 @@ def recover(folder: str | Path) -> None:
     for leftover in Path(folder).glob(".*.unfinished"):
         shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
     for leftover in Path(folder).glob(".*.old"):
-        place = leftover.with_name(leftover.name.removeprefix(".").rsplit(".", 2)[0])
-        if place.exists():
+        path = leftover.with_name(leftover.name.removeprefix(".").rsplit(".", 2)[0])
+        if path.exists():
             shutil.rmtree(leftover)
         else:
-            leftover.rename(place)
+            leftover.rename(path)
 
 
-def refuse_taken(path: str | Path, *, replace: bool = False) -> None:
-    """Raises an error if a new directory may not be made at a place.
+def check_output_directory(path: str | Path, *, replace: bool = False) -> None:
+    """Checks that `new_directory` may create a directory; for the start of long work.
 
-    Long work calls this before it begins. See `new_directory` for the rule.
+    Raises:
+        FileExistsError, NotADirectoryError: As for `new_directory`.
     """
     path = Path(path)
     if path.exists() and not path.is_dir():
-        raise NotADirectoryError(
-            f"The output must be a directory. Received: {path}, a file. Name another place."
-        )
+        raise NotADirectoryError(f"{path} is a file. Name a new or empty directory.")
     if path.is_dir() and not replace and any(path.iterdir()):
-        raise FileExistsError(
-            "The output must be a new or empty directory; nothing is overwritten. "
-            f"Received: {path}, which holds {len(list(path.iterdir()))} entries. "
-            "Name another place, or move it away first."
-        )
+        raise occupied_directory(path, len(list(path.iterdir())))
+
+
+def occupied_directory(path: str | Path, num_entries: int) -> FileExistsError:
+    """Returns the error of an output directory that is not empty."""
+    return FileExistsError(
+        f"{path} is not empty (it has {num_entries} entries), and nothing is overwritten. "
+        "Name a new or empty directory, or move this one away first."
+    )
 
 
 @contextlib.contextmanager
 def new_file(path: str | Path) -> Iterator[Path]:
-    """Writes a file beside its final place and renames it there at the end.
+    """Yields a temporary path to write to, which gets its final name at the end.
 
     Args:
-        path: The final place; a file there gives way once the new one is complete.
+        path: The final path; an existing file is replaced once the new one is complete.
 
     Yields:
-        The path to write to.
+        The path to write to, beside the final one.
 
     Example:
-        >>> place = Path(tempfile.mkdtemp()) / "a.txt"
-        >>> with new_file(place) as file:
+        >>> path = Path(tempfile.mkdtemp()) / "a.txt"
+        >>> with new_file(path) as file:
         ...     _ = file.write_text("A")
-        >>> place.read_text()
+        >>> path.read_text()
         'A'
     """
     path = Path(path)

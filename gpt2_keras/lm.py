@@ -11,11 +11,11 @@ from keras import ops
 
 from gpt2_keras import checkpoints
 from gpt2_keras.model import GPT2Model
-from gpt2_keras.private_api import build_metrics, without_symbolic_build
+from gpt2_keras.private_api.keras import build_metrics, without_symbolic_build
 from gpt2_keras.training.loss import make_loss
-from gpt2_keras.training.optimizer import jit_by_default, make_optimizer
+from gpt2_keras.training.optimizer import make_optimizer
 from gpt2_keras.training.schedule import count_steps, set_schedule
-from gpt2_keras.training.step import StepOptions, step_of
+from gpt2_keras.training.step import StepOptions, backend_steps, jit_by_default
 
 if TYPE_CHECKING:
     from gpt2_keras.generation import NextToken, Score
@@ -57,12 +57,12 @@ class GPT2LM(GPT2Model):
     ) -> None:
         """Configures training; every default is GPT-2's usual choice.
 
-        With the default loss a step never holds the logits of a whole batch, weighs every
-        token alike however the batch is split, and adds `gradient_norm` to its logs.
+        With the default loss a step never holds the logits of a whole batch, gives every token
+        the same weight however the batch is split, and adds `gradient_norm` to its logs.
 
         Args:
             optimizer: A Keras optimizer. By default `training.make_optimizer()`: AdamW with
-                clipping; the first `fit()` gives it a linear warm-up and a cosine decay
+                gradient clipping; the first `fit()` gives it a linear warm-up and a cosine decay
                 over as many steps as that `fit()` takes.
             loss: A Keras loss of `(targets, logits)`. By default `training.make_loss()`:
                 cross entropy that skips padding.
@@ -72,18 +72,21 @@ class GPT2LM(GPT2Model):
                 one after the other: less memory, the same step. Needs the default loss.
             remat: Whether to rematerialize the activations of each block in the backward
                 pass instead of keeping them: less memory, about a third more work.
-            document_masking: Whether attention stops at the `<|endoftext|>` before a token, so
-                that the documents of one window do not mix. Needs a tokenizer.
+            document_masking: Whether attention stops at the last `<|endoftext|>` before a
+                token, so that the documents of one window do not mix. Needs the default loss
+                and a tokenizer.
             **kwargs: As for `keras.Model.compile`.
 
         Raises:
-            TypeError, ValueError: If an option is of the wrong type or value, or micro-batches
-                or document masking are asked for with another loss; in the first step, if
-                document masking is asked for without a tokenizer.
+            TypeError: If `accumulation_steps` is not an integer, or `remat` or
+                `document_masking` not a bool.
+            ValueError: If `accumulation_steps` is below 1, or micro-batches or document masking
+                are asked for with another loss; in the first step, if document masking is
+                asked for without a tokenizer.
         """
         self.step_options = StepOptions(accumulation_steps, remat, document_masking)
         self._schedule_at_fit = optimizer == "auto"
-        self._weighs_loss = kwargs.get("loss_weights") is not None
+        self._has_loss_weights = kwargs.get("loss_weights") is not None
         super().compile(
             optimizer=make_optimizer() if optimizer == "auto" else optimizer,
             loss=make_loss() if loss == "auto" else loss,
@@ -108,18 +111,18 @@ class GPT2LM(GPT2Model):
             set_schedule(self.optimizer, count_steps(**given))
             self._schedule_at_fit = False
         if hasattr(x, "cardinality"):
-            given.setdefault("shuffle", False)  # Keras warns that a dataset does it itself
+            given.setdefault("shuffle", False)  # Keras warns that a dataset is not shuffled
         return super().fit(**given)
 
     def train_step(self, *args: Any) -> Any:
         """Takes one step; see `gpt2_keras.training.step`."""
-        step = step_of(self, "train")
-        return super().train_step(*args) if step is None else step(self, *args)
+        steps = backend_steps(self)
+        return super().train_step(*args) if steps is None else steps.train_step(self, *args)
 
     def test_step(self, *args: Any) -> Any:
         """Computes the loss of one batch; see `gpt2_keras.training.step`."""
-        step = step_of(self, "test")
-        return super().test_step(*args) if step is None else step(self, *args)
+        steps = backend_steps(self)
+        return super().test_step(*args) if steps is None else steps.test_step(self, *args)
 
     def get_compile_config(self) -> dict[str, Any]:
         """Returns the arguments of `compile`; Keras saves them in a `.keras` file."""
@@ -159,6 +162,12 @@ class GPT2LM(GPT2Model):
 
         return generation.generate(self, prompts, **kwargs)
 
+    def generate_details(self, prompts: str | Sequence[str] = "", **kwargs: Any) -> Any:
+        """Continues texts, with tokens and log-probabilities; see `generation.generate_details`."""
+        from gpt2_keras import generation
+
+        return generation.generate_details(self, prompts, **kwargs)
+
     def stream(self, prompt: str = "", **kwargs: Any) -> Iterator[str]:
         """Continues a text, a text delta at a time; see `gpt2_keras.generation.stream`."""
         from gpt2_keras import generation
@@ -182,9 +191,10 @@ class GPT2LM(GPT2Model):
         filepath: str | Path,
         format: str = "tf_saved_model",  # noqa: A002 -- Keras' name
         verbose: bool | None = None,
+        input_signature: None = None,
         **kwargs: Any,
     ) -> Path:
         """Writes a self-contained artifact; see `gpt2_keras.export.export`."""
         from gpt2_keras import export
 
-        return export.export(self, filepath, format=format, verbose=verbose, **kwargs)
+        return export.export(self, filepath, format, verbose, input_signature, **kwargs)

@@ -12,7 +12,7 @@ MODULES = [str(path.relative_to(ROOT)) for path in ROOT.glob("tests/**/test_*.py
 
 
 @pytest.mark.parametrize("name", TOGETHER)
-def test_what_is_together_exists(name):
+def test_every_grouped_name_exists(name):
     module, *function = name.split("::")
     found = [path for path in MODULES if path.startswith(module)]
     assert found
@@ -21,12 +21,12 @@ def test_what_is_together_exists(name):
 
 
 @pytest.mark.parametrize("name", LONGEST_FIRST)
-def test_what_is_first_exists(name):
+def test_every_ranked_name_exists(name):
     assert name in TOGETHER.values() or any(path.startswith(name) for path in MODULES)
 
 
-def test_a_test_goes_where_its_longest_name_says():
-    assert group_of("tests/runs/test_run.py::test_a") == "training"
+def test_the_longest_name_that_fits_decides_the_group():
+    assert group_of("tests/runs/test_run.py::test_a") == "runs"
     assert group_of("tests/runs/test_distribution.py::test_a") == "several devices"
     assert group_of("tests/test_atomic.py::test_a[x::y]") == "tests/test_atomic.py"
     assert rank_of("tests/runs/test_run.py::test_a") == 0

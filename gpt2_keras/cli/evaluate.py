@@ -80,7 +80,7 @@ def run(args: argparse.Namespace) -> None:
     named = [*args.files, *args.last_word, *args.multiple_choice]
     if not named:
         args.usage_error("name a FILE, --last-word FILE or --multiple-choice FILE")
-    from gpt2_keras.data.text import check_paths
+    from gpt2_keras.data.corpus_files import check_paths
 
     check_paths(named)  # before the models are loaded, which takes longer
     load_tensorflow()

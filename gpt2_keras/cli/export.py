@@ -16,6 +16,7 @@ Example:
 
 import argparse
 import json
+from typing import Any
 
 from gpt2_keras.cli.arguments import integer
 from gpt2_keras.cli.quiet import load_tensorflow
@@ -111,10 +112,10 @@ def run(args: argparse.Namespace) -> None:
         print(f"certified: {Certificate.read(path).summary}")
 
 
-def _options(args: argparse.Namespace) -> dict[str, object]:
+def _options(args: argparse.Namespace) -> dict[str, Any]:
     """Returns the options that were given; a usage error for one that the format does not have."""
     known = _OPTIONS.get(args.format, ())
-    options = {"version": _DEFAULT_VERSION} if "version" in known else {}
+    options: dict[str, Any] = {"version": _DEFAULT_VERSION} if "version" in known else {}
     for name in dict.fromkeys(name for names in _OPTIONS.values() for name in names):
         if (value := getattr(args, name)) is None:
             continue

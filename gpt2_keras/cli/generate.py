@@ -1,8 +1,8 @@
 """Continues texts.
 
-Each prompt is printed with what the model adds to it, as it comes; without a
-prompt the model begins a text of its own. Greedy by default; --temperature,
---top-k, --top-p or --min-p draws instead.
+Each prompt is printed with the new text after it, as it comes; without a prompt the model
+begins a text of its own. Greedy by default; --temperature, --top-k, --top-p or --min-p
+sample instead.
 
 Example:
   gpt2-keras generate --model RUN "Once upon a time" --max-new-tokens 50 --top-k 40
@@ -29,60 +29,64 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--max-new-tokens",
         type=integer(1),
         metavar="N",
-        help="default: 64, or half a smaller context",
+        help="default: 64, or half the context if that is less",
     )
     parser.add_argument(
-        "--temperature", type=number(0), metavar="T", help="0 takes the likeliest token"
+        "--temperature", type=number(0), metavar="T", help="0 takes the most likely token"
     )
     parser.add_argument(
-        "--top-k", type=integer(0), metavar="K", help="draw from the K likeliest; 0 means all"
+        "--top-k", type=integer(0), metavar="K", help="sample from the K most likely; 0 means all"
     )
     parser.add_argument(
         "--top-p",
         type=number(0, 1, above=True),
         metavar="P",
-        help="draw from the fewest with a share of P",
+        help="sample from the fewest tokens with a total probability of P",
     )
     parser.add_argument(
         "--min-p",
         type=number(0, 1),
         metavar="P",
-        help="draw from those with P of the likeliest one's probability",
+        help="sample from tokens with at least P times the highest probability",
     )
     parser.add_argument(
         "--repetition-penalty",
         type=number(0, above=True),
         metavar="R",
-        help="above 1: tokens that the text has become less likely",
+        help="above 1: makes tokens that the text has less likely",
     )
-    parser.add_argument("--seed", type=integer(), metavar="N", help="makes a draw repeatable")
+    parser.add_argument("--seed", type=integer(), metavar="N", help="makes sampling repeatable")
     parser.add_argument(
-        "--num-samples", type=integer(1), default=1, metavar="N", help="texts of each prompt"
+        "--num-return-sequences",
+        type=integer(1),
+        default=1,
+        metavar="N",
+        help="number of texts of each prompt",
     )
     parser.add_argument(
         "--stop", action="append", default=[], metavar="TEXT", help="end before this text"
     )
     parser.add_argument(
-        "--bad-word", action="append", default=[], metavar="TEXT", help="text that must not come"
+        "--bad-word", action="append", default=[], metavar="TEXT", help="ban this text"
     )
     parser.add_argument(
-        "--forced-prefix", default="", metavar="TEXT", help="what the new text begins with"
+        "--forced-prefix", default="", metavar="TEXT", help="the beginning of the new text"
     )
     parser.add_argument(
         "--min-new-tokens",
         type=integer(0),
         default=0,
         metavar="N",
-        help="tokens before a text may end by itself",
+        help="number of tokens before a text may end by itself",
     )
     parser.add_argument(
-        "--overflow",
-        choices=("refuse", "crop", "slide"),
-        default="refuse",
+        "--on-overflow",
+        choices=("error", "truncate", "sliding_window"),
+        default="error",
         help="what to do with a text that outgrows the context (default: %(default)s)",
     )
     parser.add_argument(
-        "--interactive", action="store_true", help="read prompts from the terminal, one a line"
+        "--interactive", action="store_true", help="read prompts from the terminal, one per line"
     )
     parser.add_argument("--json", action="store_true", help="print a JSON list of texts")
 
@@ -91,37 +95,36 @@ def run(args: argparse.Namespace) -> None:
     """Runs the command."""
     if args.interactive and (args.prompts or args.json):
         raise ValueError(
-            "--interactive reads its prompts from the terminal. "
-            "Received: --interactive with a prompt or --json. Leave one of them out."
+            "--interactive was given with a prompt or --json. It reads its prompts from the "
+            "terminal. Leave one of them out."
         )
     load_tensorflow()
     from gpt2_keras import GPT2LM
 
     model = GPT2LM.from_preset(args.model)
     settings = _settings(args)
-    prompts = args.prompts or [""]
+    prompts, count = args.prompts or [""], args.num_return_sequences
     if args.json:
-        texts = model.generate(prompts, seed=args.seed, num_samples=args.num_samples, **settings)
+        texts = model.generate(prompts, seed=args.seed, num_return_sequences=count, **settings)
         print(json.dumps(texts, ensure_ascii=False, indent=2))
         return
-    if args.num_samples > 1 and settings["sampler"].temperature == 0:
+    if count > 1 and settings["sampler"].temperature == 0:
         raise ValueError(
-            "Several samples of a prompt differ only if tokens are drawn. "
-            f"Received: --num-samples {args.num_samples} without --temperature, --top-k, "
-            "--top-p or --min-p. Add, for example, --temperature 1."
+            f"--num-return-sequences {count} asks for several texts of greedy decoding, which "
+            "gives one. Add --temperature, --top-k, --top-p or --min-p, for example "
+            "--temperature 1."
         )
-    numbered = _ask() if args.interactive else prompts
     row = 0
-    for prompt in numbered:
-        for _ in range(args.num_samples):
+    for prompt in _ask() if args.interactive else prompts:
+        for _ in range(count):
             seed = None if args.seed is None else args.seed + row
             _print_stream(model, prompt, seed, settings, separate=row > 0)
             row += 1
 
 
 def _settings(args: argparse.Namespace) -> dict[str, Any]:
-    """Returns the arguments of `generate` and `stream` that the options ask for."""
-    from gpt2_keras.generation import Rules
+    """Returns the arguments of `generate` and `stream` that the options stand for."""
+    from gpt2_keras.generation import LogitsProcessors
     from gpt2_keras.generation.sampling import resolve
 
     sampler = resolve(
@@ -132,7 +135,7 @@ def _settings(args: argparse.Namespace) -> dict[str, Any]:
         min_p=args.min_p,
         repetition_penalty=args.repetition_penalty,
     )
-    rules = Rules(
+    processors = LogitsProcessors(
         bad_words=args.bad_word,
         forced_prefix=args.forced_prefix,
         min_new_tokens=args.min_new_tokens,
@@ -141,13 +144,13 @@ def _settings(args: argparse.Namespace) -> dict[str, Any]:
         "max_new_tokens": args.max_new_tokens,
         "sampler": sampler,
         "stop": args.stop,
-        "rules": rules,
-        "overflow": args.overflow,
+        "logits_processors": processors,
+        "on_overflow": args.on_overflow,
     }
 
 
 def _ask() -> Iterator[str]:
-    """Yields what the user types, until the end of input."""
+    """Yields the prompts that the user types, until the end of input."""
     print("Type a prompt and press Enter; Ctrl-D ends.", file=sys.stderr)
     while True:
         try:
@@ -160,14 +163,14 @@ def _print_stream(
     model: Any, prompt: str, seed: int | None, settings: dict[str, Any], *, separate: bool
 ) -> None:
     """Prints a text as it comes, and its speed on the error stream."""
-    pieces = model.stream(prompt, seed=seed, **settings)
+    deltas = model.stream(prompt, seed=seed, **settings)
     if separate:
         print("---")
     print(prompt, end="", flush=True)
     started, count = time.perf_counter(), 0
-    for piece in pieces:
-        print(piece, end="", flush=True)
-        count += len(model.tokenizer.encode(piece))
+    for delta in deltas:
+        print(delta, end="", flush=True)
+        count += len(model.tokenizer.encode(delta))
     print()
     seconds = time.perf_counter() - started
     print(f"[{count} tokens, {count / seconds:.1f} tokens/s]", file=sys.stderr)

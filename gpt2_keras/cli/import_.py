@@ -37,9 +37,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Runs the command."""
-    from gpt2_keras.atomic import refuse_taken
+    from gpt2_keras.atomic import check_output_directory
 
-    refuse_taken(args.out)  # before the work, which may be long
+    check_output_directory(args.out)  # before the work, which may be long
     load_tensorflow()
     from gpt2_keras import GPT2LM
 

@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from gpt2_keras.atomic import refuse_taken
+from gpt2_keras.atomic import check_output_directory
 from gpt2_keras.cli.arguments import integer
 from gpt2_keras.cli.dry_run import print_estimate
 from gpt2_keras.cli.quiet import load_tensorflow
@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> None:
     from gpt2_keras.runs import RunDirectory, TrainingSettings, resume, train
 
     if args.dry_run:
-        refuse_taken(args.out)
+        check_output_directory(args.out)
         print_estimate(TrainingSettings(**settings), as_json=args.json)
         return
     verbose = 1 if sys.stderr.isatty() else 2

@@ -1,13 +1,13 @@
-"""Text files → token shards on disk → batches for training.
+"""Data: text files → token shards on disk → batches for training.
 
-read_texts          texts of files, many, large or compressed, in pieces
-prepare             files to token shards; PreparationOptions say how
-prepare_with_beam   the same by an Apache Beam pipeline, on one machine or many
+read_texts          reads the texts of files, large or compressed, in chunks
+prepare             turns files into token shards, as PreparationOptions describes
+prepare_with_beam   does the same by an Apache Beam pipeline, on one machine or many
 TokenShards         token shards, memory-mapped
-make_dataset        tokens to batches of inputs and targets
+make_dataset        makes batches of inputs and targets from tokens
 read_examples, read_conversations, make_instruction_dataset
-                    prompts and completions, or conversations, to such batches
-conversation_prompt what to ask a model with that was trained on conversations
+                    read prompts with completions, or conversations; make batches of them
+conversation_prompt returns the prompt for a model trained on conversations
 
 They are loaded on first use. Batches are `tf.data` datasets where TensorFlow is installed.
 """
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from gpt2_keras.data.shards import TokenShards
     from gpt2_keras.data.windows import make_dataset
 
-# No module here is called as one of these names: once imported, it would hide the name.
-_HOMES = {
+# No module here has one of these names: once imported, it would hide the name.
+_MODULES = {
     "PreparationOptions": "gpt2_keras.data.options",
     "TokenShards": "gpt2_keras.data.shards",
     "conversation_prompt": "gpt2_keras.data.conversations",
@@ -55,9 +55,9 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Loads a public name from its module (PEP 562)."""
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module 'gpt2_keras.data' has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    return getattr(importlib.import_module(_MODULES[name]), name)
 
 
 def __dir__() -> list[str]:

@@ -1,4 +1,4 @@
-"""Which rows each batch has: decided by its number alone."""
+"""Batches of pairs `(inputs, targets)`: which rows each batch has, decided by its number alone."""
 
 import dataclasses
 from collections.abc import Callable
@@ -6,31 +6,52 @@ from typing import Any
 
 import numpy as np
 
-from gpt2_keras.validation import check_integer
+from gpt2_keras.data.shuffling import LARGEST_SEED
+from gpt2_keras.validation import check_flag, check_instance, check_integer
 
+# A target that the loss skips: padding, or text that is not to be learned.
+# The value is that of PyTorch's CrossEntropyLoss(ignore_index), which datasets are made for.
+IGNORED_TARGET = -100
 _ENDLESS = 2**62 // 2**31  # steps; times any batch size it is an int64
+
+
+def check_batch_arguments(
+    *, context_length: int, batch_size: int, seed: int, start_step: int, **flags: bool
+) -> None:
+    """Checks the arguments that `make_dataset` and `make_instruction_dataset` share.
+
+    Raises:
+        TypeError: If one is of a wrong type.
+        ValueError: If a number is out of its range.
+    """
+    check_integer("context_length", context_length, minimum=1)
+    check_integer("batch_size", batch_size, minimum=1)
+    check_integer("seed", seed, minimum=0, maximum=LARGEST_SEED)
+    check_integer("start_step", start_step, minimum=0)
+    for name, flag in flags.items():
+        check_flag(name, flag)
 
 
 @dataclasses.dataclass(frozen=True)
 class BatchPlan:
-    """Which rows each batch has.
+    """The rows of each batch.
 
     Args:
-        read: Reads rows: int64 `(n,)`, how many rows come before each since the
-            start of the first epoch → int32 `(n, width)`.
-        split: Makes of rows the pair `(inputs, targets)`, of arrays as of tensors.
+        read: Reads rows: int64 `(n,)`, the number of rows before each since the start of the
+            first epoch → int32 `(n, width)`.
+        split: Splits rows into the pair `(inputs, targets)`; takes arrays and tensors.
         width: Number of integers in a row.
         num_rows: Number of rows in an epoch.
         batch_size: Number of rows in a batch, at least 1.
-        repeat: Whether to go on for ever, epochs ending inside batches.
-        start_step: Number of batches to leave out at the start.
+        repeat: Whether to go on without end, epochs ending inside batches.
+        start_step: Number of batches to skip at the start.
         drop_remainder: Without `repeat`, whether to leave out a smaller last batch.
-        shard: Which part of each batch to read, from 0, and of how many equal ones.
+        shard: Index of the part of each batch to read, and number of equal parts.
 
     Raises:
-        TypeError: If a number is not an integer.
-        ValueError: If a number is out of range, `start_step` behind the last batch, or a
-            batch not to be cut into equal parts.
+        TypeError: If `shard` is not a pair of integers.
+        ValueError: If `shard` is out of range, `start_step` is after the last batch, or a batch
+            cannot be split into equal parts.
     """
 
     read: Callable[[np.ndarray], np.ndarray]
@@ -44,24 +65,28 @@ class BatchPlan:
     shard: tuple[int, int] = (0, 1)
 
     def __post_init__(self) -> None:
-        check_integer("batch_size", self.batch_size, minimum=1)
-        check_integer("start_step", self.start_step, minimum=0)
-        part, num_parts = self.shard
-        check_integer("shard[1]", num_parts, minimum=1)
-        check_integer("shard[0]", part, minimum=0, maximum=num_parts - 1)
-        if self.batch_size % num_parts or self.last_rows % num_parts:
-            raise ValueError(
-                "Every batch must consist of equal parts. "
-                f"Received: shard={self.shard} with batch_size={self.batch_size}, "
-                f"last batch of {self.last_rows}. "
-                "Use a batch size that can be divided so, and drop_remainder=True."
-            )
+        self._check_shard()
         if self.start_step > self.num_steps:
             raise ValueError(
-                "`start_step` must not be behind the last batch. "
-                f"Received: start_step={self.start_step}, with {self.num_steps} batches. "
+                f"start_step={self.start_step} is after the last of {self.num_steps} batches. "
                 "Use a smaller one, or repeat=True."
             )
+
+    def _check_shard(self) -> None:
+        rule = "a pair (index, number of parts)"
+        check_instance("shard", self.shard, (tuple, list), rule)
+        if len(self.shard) != 2:
+            raise ValueError(f"shard={self.shard} has {len(self.shard)} entries. Use {rule}.")
+        index, num_parts = self.shard
+        check_integer("shard[1]", num_parts, minimum=1)
+        check_integer("shard[0]", index, minimum=0, maximum=num_parts - 1)
+        for rows in (self.batch_size, self.last_rows):
+            if rows % num_parts:
+                raise ValueError(
+                    f"shard={self.shard} does not divide a batch of {rows} rows into {num_parts} "
+                    f"equal parts. Use a batch_size that is a multiple of {num_parts}, and "
+                    "repeat=True or drop_remainder=True."
+                )
 
     @property
     def last_rows(self) -> int:
@@ -79,7 +104,7 @@ class BatchPlan:
         return self.num_full + bool(self.last_rows)
 
     def gather(self, steps: np.ndarray, rows: int) -> np.ndarray:
-        """Reads batches of this part: int64 `(n,)` → int32 `(n, rows, width)`.
+        """Reads this part of batches: int64 `(n,)` → int32 `(n, rows, width)`.
 
         Args:
             steps: Numbers of the batches.

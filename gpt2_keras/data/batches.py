@@ -1,9 +1,4 @@
-"""Rows of integers that are computed from their number, and which of them a batch has.
-
-A batch is decided by its number alone. What delivers it is TensorFlow's `tf.data` where
-TensorFlow is installed, and a Keras `PyDataset` elsewhere: the same batches in the same
-order.
-"""
+"""The delivery of batches: the same ones in the same order, with and without TensorFlow."""
 
 import importlib.util
 from typing import TYPE_CHECKING
@@ -17,7 +12,11 @@ if TYPE_CHECKING:
 
 
 def make_batches(plan: BatchPlan) -> "tf.data.Dataset | KerasBatches":
-    """Returns the batches of a plan as pairs `(inputs, targets)`; their number is known."""
+    """Returns the batches of a plan as pairs `(inputs, targets)`.
+
+    A `tf.data` dataset where TensorFlow is installed, else a Keras `PyDataset`. The number of
+    batches is known.
+    """
     if importlib.util.find_spec("tensorflow") is None:
         from gpt2_keras.data.keras_batches import KerasBatches
 

@@ -1,4 +1,4 @@
-"""Cleaning of text that is the same for every language."""
+"""Cleaning of documents, the same for every language."""
 
 import collections
 import dataclasses
@@ -8,18 +8,18 @@ from collections.abc import Iterable, Iterator
 
 from gpt2_keras.data.documents import Document
 from gpt2_keras.data.options import PreparationOptions
-from gpt2_keras.data.text import cut_safely
+from gpt2_keras.data.text_files import rechunk
 
 _LINE_ENDS = re.compile("[\r\v\f\x85\u2028\u2029]")
 _CONTROLS = re.compile("[\0-\x08\x0e-\x1f\x7f-\x9f]")
 
 
 def clean_text(text: str, *, clean: bool = True, nfc: bool = False) -> str:
-    """Returns a text cleaned as `PreparationOptions` says.
+    """Returns the cleaned text; see `PreparationOptions`.
 
     Args:
         text: Text.
-        clean: Whether to make line ends one, and leave out control characters.
+        clean: Whether to convert line ends to `\\n` and remove control characters.
         nfc: Whether to compose characters.
 
     Example:
@@ -34,52 +34,52 @@ def clean_text(text: str, *, clean: bool = True, nfc: bool = False) -> str:
     return unicodedata.normalize("NFC", text) if nfc else text
 
 
-def cleaned(
+def clean_documents(
     documents: Iterable[Document], options: PreparationOptions, counts: collections.Counter[str]
 ) -> Iterator[Document]:
     """Cleans documents, and leaves out those that are then empty or too short.
 
     Args:
         documents: Documents.
-        options: How to clean, and what is too short.
-        counts: Where those left out are counted, as `short`.
+        options: How to clean, and the smallest number of characters.
+        counts: Counts those left out, as `short`.
     """
     for document in documents:
-        kept = _cleaned(document, options) if options.clean or options.nfc else document
-        if _is_long_enough(kept.pieces, max(1, options.min_characters)):
+        kept = _clean(document, options) if options.clean or options.nfc else document
+        if _has_characters(kept.chunks, max(1, options.min_characters)):
             yield kept
         else:
             counts["short"] += 1
 
 
-def _is_long_enough(pieces: Iterable[str], minimum: int) -> bool:
+def _has_characters(chunks: Iterable[str], minimum: int) -> bool:
     count = 0
-    return any((count := count + len(piece)) >= minimum for piece in pieces)
+    return any((count := count + len(chunk)) >= minimum for chunk in chunks)
 
 
-def _cleaned(document: Document, options: PreparationOptions) -> Document:
-    if isinstance(document.pieces, tuple):
-        texts = [clean_text(text, clean=options.clean, nfc=options.nfc) for text in document.pieces]
-        return dataclasses.replace(document, pieces=tuple(text for text in texts if text))
-    return dataclasses.replace(document, pieces=_CleanedFile(document, options))
+def _clean(document: Document, options: PreparationOptions) -> Document:
+    if isinstance(document.chunks, tuple):
+        texts = [clean_text(text, clean=options.clean, nfc=options.nfc) for text in document.chunks]
+        return dataclasses.replace(document, chunks=tuple(text for text in texts if text))
+    return dataclasses.replace(document, chunks=_CleanedFile(document, options))
 
 
 @dataclasses.dataclass
 class _CleanedFile:
-    """The cleaned pieces of a text file, read anew each time."""
+    """The cleaned chunks of a text file, read again by each iteration."""
 
     document: Document
     options: PreparationOptions
 
     def __iter__(self) -> Iterator[str]:
-        return cut_safely(self._cleaned(), self.document.path)
+        return rechunk(self._cleaned(), self.document.path)
 
     def _cleaned(self) -> Iterator[str]:
-        # Pieces begin with characters that compose with none before them. Only a CR LF may
-        # be cut in two.
+        # Chunks begin with characters that compose with none before them. Only a CR LF may be
+        # split between two.
         held = ""
-        for piece in self.document.pieces:
-            text = held + piece
+        for chunk in self.document.chunks:
+            text = held + chunk
             held = "\r" if text.endswith("\r") else ""
             text = text.removesuffix("\r")
             yield clean_text(text, clean=self.options.clean, nfc=self.options.nfc)

@@ -1,6 +1,6 @@
-"""Conversations, `{"messages": [...]}` a row → prompts with their completions.
+"""Conversations, rows of `{"messages": [...]}`, as prompts and completions.
 
-GPT-2 has no tokens for roles: they are plain text, a blank line between two turns.
+GPT-2 has no tokens for roles: they are plain text, with an empty line between two turns.
 
     System: Answer in one word.
 
@@ -8,22 +8,22 @@ GPT-2 has no tokens for roles: they are plain text, a blank line between two tur
 
     Assistant: Paris
 
-Each turn of the assistant is a completion, ` Paris`; its prompt is all that stands
-before, up to `Assistant:`, which is what to ask a model with. The completion ends with
-the id of `<|endoftext|>`, and so does what the model says.
+Each turn of the assistant is a completion, ` Paris`; its prompt is all text before it, up to
+`Assistant:`, which is also the prompt to generate from. The completion ends with the id of
+`<|endoftext|>`, and so does the text that the trained model generates.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from gpt2_keras.data.files import FilePath, format_of
+from gpt2_keras.data.corpus_files import FilePath, check_paths, format_of
 from gpt2_keras.data.rows import read_objects
-from gpt2_keras.data.text import check_paths
 from gpt2_keras.tokenizer.encoding import without_surrogates
+from gpt2_keras.validation import check_instance, check_text
 
 ROLES = {"system": "System", "user": "User", "assistant": "Assistant"}
 _ASSISTANT = "assistant"
-_BETWEEN = "\n\n"
+_SEPARATOR = "\n\n"
 
 
 def read_conversations(
@@ -34,7 +34,7 @@ def read_conversations(
     Args:
         paths: JSONL files, which may be compressed. A row has a list of messages,
             objects with the texts `role` (system, user or assistant) and `content`;
-            other fields are passed over.
+            other fields are ignored.
         messages_field: The field with the list.
 
     Returns:
@@ -42,8 +42,8 @@ def read_conversations(
 
     Raises:
         TypeError, FileNotFoundError, IsADirectoryError: If the paths are not files.
-        ValueError: If a file is CSV or Parquet by its name. While reading: if a row is
-            not of that form, or the assistant says nothing in it. It names file and line.
+        ValueError: If the name of a file is that of a CSV or Parquet file. While reading: if a
+            row is not of that form, or has no turn of the assistant. It names file and line.
 
     Example:
         >>> file = Path(tempfile.mkdtemp()) / "a.jsonl"
@@ -53,68 +53,76 @@ def read_conversations(
         [{'prompt': 'User: 1 + 1?\\n\\nAssistant:', 'completion': ' 2'}]
     """
     files = check_paths(paths)
+    check_text("messages_field", messages_field)
     for file in files:
-        if format_of(file) not in ("text", "jsonl"):
+        if (found := format_of(file)) not in ("text", "jsonl"):
             raise ValueError(
-                f"Conversations are the rows of JSONL files. Received: {file}. "
-                "Write a JSON object a line."
+                f"{file} is a {found} file, and conversations are rows of JSONL files. "
+                "Write one JSON object per line."
             )
     return _examples_of(files, messages_field)
 
 
 def conversation_prompt(messages: Sequence[Mapping[str, str]]) -> str:
-    """Returns the text to ask a model with that was trained on conversations.
+    """Returns the prompt for a model that was trained on conversations.
 
     Args:
-        messages: Mappings with the texts `role` and `content`, the last of them what
+        messages: Mappings with the texts `role` and `content`, the last of them the one that
             the assistant is to answer.
 
     Raises:
-        ValueError: If a message is none.
+        TypeError: If `messages` is not a list of mappings.
+        ValueError: If a message has no known role or no text.
 
     Example:
         >>> conversation_prompt([{"role": "user", "content": "1 + 1?"}])
         'User: 1 + 1?\\n\\nAssistant:'
     """
-    _check_messages(messages, "`messages`")
-    turns = [f"{ROLES[one['role']]}: {one['content']}{_BETWEEN}" for one in messages]
+    check_instance("messages", messages, (list, tuple), "a list of messages")
+    for index, message in enumerate(messages):
+        check_instance(f"messages[{index}]", message, Mapping, "a dict of role and content")
+        _check_message(f"messages[{index}]", message)
+    return _prompt_of(messages)
+
+
+def _prompt_of(messages: Sequence[Mapping[str, str]]) -> str:
+    turns = [f"{ROLES[one['role']]}: {one['content']}{_SEPARATOR}" for one in messages]
     return "".join([*turns, f"{ROLES[_ASSISTANT]}:"])
 
 
 def _examples_of(files: Iterable[FilePath], field: str) -> Iterator[dict[str, str]]:
     for file in files:
         for number, row in read_objects(file):
-            place = f"{file}, line {number}"
+            source = f"{file}, line {number},"
             messages = row.get(field)
             if not isinstance(messages, list) or not messages:
                 raise ValueError(
-                    "Each row has a list of messages in the field that is read. "
-                    f"Received: {place}, with {messages!r:.60} in field {field!r}; "
-                    f"fields {', '.join(row) or 'none'}. "
+                    f"{source} has {messages!r:.60} in field {field!r}, not a list of messages; "
+                    f"its fields are {', '.join(row) or 'none'}. "
                     "Name the field (`messages_field`), or correct the row."
                 )
-            _check_messages(messages, place)
-            if all(message["role"] != _ASSISTANT for message in messages):
+            for index, message in enumerate(messages):
+                _check_message(f"{source} message {index + 1},", message)
+            roles = [message["role"] for message in messages]
+            if _ASSISTANT not in roles:
                 raise ValueError(
-                    "The assistant says something in each conversation. "
-                    f"Received: {place}, with the roles "
-                    f"{', '.join(message['role'] for message in messages)}. Leave the row out."
+                    f"{source} has only the roles {', '.join(roles)}, and no turn of the "
+                    "assistant to learn. Leave the row out."
                 )
             for turn, message in enumerate(messages):
                 if message["role"] == _ASSISTANT:
                     yield {
-                        "prompt": without_surrogates(conversation_prompt(messages[:turn])),
+                        "prompt": without_surrogates(_prompt_of(messages[:turn])),
                         "completion": without_surrogates(f" {message['content']}"),
                     }
 
 
-def _check_messages(messages: Sequence[Any], place: str) -> None:
-    """Refuses what is no message."""
-    for number, message in enumerate(messages, start=1):
-        is_object = isinstance(message, Mapping)
-        texts = [message.get(name) if is_object else None for name in ("role", "content")]
-        if texts[0] not in [*ROLES] or not isinstance(texts[1], str):
-            raise ValueError(
-                f"A message has a `role`, one of {', '.join(ROLES)}, and a text as its `content`. "
-                f"Received: {place}, message {number}: {message!r:.120}. Correct it."
-            )
+def _check_message(source: str, message: Any) -> None:
+    """Raises an error of a message without a known role or without text."""
+    is_object = isinstance(message, Mapping)
+    role, content = (message.get(name) if is_object else None for name in ("role", "content"))
+    if role not in [*ROLES] or not isinstance(content, str):
+        raise ValueError(
+            f"{source} is {message!r:.120}. Use a `role`, one of {', '.join(ROLES)}, and a text "
+            "as its `content`."
+        )

@@ -1,4 +1,4 @@
-"""Documents to token ids, as the options say."""
+"""The encoding of documents as token ids."""
 
 import collections
 import random
@@ -20,8 +20,8 @@ class DocumentEncoder:
     """Turns documents into token ids, each the same wherever it is in a corpus.
 
     Args:
-        tokenizer: Makes the ids.
-        options: Say whether merges are dropped, and documents ended.
+        tokenizer: Encodes the text.
+        options: Decide about BPE dropout and `<|endoftext|>`.
         dtype: Integer type of the ids.
     """
 
@@ -33,17 +33,17 @@ class DocumentEncoder:
         self._end = np.array(end, dtype).tobytes()
         self._bulk = BulkEncoder(tokenizer, dtype, between=end)
         self._dropout = BPEDropout(tokenizer, options.bpe_dropout)
-        # By side: documents to encode, the last of which goes on; an end comes between two.
+        # By side: documents to encode, the last of them unfinished; an end comes between two.
         self._texts = collections.defaultdict[str, list[str]](lambda: [""])
         self._sizes = collections.Counter[str]()
 
     def add(self, document: Document, digest: bytes, side: str) -> Iterator[bytes]:
-        """Takes a document; yields the ids that are ready, of it and of those before it.
+        """Adds a document; yields the ids that are ready, of it and of those before it.
 
         Args:
             document: A document.
-            digest: Its hash; with the seed it decides what is dropped.
-            side: The ids of each side come for themselves.
+            digest: Its hash; together with the seed the seed of its dropout.
+            side: Side of the split; the ids of each side are separate.
 
         Yields:
             Ids as the bytes of arrays.
@@ -51,21 +51,21 @@ class DocumentEncoder:
         if self._options.bpe_dropout:
             yield from self._with_dropout(document, digest)
             return
-        for piece in document.pieces:
-            self._texts[side][-1] += piece
-            self._sizes[side] += len(piece)
+        for chunk in document.chunks:
+            self._texts[side][-1] += chunk
+            self._sizes[side] += len(chunk)
             if self._sizes[side] >= BATCH_CHARACTERS:
                 yield self.finish(side)
         self._texts[side].append("")
 
     def finish(self, side: str) -> bytes:
-        """Returns the ids of a side that `add` has not given yet."""
+        """Returns the ids of a side that `add` has not yielded yet."""
         self._sizes[side] = 0
         return self._bulk.encode_texts(self._texts.pop(side, []))
 
     def _with_dropout(self, document: Document, digest: bytes) -> Iterator[bytes]:
-        # Not secrets, and the same on every machine and version of Python.
+        # Not for secrets; the same on every machine and version of Python.
         source = random.Random(self._options.seed.to_bytes(8, "big") + digest)  # noqa: S311
-        for piece in document.pieces:
-            yield np.array(self._dropout.encode(piece, source), self._dtype).tobytes()
+        for chunk in document.chunks:
+            yield np.array(self._dropout.encode(chunk, source), self._dtype).tobytes()
         yield self._end

@@ -3,10 +3,18 @@
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from gpt2_keras.data.files import FilePath, Opener, format_of, open_local
-from gpt2_keras.data.row_fields import WHOLE, Part
+from gpt2_keras.data.corpus_files import (
+    FilePath,
+    Opener,
+    check_input_format,
+    check_paths,
+    format_of,
+    open_local,
+)
+from gpt2_keras.data.row_fields import WHOLE, FilePart
 from gpt2_keras.data.rows import read_rows
-from gpt2_keras.data.text import check_paths, read_text
+from gpt2_keras.data.text_files import read_chunks
+from gpt2_keras.validation import check_text
 
 Progress = Callable[[int, int], None]
 
@@ -16,27 +24,28 @@ class Document:
     """A text of a corpus.
 
     Args:
-        position: Number of its file, start of the part of the file, and number
+        position: Index of its file, start of the part of the file, and index
             in the part: the order of the corpus.
         path: Its file, for errors.
-        pieces: The text in pieces, cut as `cut_safely` does; can be read again.
+        chunks: The text in chunks that end at pre-token boundaries, as those of `rechunk`;
+            can be read more than once.
     """
 
     position: tuple[int, int, int]
     path: FilePath
-    pieces: Iterable[str]
+    chunks: Iterable[str]
 
 
 @dataclasses.dataclass
 class TextFile:
-    """The pieces of a text file, read anew each time; progress is that of the furthest."""
+    """The chunks of a text file, read again by each iteration."""
 
     path: FilePath
     on_bytes: Callable[[int], None] | None
     open_file: Opener
 
     def __iter__(self) -> Iterator[str]:
-        return read_text(self.path, on_bytes=self.on_bytes, open_file=self.open_file)
+        return read_chunks(self.path, on_bytes=self.on_bytes, open_file=self.open_file)
 
 
 def read_texts(
@@ -46,65 +55,73 @@ def read_texts(
     text_field: str | None = None,
     on_progress: Progress | None = None,
 ) -> Iterator[str]:
-    """Reads the texts of files in pieces, one after the other.
+    """Reads the texts of files in chunks, one after the other.
 
     A text file is one document; of JSONL, CSV and Parquet files each row is one.
-    The token ids of the pieces of a document, put together, are those of the
-    document: it is only cut where GPT-2's pattern starts a new piece. Line ends
-    are kept as they are; a byte order mark at the start of a file is left out.
+    The token ids of the chunks of a document, joined, are those of the document: it
+    is only split where GPT-2's pattern starts a new pre-token. Line ends are kept as
+    they are; a byte order mark at the start of a file is left out.
 
     Args:
         paths: UTF-8 files; those that end in `.gz`, `.bz2` or `.xz` are
             decompressed.
-        input_format: `"text"`, `"jsonl"`, `"csv"` or `"parquet"`; by default told
-            by the endings `.jsonl`, `.ndjson`, `.csv` and `.parquet`, all others
-            being text.
+        input_format: `"text"`, `"jsonl"`, `"csv"` or `"parquet"`. By default the
+            endings `.jsonl`, `.ndjson`, `.csv` and `.parquet` tell it, and all
+            other files are text.
         text_field: The field of a row that has its text. By default `text`; of
             CSV the first column.
         on_progress: Called with the number of bytes read and of all bytes, as
             they are on disk.
 
     Returns:
-        Pieces of a quarter of a megabyte or so, or whole rows, none of them
-        empty. Text with no place to cut is kept whole, up to 64 Mi characters.
+        Chunks of about a quarter of a megabyte, or whole rows, none of them empty.
+        Text without a pre-token boundary is kept whole, up to 64 Mi characters.
 
     Raises:
-        TypeError: If `paths` is one path.
+        TypeError: If `paths` is one path, or an argument is of a wrong type.
         ValueError: If no path is given, or the format is unknown. While reading:
             if a file is not UTF-8 text or not of its format, is damaged, or
-            cannot be cut, or if all files are empty.
-        FileNotFoundError: If a file is not there.
+            cannot be split, or if all files are empty.
+        FileNotFoundError: If a file does not exist.
         IsADirectoryError: If a path is a directory.
-        ImportError: If pyarrow is needed and not there.
+        ImportError: If pyarrow is needed and not installed.
     """
-    files = check_paths(paths)
-    for file in files:
-        format_of(file, input_format)
-    return _pieces_of(files, input_format, text_field, on_progress)
+    check_input_format(input_format)
+    if text_field is not None:
+        check_text("text_field", text_field)
+    check_progress(on_progress)
+    return _chunks_of(check_paths(paths), input_format, text_field, on_progress)
 
 
-def _pieces_of(
+def check_progress(on_progress: Progress | None) -> None:
+    """Raises a TypeError if `on_progress` is neither a function nor None."""
+    if on_progress is not None and not callable(on_progress):
+        raise TypeError(
+            f"on_progress={on_progress!r:.80} cannot be called. Use a function of two integers."
+        )
+
+
+def _chunks_of(
     files: Sequence[FilePath],
     input_format: str | None,
     text_field: str | None,
     on_progress: Progress | None,
 ) -> Iterator[str]:
-    """Yields all pieces; refuses to end without one."""
-    num_pieces = 0
+    """Yields all chunks; raises an error at the end if there was none."""
+    num_chunks = 0
     for document in read_documents(files, input_format, text_field, on_progress=on_progress):
-        for piece in filter(None, document.pieces):
-            num_pieces += 1
-            yield piece
-    if not num_pieces:
+        for chunk in filter(None, document.chunks):
+            num_chunks += 1
+            yield chunk
+    if not num_chunks:
         raise empty_corpus(files)
 
 
 def empty_corpus(files: Sequence[FilePath]) -> ValueError:
     """Returns the error of a corpus without a character."""
     return ValueError(
-        "A corpus has at least one character. "
-        f"Received: {len(files)} file(s), all empty, the first {str(files[0])!r}. "
-        "Name the files that hold the text."
+        f"The {len(files)} file(s) of the corpus are all empty, the first {str(files[0])!r}. "
+        "Name files with at least one character of text."
     )
 
 
@@ -117,20 +134,20 @@ def read_documents(
 ) -> Iterator[Document]:
     """Reads files of this machine as `read_texts` does, document by document."""
     sizes = [check_paths([file])[0].stat().st_size for file in files]
-    for number, file in enumerate(files):
-        before = sum(sizes[:number])
+    for index, file in enumerate(files):
+        before = sum(sizes[:index])
         yield from read_part(
-            file, number, input_format, text_field, on_bytes=_reporter(on_progress, before, sizes)
+            file, index, input_format, text_field, on_bytes=_reporter(on_progress, before, sizes)
         )
 
 
 def read_part(
     file: FilePath,
-    number: int,
+    index: int,
     input_format: str | None,
     text_field: str | None,
     *,
-    part: Part = WHOLE,
+    part: FilePart = WHOLE,
     on_bytes: Callable[[int], None] | None = None,
     open_file: Opener = open_local,
 ) -> Iterator[Document]:
@@ -138,26 +155,26 @@ def read_part(
 
     Args:
         file: File.
-        number: Its place among the files.
+        index: Its index among the files.
         input_format, text_field: As for `read_texts`.
         part: One of `parts_of`.
         on_bytes: Called with the number of bytes read from disk.
         open_file: Opens the file.
     """
-    kind = format_of(file, input_format)
-    if kind == "text":
-        yield Document((number, 0, 0), file, TextFile(file, on_bytes, open_file))
+    found_format = format_of(file, input_format)
+    if found_format == "text":
+        yield Document((index, 0, 0), file, TextFile(file, on_bytes, open_file))
         return
     fields = None if text_field is None else [text_field]
-    rows = read_rows(file, kind, fields, part=part, on_bytes=on_bytes, open_file=open_file)
+    rows = read_rows(file, found_format, fields, part=part, on_bytes=on_bytes, open_file=open_file)
     for row, (text,) in enumerate(rows):
-        yield Document((number, part[0], row), file, (text,))
+        yield Document((index, part[0], row), file, (text,))
 
 
 def _reporter(
     on_progress: Progress | None, before: int, sizes: Sequence[int]
 ) -> Callable[[int], None] | None:
-    """Returns what reports the bytes read of a file, never fewer than before."""
+    """Returns a function that reports the bytes read of a file, the furthest of all readings."""
     if on_progress is None:
         return None
     furthest = 0

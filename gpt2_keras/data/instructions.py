@@ -1,4 +1,4 @@
-"""Prompts with their completions → batches in which only the completions are learned."""
+"""Prompts with completions as batches whose targets are the completions alone."""
 
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
@@ -6,26 +6,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gpt2_keras.data.batch_plan import BatchPlan
+from gpt2_keras.data.batch_plan import IGNORED_TARGET, BatchPlan, check_batch_arguments
 from gpt2_keras.data.batches import make_batches
-from gpt2_keras.data.files import FilePath, format_of
+from gpt2_keras.data.corpus_files import FilePath, check_input_format, check_paths, format_of
 from gpt2_keras.data.rows import read_rows
-from gpt2_keras.data.shuffling import LARGEST_SEED, epoch_keys, permute
-from gpt2_keras.data.text import check_paths
+from gpt2_keras.data.shuffling import epoch_keys, permute
 from gpt2_keras.tokenizer.tokenizer import GPT2Tokenizer
-from gpt2_keras.validation import check_integer
+from gpt2_keras.validation import check_choice, check_instance, check_text
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
     from gpt2_keras.data.keras_batches import KerasBatches
 
-# A target that is no token: padding, or a part of the text that is not to be learned.
-# The value is that of PyTorch's CrossEntropyLoss(ignore_index), which datasets are made for.
-IGNORED_TARGET = -100
-
-
-TOO_LONG = ("refuse", "crop", "skip")
+TOO_LONG = ("error", "truncate", "skip")
 
 
 def read_examples(
@@ -41,25 +35,30 @@ def read_examples(
         paths: JSONL, CSV or Parquet files; JSONL and CSV may be compressed.
         prompt_field: The field with the prompt.
         completion_field: The field with the completion.
-        input_format: `"jsonl"`, `"csv"` or `"parquet"`; by default told by the
-            endings of the files' names, all others being JSONL.
+        input_format: `"jsonl"`, `"csv"` or `"parquet"`. By default the endings
+            of the files' names tell it, and all other files are JSONL.
 
     Returns:
         For each row a dict of `prompt` and `completion`.
 
     Raises:
-        TypeError, FileNotFoundError, IsADirectoryError: If the paths are not files.
-        ValueError: While reading: if a file is not of its format, or a row lacks
-            a field. It names file and line.
-        ImportError: If pyarrow is needed and not there.
+        TypeError, FileNotFoundError, IsADirectoryError: If the paths are not files, or a
+            name is not text.
+        ValueError: If the format is unknown. While reading: if a file is not of its
+            format, or a row lacks a field. It names file and line.
+        ImportError: If pyarrow is needed and not installed.
     """
-    for file in check_paths(paths):
-        kind = format_of(file, input_format)
-        rows = read_rows(
-            file, "jsonl" if kind == "text" else kind, [prompt_field, completion_field]
-        )
-        for prompt, completion in rows:
-            yield {"prompt": prompt, "completion": completion}
+    check_input_format(input_format)
+    fields = [
+        check_text("prompt_field", prompt_field),
+        check_text("completion_field", completion_field),
+    ]
+    formats = [(file, format_of(file, input_format)) for file in check_paths(paths)]
+    return (
+        {"prompt": prompt, "completion": completion}
+        for file, found in formats
+        for prompt, completion in read_rows(file, "jsonl" if found == "text" else found, fields)
+    )
 
 
 def make_instruction_dataset(
@@ -68,7 +67,7 @@ def make_instruction_dataset(
     *,
     context_length: int,
     batch_size: int,
-    too_long: str = "refuse",
+    too_long: str = "error",
     seed: int = 0,
     shuffle: bool = True,
     repeat: bool = True,
@@ -78,26 +77,26 @@ def make_instruction_dataset(
     """Returns batches of examples whose targets are the completions alone.
 
     A row is an example: its prompt, its completion and the id of
-    `<|endoftext|>`, filled up with that id. The targets of the prompt and of
-    what fills up are `IGNORED_TARGET`. Prompt and completion are encoded each
-    for itself, as they are when a model is asked. An empty prompt is
-    `<|endoftext|>`. With `shuffle` every epoch has its own order. A batch
-    depends on the examples, the sizes, the seed and its number, on nothing else.
+    `<|endoftext|>`, padded with that id. The targets of the prompt and of the
+    padding are `IGNORED_TARGET`. Prompt and completion are encoded separately,
+    as they are when a model generates. An empty prompt is `<|endoftext|>`. With
+    `shuffle` every epoch has its own order. A batch depends only on the
+    examples, the sizes, the seed and its number.
 
     The token ids of all examples are kept in memory, 4 bytes each.
 
     Args:
         examples: Mappings with the texts `prompt` and `completion`, such as those
             of `read_examples`.
-        tokenizer: Makes the ids.
+        tokenizer: Encodes the texts.
         context_length: Number of inputs in a row, at least 1.
         batch_size: Number of rows in a batch, at least 1.
         too_long: What to do with an example of more than `context_length + 1`
-            tokens: `"refuse"` it, `"crop"` its end, or `"skip"` it.
-        seed: Of the random order, 0 to 2³¹ - 1.
+            tokens: raise an `"error"`, `"truncate"` its end, or `"skip"` it.
+        seed: Seed of the random order, 0 to 2³¹ - 1.
         shuffle: Whether the examples come in random order.
-        repeat: Whether to go on for ever, epoch after epoch.
-        start_step: Number of batches to leave out at the start.
+        repeat: Whether to go on without end, epoch after epoch.
+        start_step: Number of batches to skip at the start.
         drop_remainder: Without `repeat`, whether to leave out the last batch if
             it is smaller than the others.
 
@@ -106,10 +105,10 @@ def make_instruction_dataset(
         by `make_dataset`. Their number is known.
 
     Raises:
-        TypeError: If an example has no texts, or a number is not an integer.
-        ValueError: If there is no example, one is too long (if cropped: has no
+        TypeError: If an example has no texts, or an argument is of a wrong type.
+        ValueError: If there is no example, one is too long (if truncated: has no
             token of its completion left), a number is out of its range, or
-            `start_step` is behind the last batch.
+            `start_step` is after the last batch.
 
     Example:
         >>> tokenizer = GPT2Tokenizer.train(["a"], vocab_size=257)
@@ -120,23 +119,27 @@ def make_instruction_dataset(
         ...     print(token_ids.tolist(), targets.tolist())
         [[64, 0, 256, 256]] [[0, 256, -100, -100]]
     """
-    check_integer("context_length", context_length, minimum=1)
-    check_integer("seed", seed, minimum=0, maximum=LARGEST_SEED)
-    if too_long not in TOO_LONG:
-        raise ValueError(
-            f"`too_long` must be one of {', '.join(TOO_LONG)}. "
-            f"Received: too_long={too_long!r}. Use, for example, 'crop'."
-        )
+    check_instance("examples", examples, Iterable, "a list of dicts of prompt and completion")
+    check_instance("tokenizer", tokenizer, GPT2Tokenizer, "a GPT2Tokenizer")
+    check_batch_arguments(
+        context_length=context_length,
+        batch_size=batch_size,
+        seed=seed,
+        start_step=start_step,
+        shuffle=shuffle,
+        repeat=repeat,
+        drop_remainder=drop_remainder,
+    )
+    check_choice("too_long", too_long, TOO_LONG)
     encoded = [
         one
-        for number, example in enumerate(examples, start=1)
-        if (one := _encode(number, example, tokenizer, context_length, too_long)) is not None
+        for index, example in enumerate(examples)
+        if (one := _encode(index, example, tokenizer, context_length, too_long)) is not None
     ]
     if not encoded:
         raise ValueError(
-            "A dataset has at least one example. "
-            f"Received: none that fits, with context_length={context_length}, "
-            f"too_long={too_long!r}. Give examples, or use a longer context."
+            f"No example is left, with context_length={context_length} and "
+            f"too_long={too_long!r}. Use at least one that fits, or a longer context."
         )
     rows = _Examples(
         np.concatenate([ids for ids, _ in encoded]),
@@ -160,18 +163,18 @@ def make_instruction_dataset(
 
 
 def _encode(
-    number: int,
+    index: int,
     example: Mapping[str, str],
     tokenizer: GPT2Tokenizer,
     context_length: int,
     too_long: str,
 ) -> tuple[np.ndarray, int] | None:
-    """Returns the ids of an example, int32 `(n,)`, and how many are the prompt's."""
+    """Returns the ids of an example, int32 `(n,)`, and the number of those of the prompt."""
+    check_instance(f"examples[{index}]", example, Mapping, "a dict of prompt and completion")
     texts = [example.get(name) for name in ("prompt", "completion")]
     if not all(isinstance(text, str) for text in texts):
         raise TypeError(
-            "An example has the texts `prompt` and `completion`. "
-            f"Received: example {number} with {dict(example)!r:.200}. "
+            f"examples[{index}]={dict(example)!r:.200} lacks a text as its prompt or completion. "
             "Rename its fields, or name them to `read_examples`."
         )
     prompt, completion = tokenizer.encode([str(text) for text in texts])
@@ -181,19 +184,18 @@ def _encode(
         return np.array(ids, np.int32), len(prompt)
     if too_long == "skip":
         return None
-    if too_long == "refuse" or len(prompt) > context_length:
+    if too_long == "error" or len(prompt) > context_length:
         raise ValueError(
-            "An example fits into the context, its prompt in any case. "
-            f"Received: example {number} of {len(ids)} tokens, {len(prompt)} of them the "
-            f"prompt's, with context_length={context_length}. "
-            "Use a longer context, or too_long='skip' (or 'crop' if the prompt fits)."
+            f"examples[{index}] has {len(ids)} tokens, {len(prompt)} of them the prompt's, too "
+            f"many for context_length={context_length}. "
+            "Use a longer context, or too_long='skip' (or 'truncate' if the prompt fits)."
         )
     return np.array(ids[: context_length + 1], np.int32), len(prompt)
 
 
 @dataclasses.dataclass(frozen=True)
 class _Examples:
-    """The ids of all examples, and which comes when."""
+    """The ids of all examples, and their order."""
 
     ids: np.ndarray  # int32 (tokens,)
     bounds: np.ndarray  # int64 (examples + 1,)

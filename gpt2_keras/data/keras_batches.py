@@ -12,11 +12,11 @@ _Batch = tuple[np.ndarray, np.ndarray]
 
 
 class KerasBatches(keras.utils.PyDataset):
-    """The batches of a plan, with those methods of `tf.data` datasets that training needs.
+    """The batches of a plan, with the methods of `tf.data` datasets that training needs.
 
     Args:
-        plan: Which rows each batch has.
-        num_steps: At most so many batches; by default all.
+        plan: The rows of each batch.
+        num_steps: Largest number of batches; by default all.
 
     Example:
         >>> plan = BatchPlan(

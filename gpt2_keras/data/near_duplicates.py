@@ -7,8 +7,8 @@ import numpy as np
 
 from gpt2_keras.data.shuffling import mix
 
-# Characters that count as one shingle. For 5-word shingles of English it would be about 25;
-# in writing without spaces, 10 characters are about 5 words.
+# Characters in a shingle. For 5-word shingles of English it would be about 25; in writing
+# without spaces, 10 characters are about 5 words.
 SHINGLE_CHARACTERS = 10
 # Penedo et al., "The FineWeb Datasets" (2024), section 3.4: 14 bands of 8 hashes each.
 BANDS, ROWS = 14, 8
@@ -16,12 +16,12 @@ _CHUNK = 1 << 12  # shingles hashed at a time
 _FACTORS = mix(np.arange(1, BANDS * ROWS + 1, dtype=np.uint64)) | np.uint64(1)
 
 
-def near_fingerprints(pieces: Iterable[str]) -> list[bytes]:
-    """Returns fingerprints of which similar texts have one in common.
+def near_fingerprints(chunks: Iterable[str]) -> list[bytes]:
+    """Returns MinHash fingerprints; similar texts have at least one in common.
 
-    Two texts whose sets of shingles, 10 neighbouring characters each, overlap by
-    a share s (Jaccard's: those in both by those in any) have one in common with
-    probability 1 - (1 - s⁸)¹⁴: 0.2 for s = 0.6, 0.56 for 0.7, 0.92 for 0.8 and
+    Two texts whose sets of shingles, 10 neighbouring characters each, have the
+    Jaccard similarity s (size of the intersection by size of the union) have one
+    in common with probability 1 - (1 - s⁸)¹⁴: 0.2 for s = 0.6, 0.56 for 0.7, 0.92 for 0.8 and
     0.9996 for 0.9. White space and case count.
 
     Source: Broder, "On the resemblance and containment of documents" (1997); the
@@ -29,7 +29,7 @@ def near_fingerprints(pieces: Iterable[str]) -> list[bytes]:
     algorithm for the closest-pair problem" (1997).
 
     Args:
-        pieces: A text in pieces.
+        chunks: A text, split anywhere.
 
     Returns:
         14 fingerprints of 16 bytes. Deterministic, on every machine.
@@ -40,17 +40,17 @@ def near_fingerprints(pieces: Iterable[str]) -> list[bytes]:
         True
     """
     least = np.full(BANDS * ROWS, 2**64 - 1, np.uint64)
-    held = np.zeros(0, np.uint64)  # the last characters before a piece
+    held = np.zeros(0, np.uint64)  # the last characters before a chunk
     is_short = True
-    for piece in pieces:
-        codes = np.frombuffer(piece.encode("utf-32-le"), "<u4").astype(np.uint64)
+    for chunk in chunks:
+        codes = np.frombuffer(chunk.encode("utf-32-le"), "<u4").astype(np.uint64)
         held = np.concatenate([held, codes])
         for start in range(0, len(held) - SHINGLE_CHARACTERS + 1, _CHUNK):
             end = start + _CHUNK + SHINGLE_CHARACTERS - 1
             least = np.minimum(least, _least_hashes(held[start:end]))
             is_short = False
         held = held[-(SHINGLE_CHARACTERS - 1) :]
-    if is_short:  # one shingle, filled up
+    if is_short:  # one shingle, padded
         least = _least_hashes(np.resize(np.append(held, np.uint64(0)), SHINGLE_CHARACTERS))
     return [
         hashlib.blake2b(band.astype("<u8").tobytes(), digest_size=16, key=bytes([number])).digest()
@@ -62,8 +62,8 @@ def _least_hashes(codes: np.ndarray) -> np.ndarray:
     """Returns the least value of each hash over all shingles: uint64 `(n,)` → `(hashes,)`."""
     count = len(codes) - SHINGLE_CHARACTERS + 1
     shingles = np.zeros(count, np.uint64)
-    for place in range(SHINGLE_CHARACTERS):
-        shingles = shingles * _FACTORS[0] + codes[place : place + count]
+    for offset in range(SHINGLE_CHARACTERS):
+        shingles = shingles * _FACTORS[0] + codes[offset : offset + count]
     shingles = np.unique(mix(shingles))
     least: np.ndarray = (_FACTORS[:, None] * shingles).min(axis=1)  # (hashes, n) → (hashes,)
     return least

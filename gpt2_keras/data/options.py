@@ -1,10 +1,18 @@
-"""What a corpus is prepared like."""
+"""The options of preparing a corpus."""
 
 import dataclasses
 from typing import Any
 
-from gpt2_keras.data.files import format_of
+from gpt2_keras.data.corpus_files import check_input_format
 from gpt2_keras.data.shuffling import LARGEST_SEED
+from gpt2_keras.validation import (
+    check_choice,
+    check_flag,
+    check_integer,
+    check_number,
+    check_probability,
+    check_text,
+)
 
 DEFAULT_SHARD_TOKENS = 100_000_000
 DEDUPLICATION = ("exact", "near")
@@ -14,10 +22,10 @@ DEDUPLICATION = ("exact", "near")
 class PreparationOptions:
     """How `prepare` turns documents into token shards.
 
-    Nothing of a text is changed and no document left out unless asked for.
+    By default no text is changed, and no document is left out but an empty one.
 
     Args:
-        shard_tokens: Number of tokens a shard file holds, at least 1.
+        shard_tokens: Number of tokens in a shard file, at least 1.
         end_of_text: Whether the id of `<|endoftext|>` ends every document.
         input_format: `"text"`, `"jsonl"`, `"csv"` or `"parquet"`; by default told
             by the endings of the files' names.
@@ -25,19 +33,20 @@ class PreparationOptions:
             CSV the first column.
         clean: Whether line ends become `\\n` (CR LF, CR, vertical tab, form feed,
             U+0085, U+2028, U+2029) and the other control characters, except for
-            tabs, are left out.
+            tabs, are removed.
         nfc: Whether characters are composed: Unicode's normal form C.
         min_characters: Documents with fewer are left out.
-        deduplicate: `"exact"` leaves out documents whose text came before;
-            `"near"` also those that are nearly one that came before: see
+        deduplicate: `"exact"` leaves out documents with the text of an earlier one;
+            `"near"` also those with nearly the text of an earlier one: see
             `near_fingerprints`.
-        validation_fraction: Share of the documents to validate on, above 0 and
+        validation_fraction: Fraction of the documents to validate on, above 0 and
             below 1. Which ones is decided by the hash of the text alone: a
             document is on the same side whatever else is in the corpus.
         bpe_dropout: Probability of leaving out a merge, 0 to 1: see `BPEDropout`.
-        seed: Of the dropout, 0 to 2³¹ - 1.
+        seed: Seed of the dropout, 0 to 2³¹ - 1.
 
     Raises:
+        TypeError: If a value is of a wrong type.
         ValueError: If a value is out of its range.
 
     Example:
@@ -58,31 +67,20 @@ class PreparationOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.input_format is not None:
-            format_of("", self.input_format)
-        if self.deduplicate is not None and self.deduplicate not in DEDUPLICATION:
-            raise ValueError(
-                f"`deduplicate` must be one of {', '.join(DEDUPLICATION)}. "
-                f"Received: deduplicate={self.deduplicate!r}. Leave it out to keep every document."
-            )
-        if self.validation_fraction is not None and not 0 < self.validation_fraction < 1:
-            raise ValueError(
-                "`validation_fraction` must be above 0 and below 1. "
-                f"Received: validation_fraction={self.validation_fraction}. Use, for example, 0.01."
-            )
-        self._check_range("shard_tokens", 1, None, DEFAULT_SHARD_TOKENS)
-        self._check_range("min_characters", 0, None, 200)
-        self._check_range("bpe_dropout", 0, 1, 0.1)
-        self._check_range("seed", 0, LARGEST_SEED, 0)
-
-    def _check_range(self, name: str, minimum: int, maximum: int | None, example: float) -> None:
-        value = getattr(self, name)
-        if not (value >= minimum and (maximum is None or value <= maximum)):
-            upper = "" if maximum is None else f" and at most {maximum}"
-            raise ValueError(
-                f"`{name}` must be at least {minimum}{upper}. "
-                f"Received: {name}={value}. Use, for example, {example}."
-            )
+        check_integer("shard_tokens", self.shard_tokens, minimum=1)
+        check_integer("min_characters", self.min_characters, minimum=0)
+        check_integer("seed", self.seed, minimum=0, maximum=LARGEST_SEED)
+        check_probability("bpe_dropout", self.bpe_dropout)
+        for name in ("end_of_text", "clean", "nfc"):
+            check_flag(name, getattr(self, name))
+        check_input_format(self.input_format)
+        if self.text_field is not None:
+            check_text("text_field", self.text_field)
+        if self.deduplicate is not None:
+            advice = "Leave it out to keep every document."
+            check_choice("deduplicate", self.deduplicate, DEDUPLICATION, advice=advice)
+        if self.validation_fraction is not None:
+            check_number("validation_fraction", self.validation_fraction, above=0, below=1)
 
     @property
     def needs_digest(self) -> bool:
@@ -90,8 +88,8 @@ class PreparationOptions:
         return bool(self.deduplicate or self.validation_fraction or self.bpe_dropout)
 
     def to_json(self) -> dict[str, Any]:
-        """Returns what `index.json` says of the options: those that change the tokens."""
-        places = {"shard_tokens", "end_of_text", "validation_fraction"}
+        """Returns the `options` of `index.json`: those without an entry of their own there."""
+        others = {"shard_tokens", "end_of_text", "validation_fraction"}
         return {
-            name: value for name, value in dataclasses.asdict(self).items() if name not in places
+            name: value for name, value in dataclasses.asdict(self).items() if name not in others
         }

@@ -3,18 +3,18 @@
 from collections.abc import Callable, Iterator, Sequence
 from typing import IO, Any
 
-from gpt2_keras.data.files import FilePath, Opener
-from gpt2_keras.data.row_fields import Part, check_columns, field_text
+from gpt2_keras.data.corpus_files import FilePath, Opener
+from gpt2_keras.data.row_fields import FilePart, check_columns, field_text
 
 
 def read_parquet(
     path: FilePath,
     fields: Sequence[str],
-    part: Part,
+    part: FilePart,
     report: Callable[[int], None],
     open_file: Opener,
 ) -> Iterator[tuple[str, ...]]:
-    """Reads the rows of a Parquet file; see `read_rows`. A part is of its row groups."""
+    """Reads the rows of a Parquet file; see `read_rows`. A part is a range of row groups."""
     with open_file(path) as file:
         parquet = parquet_file(file, path)
         names = parquet.schema_arrow.names
@@ -27,7 +27,9 @@ def read_parquet(
             for values in zip(*columns, strict=True):
                 row += 1
                 yield tuple(
-                    field_text(value, field, path, f"row {row}", f"columns {', '.join(names)}")
+                    field_text(
+                        value, field, f"{path}, row {row},", f"its columns are {', '.join(names)}"
+                    )
                     for field, value in zip(fields, values, strict=True)
                 )
             report(file.tell())
@@ -40,14 +42,13 @@ def parquet_file(file: IO[bytes], path: FilePath) -> Any:
         from pyarrow import parquet
     except ImportError as error:
         raise ImportError(
-            "Parquet files are read by pyarrow. "
-            f"Received: {path}, and it is not installed. Run: pip install 'gpt2-keras[parquet]'"
+            f"{path} cannot be read: Parquet files need pyarrow, which is not installed. "
+            "Run: pip install 'gpt2-keras[parquet]'"
         ) from error
     try:
         return parquet.ParquetFile(file)
     except pyarrow.ArrowInvalid as error:
         raise ValueError(
-            "A Parquet file has its format. "
-            f"Received: {path}, which has not ({error}). "
+            f"{path} is not a Parquet file ({error}). "
             "Fetch it again, or give the file's format with `input_format`."
         ) from error

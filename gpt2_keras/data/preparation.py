@@ -1,4 +1,4 @@
-"""Token shards, made on this machine: files are read, encoded and their ids put on disk."""
+"""The preparation of token shards on this machine: reads files, encodes them, writes the ids."""
 
 import collections
 import contextlib
@@ -6,16 +6,16 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from gpt2_keras.atomic import new_directory
-from gpt2_keras.data.cleaning import cleaned
+from gpt2_keras.data.cleaning import clean_documents
+from gpt2_keras.data.corpus_files import FilePath, check_paths
 from gpt2_keras.data.document_encoder import DocumentEncoder
-from gpt2_keras.data.documents import Progress, read_documents
-from gpt2_keras.data.files import FilePath
+from gpt2_keras.data.documents import Progress, check_progress, read_documents
 from gpt2_keras.data.options import PreparationOptions
-from gpt2_keras.data.selection import SeenFingerprints, digest_of, fingerprints_of, validates
+from gpt2_keras.data.selection import SeenFingerprints, select
 from gpt2_keras.data.shard_files import TRAINING, VALIDATION, ShardWriter, dtype_of, index_text
 from gpt2_keras.data.shards import DTYPES, INDEX_NAME, TokenShards
-from gpt2_keras.data.text import check_paths
 from gpt2_keras.tokenizer.tokenizer import GPT2Tokenizer
+from gpt2_keras.validation import check_instance, check_path
 
 _SEEN_NAME = "seen.sqlite"
 
@@ -32,13 +32,13 @@ def prepare(
 
     A text file is one document; of JSONL, CSV and Parquet files each row is one.
     Documents come in the order of the files and rows; empty ones are left out.
-    `<|endoftext|>` in a text is plain text. The directory appears when everything
-    is written; until then, and if it fails, there is nothing under its name.
+    `<|endoftext|>` in a text is plain text. The directory appears once everything
+    is written; until then, and after a failure, nothing has its name.
 
     Args:
         paths: Files, as for `read_texts`.
-        tokenizer: Makes the ids.
-        out_dir: Directory to make. It may be there if it is empty.
+        tokenizer: Encodes the texts.
+        out_dir: Directory to write, new or empty.
         options: What to leave out, clean and split; by default nothing.
         on_progress: Called with the number of bytes read and of all bytes.
 
@@ -46,13 +46,13 @@ def prepare(
         The shards, opened.
 
     Raises:
-        TypeError: If `paths` is one path.
+        TypeError: If `paths` is one path, or an argument is of a wrong type.
         ValueError: If no path is given, a file is not UTF-8 text or not of its
             format, all are empty, or a side of the split would be.
-        FileExistsError: If `out_dir` is there and not empty. Nothing is changed.
+        FileExistsError: If `out_dir` exists and is not empty. Nothing is changed.
         NotADirectoryError: If it is a file.
-        OSError: If a file cannot be read, or the shards not be written.
-        ImportError: If pyarrow is needed and not there.
+        OSError: If a file cannot be read, or the shards cannot be written.
+        ImportError: If pyarrow is needed and not installed.
 
     Example:
         >>> folder = Path(tempfile.mkdtemp())
@@ -62,8 +62,9 @@ def prepare(
         >>> tokenizer.decode(prepare([folder / "a.jsonl"], tokenizer, folder / "out", options)[:])
         'One.<|endoftext|>'
     """
+    options = check_arguments(tokenizer, out_dir, options)
+    check_progress(on_progress)
     files = check_paths(paths)
-    options = options or PreparationOptions()
     dtype = DTYPES[dtype_of(tokenizer)]
     encoder = DocumentEncoder(tokenizer, options, dtype)
     with new_directory(Path(out_dir)) as folder:
@@ -77,13 +78,12 @@ def prepare(
             documents = read_documents(
                 files, options.input_format, options.text_field, on_progress=on_progress
             )
-            for document in cleaned(documents, options, counts):
-                digest = digest_of(document.pieces) if options.needs_digest else b""
-                prints = fingerprints_of(digest, document.pieces, options.deduplicate)
-                if not seen.add(prints):
+            for document in clean_documents(documents, options, counts):
+                digest, fingerprints, is_validation = select(document.chunks, options)
+                if not seen.add(fingerprints):
                     counts["duplicates"] += 1
                     continue
-                side = VALIDATION if validates(digest, options.validation_fraction) else TRAINING
+                side = VALIDATION if is_validation else TRAINING
                 for raw in encoder.add(document, digest, side):
                     writers[side].write(raw)
                 counts[side] += 1
@@ -94,3 +94,19 @@ def prepare(
         index = index_text(tokenizer, options, shards, counts, sources)
         (folder / INDEX_NAME).write_text(index, encoding="utf-8")
     return TokenShards.open(out_dir)
+
+
+def check_arguments(
+    tokenizer: GPT2Tokenizer, out_dir: FilePath, options: PreparationOptions | None
+) -> PreparationOptions:
+    """Checks the arguments of both runners; returns the options, by default the default ones.
+
+    Raises:
+        TypeError: If one is of a wrong type.
+    """
+    check_instance("tokenizer", tokenizer, GPT2Tokenizer, "a GPT2Tokenizer")
+    check_path("out_dir", out_dir)
+    if options is None:
+        return PreparationOptions()
+    check_instance("options", options, PreparationOptions, "PreparationOptions")
+    return options

@@ -1,34 +1,42 @@
-"""What the readers of rows have in common: parts of files, and the texts of fields."""
+"""What the readers of JSONL, CSV and Parquet rows share: parts of files, and texts of fields."""
 
 from collections.abc import Sequence
 from typing import Any
 
-from gpt2_keras.data.files import FilePath
+from gpt2_keras.data.corpus_files import FilePath
 from gpt2_keras.tokenizer.encoding import without_surrogates
 
-# Where a part of a file begins and ends: bytes of JSONL, row groups of Parquet. None is its end.
-Part = tuple[int, int | None]
-WHOLE: Part = (0, None)
+# Start and end of a part of a file: bytes of JSONL, row groups of Parquet. None is the file's end.
+FilePart = tuple[int, int | None]
+WHOLE: FilePart = (0, None)
 
 
 def check_columns(columns: Sequence[str], fields: Sequence[str], path: FilePath) -> None:
-    """Refuses fields that no column has."""
+    """Raises a ValueError if a field is not a column."""
     unknown = [field for field in fields if field not in columns]
     if unknown:
         raise ValueError(
-            "The fields to read are columns of the file. "
-            f"Received: {path}, with columns {', '.join(columns)}, and field {unknown[0]!r}. "
-            "Name one of these (`text_field`)."
+            f"{path} has no column {unknown[0]!r}. "
+            f"Name one of its columns (`text_field`): {', '.join(columns)}."
         )
 
 
-def field_text(value: Any, field: str, path: FilePath, place: str, there: str) -> str:
-    """Returns the text of a field, without lone surrogates."""
+def field_text(value: Any, field: str, source: str, row: str) -> str:
+    """Returns the text of a field, without lone surrogates.
+
+    Args:
+        value: The value of the field; None if it is missing.
+        field: The name of the field.
+        source: File and line, for errors.
+        row: What the row has, for errors.
+
+    Raises:
+        ValueError: If it is not text.
+    """
     if not isinstance(value, str):
-        found = "nothing" if value is None else f"a {type(value).__name__}"
+        found = "nothing" if value is None else f"{value!r:.60}"
         raise ValueError(
-            "Each row has text in the field that is read. "
-            f"Received: {path}, {place}, with {found} in field {field!r}; {there}. "
+            f"{source} has {found} in field {field!r}, not text; {row}. "
             "Name the field (`text_field`), or correct the row."
         )
     return without_surrogates(value)

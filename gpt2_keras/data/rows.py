@@ -7,21 +7,21 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from gpt2_keras.data.files import (
+from gpt2_keras.data.corpus_files import (
     FilePath,
     Opener,
-    damage_named,
     decompressed,
+    decompression_errors,
     is_compressed,
     open_local,
 )
 from gpt2_keras.data.parquet import parquet_file, read_parquet
-from gpt2_keras.data.row_fields import WHOLE, Part, check_columns, field_text
+from gpt2_keras.data.row_fields import WHOLE, FilePart, check_columns, field_text
 
 DEFAULT_FIELD = "text"
-# The largest cell of a CSV file; Python's csv stops at 128 Ki unless told.
-LONGEST_CELL = 64 * 1024 * 1024
-# Of a JSONL file, for each worker where there are several.
+# The largest cell of a CSV file; the limit of Python's csv module is 128 Ki by default.
+MAX_CELL_CHARACTERS = 64 * 1024 * 1024
+# Size of the parts of a JSONL file, where several workers read it.
 PART_BYTES = 64 * 1024 * 1024
 _REPORT_BYTES = 256 * 1024
 
@@ -31,15 +31,15 @@ def read_rows(
     input_format: str,
     fields: Sequence[str] | None = None,
     *,
-    part: Part = WHOLE,
+    part: FilePart = WHOLE,
     on_bytes: Callable[[int], None] | None = None,
     open_file: Opener = open_local,
 ) -> Iterator[tuple[str, ...]]:
     """Reads the rows of a file, in constant memory but for the row itself.
 
     Args:
-        path: File; JSONL and CSV are decompressed if its name says so.
-        input_format: `"jsonl"`: an object a line, empty lines left out. `"csv"`:
+        path: File; JSONL and CSV are decompressed by the ending of its name.
+        input_format: `"jsonl"`: one object per line, empty lines skipped. `"csv"`:
             the first row has the names. `"parquet"`: needs pyarrow.
         fields: Names of the fields to read. By default `text`; of CSV the first.
         part: The part to read, one of `parts_of`.
@@ -52,7 +52,7 @@ def read_rows(
     Raises:
         ValueError: While reading: if the file is not of its format or not UTF-8,
             or a row lacks a field or has no text in it. It names file and line.
-        ImportError: If pyarrow is needed and not there.
+        ImportError: If pyarrow is needed and not installed.
 
     Example:
         >>> file = Path(tempfile.mkdtemp()) / "a.jsonl"
@@ -60,7 +60,7 @@ def read_rows(
         >>> list(read_rows(file, "jsonl"))
         [('One.',), ('Two.',)]
     """
-    report = on_bytes if on_bytes is not None else _ignore
+    report = on_bytes if on_bytes is not None else _no_report
     if input_format == "parquet":
         return read_parquet(path, fields or (DEFAULT_FIELD,), part, report, open_file)
     if input_format == "csv":
@@ -72,19 +72,19 @@ def read_objects(path: FilePath) -> Iterator[tuple[int, dict[str, Any]]]:
     """Reads the objects of a JSONL file of this machine, with the numbers of their lines.
 
     Raises:
-        ValueError: While reading, as `read_rows`.
+        ValueError: While reading, as for `read_rows`.
     """
-    for number, line in _lines(path, WHOLE, _ignore, open_local):
+    for number, line in _lines(path, WHOLE, _no_report, open_local):
         if line.strip():
             yield number, _json_object(line, path, number)
 
 
-def parts_of(path: FilePath, input_format: str, size: int, open_file: Opener) -> list[Part]:
-    """Returns parts of a file that can be read independently, in their order.
+def parts_of(path: FilePath, input_format: str, size: int, open_file: Opener) -> list[FilePart]:
+    """Returns the parts of a file that can be read independently, in order.
 
     Args:
         path: File.
-        input_format: Of the file.
+        input_format: Format of the file.
         size: Its number of bytes.
         open_file: Opens the file.
     """
@@ -98,29 +98,29 @@ def parts_of(path: FilePath, input_format: str, size: int, open_file: Opener) ->
     return [WHOLE]
 
 
-def _ignore(_: int) -> None:
-    """Passes over progress."""
+def _no_report(_: int) -> None:
+    """Ignores progress."""
 
 
 def _lines(
-    path: FilePath, part: Part, report: Callable[[int], None], open_file: Opener
+    path: FilePath, part: FilePart, report: Callable[[int], None], open_file: Opener
 ) -> Iterator[tuple[int, bytes]]:
     """Yields the lines that begin in a part, with their numbers, counted from its start."""
     start, stop = part
-    place, number, reported = max(0, start - 1), 0, 0
+    offset, number, reported = max(0, start - 1), 0, 0
     with open_file(path) as file, decompressed(file, path) as stream:
         if start:
-            stream.seek(place)
-            place += len(stream.readline())  # the end of a line that began before
-        while stop is None or place < stop:
-            with damage_named(path):
+            stream.seek(offset)
+            offset += len(stream.readline())  # the end of a line that began before
+        while stop is None or offset < stop:
+            with decompression_errors(path):
                 line = stream.readline()
             if not line:
                 break
-            is_first, place, number = not place, place + len(line), number + 1
-            if place - reported >= _REPORT_BYTES:
+            is_first, offset, number = not offset, offset + len(line), number + 1
+            if offset - reported >= _REPORT_BYTES:
                 report(file.tell())
-                reported = place
+                reported = offset
             yield number, line.removeprefix(codecs.BOM_UTF8) if is_first else line
         report(file.tell())
 
@@ -130,16 +130,15 @@ def _decoded(line: bytes, path: FilePath, number: int) -> str:
         return line.decode("utf-8")
     except UnicodeDecodeError as error:
         raise ValueError(
-            "A corpus is UTF-8 text. "
-            f"Received: {path}, line {number}, with byte 0x{line[error.start]:02x} at column "
-            f"{error.start + 1}. Convert it (`iconv -t UTF-8`)."
+            f"{path}, line {number}, has byte 0x{line[error.start]:02x} at column "
+            f"{error.start + 1}, which is not UTF-8 text. Convert the file (`iconv -t UTF-8`)."
         ) from error
 
 
 def _read_jsonl(
     path: FilePath,
     fields: Sequence[str],
-    part: Part,
+    part: FilePart,
     report: Callable[[int], None],
     open_file: Opener,
 ) -> Iterator[tuple[str, ...]]:
@@ -151,7 +150,7 @@ def _read_jsonl(
         except ValueError:
             if part[0] == 0:
                 raise
-            before = sum(1 for _ in _lines(path, (0, part[0]), _ignore, open_file))
+            before = sum(1 for _ in _lines(path, (0, part[0]), _no_report, open_file))
             yield _json_row(line, fields, path, before + number)  # raises, with the right number
 
 
@@ -161,14 +160,12 @@ def _json_object(line: bytes, path: FilePath, number: int) -> dict[str, Any]:
         row = json.loads(text)
     except json.JSONDecodeError as error:
         raise ValueError(
-            "Each line of a JSONL file is a JSON object. "
-            f"Received: {path}, line {number}, which is not ({error.msg} at column {error.colno})."
-            " Correct the line, or give the file's format with `input_format`."
+            f"{path}, line {number}, is not JSON ({error.msg} at column {error.colno}). "
+            "Correct the line, or give the file's format with `input_format`."
         ) from error
     if not isinstance(row, dict):
         raise ValueError(
-            "Each line of a JSONL file is a JSON object. "
-            f"Received: {path}, line {number}, a JSON {type(row).__name__}. "
+            f"{path}, line {number}, is {text.strip():.60}, not a JSON object. "
             'Write {"text": …}, or give the file\'s format with `input_format`.'
         )
     return row
@@ -176,10 +173,9 @@ def _json_object(line: bytes, path: FilePath, number: int) -> dict[str, Any]:
 
 def _json_row(line: bytes, fields: Sequence[str], path: FilePath, number: int) -> tuple[str, ...]:
     row = _json_object(line, path, number)
-    there = f"fields {', '.join(row) or 'none'}"
-    return tuple(
-        field_text(row.get(field), field, path, f"line {number}", there) for field in fields
-    )
+    names = f"its fields are {', '.join(row) or 'none'}"
+    source = f"{path}, line {number},"
+    return tuple(field_text(row.get(field), field, source, names) for field in fields)
 
 
 def _read_csv(
@@ -191,23 +187,19 @@ def _read_csv(
     lines = (
         _decoded(line, path, number) for number, line in _lines(path, WHOLE, report, open_file)
     )
-    csv.field_size_limit(max(LONGEST_CELL, csv.field_size_limit()))
+    csv.field_size_limit(max(MAX_CELL_CHARACTERS, csv.field_size_limit()))
     rows = csv.reader(lines, strict=True)
     header = next(_csv_rows(rows, path), None)
     if header is None:
         return
-    places = _columns(header, fields, path)
+    columns = _columns(header, fields, path)
     for row in _csv_rows(rows, path):
-        there = f"the row has {len(row)} of {len(header)} columns"
+        source = f"{path}, line {rows.line_num},"
+        size = f"the row has {len(row)} of {len(header)} columns"
+        cells = (row[column] if column < len(row) else None for column in columns)
         yield tuple(
-            field_text(
-                row[place] if place < len(row) else None,
-                header[place],
-                path,
-                f"line {rows.line_num}",
-                there,
-            )
-            for place in places
+            field_text(cell, header[column], source, size)
+            for cell, column in zip(cells, columns, strict=True)
         )
 
 
@@ -218,8 +210,8 @@ def _csv_rows(rows: Any, path: FilePath) -> Iterator[list[str]]:
             row = next(rows, None)
         except csv.Error as error:
             raise ValueError(
-                "A CSV file has rows of cells, quoted by double quotes if need be. "
-                f"Received: {path}, line {rows.line_num}, which is not so ({error}). "
+                f"{path}, line {rows.line_num}, is not a row of CSV ({error}). Cells with commas "
+                "or quotes are enclosed in double quotes. "
                 "Correct it, or give the file's format with `input_format`."
             ) from error
         if row is None:
@@ -229,7 +221,7 @@ def _csv_rows(rows: Any, path: FilePath) -> Iterator[list[str]]:
 
 
 def _columns(header: list[str], fields: Sequence[str] | None, path: FilePath) -> list[int]:
-    """Returns the places of the columns to read."""
+    """Returns the indices of the columns to read."""
     if fields is None:
         return [0]
     check_columns(header, fields, path)

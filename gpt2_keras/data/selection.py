@@ -1,4 +1,4 @@
-"""Which documents are kept, and on which side: decided by their text alone, and their order."""
+"""The selection of documents: duplicates and the validation split, by hashes of their text."""
 
 import hashlib
 import sqlite3
@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Self
 
 from gpt2_keras.data.near_duplicates import near_fingerprints
+from gpt2_keras.data.options import PreparationOptions
 
 DIGEST_BYTES = 16
 
 
-def digest_of(pieces: Iterable[str]) -> bytes:
+def digest_of(chunks: Iterable[str]) -> bytes:
     """Returns the BLAKE2b hash, of 16 bytes, of a text in UTF-8.
 
     Example:
@@ -19,20 +20,20 @@ def digest_of(pieces: Iterable[str]) -> bytes:
         True
     """
     hasher = hashlib.blake2b(digest_size=DIGEST_BYTES)
-    for piece in pieces:
-        hasher.update(piece.encode("utf-8"))
+    for chunk in chunks:
+        hasher.update(chunk.encode("utf-8"))
     return hasher.digest()
 
 
-def validates(digest: bytes, validation_fraction: float | None) -> bool:
-    """Returns whether the document of a hash is one to validate on.
+def is_for_validation(digest: bytes, validation_fraction: float | None) -> bool:
+    """Returns whether a document is one to validate on, by its hash.
 
-    Its first 8 bytes, as a number from 0 to 1, are below the fraction. So with a
-    larger fraction the documents of a smaller one are still among them.
+    The first 8 bytes of the hash, as a number from 0 to 1, are below the fraction: a larger
+    fraction selects the documents of a smaller one, and more.
 
     Example:
         >>> digest = digest_of(["text"])
-        >>> validates(digest, 0.99), validates(digest, None)
+        >>> is_for_validation(digest, 0.99), is_for_validation(digest, None)
         (True, False)
     """
     if validation_fraction is None:
@@ -40,29 +41,29 @@ def validates(digest: bytes, validation_fraction: float | None) -> bool:
     return int.from_bytes(digest[:8], "big") < validation_fraction * 2**64
 
 
-def fingerprints_of(
-    digest: bytes, pieces: Iterable[str], deduplicate: str | None
-) -> Sequence[bytes]:
-    """Returns what a document must not have in common with one before it.
+def select(
+    chunks: Iterable[str], options: PreparationOptions
+) -> tuple[bytes, Sequence[bytes], bool]:
+    """Returns the hash of a text, its fingerprints, and whether it is for validation.
 
-    Args:
-        digest: Its `digest_of`.
-        pieces: Its text.
-        deduplicate: As for `PreparationOptions`.
+    A duplicate has a fingerprint of an earlier document. The hash is empty where the options
+    need none.
     """
-    if deduplicate is None:
-        return []
-    return [digest, *near_fingerprints(pieces)] if deduplicate == "near" else [digest]
+    digest = digest_of(chunks) if options.needs_digest else b""
+    fingerprints = [digest] if options.deduplicate else []
+    if options.deduplicate == "near":
+        fingerprints += near_fingerprints(chunks)
+    return digest, fingerprints, is_for_validation(digest, options.validation_fraction)
 
 
 class SeenFingerprints:
     """The fingerprints of the documents so far, in a database on disk.
 
-    So memory is constant. A document takes about 25 bytes of disk, or 500 where
-    near duplicates are looked for.
+    Memory is constant. A document needs about 25 bytes of disk, or 500 with
+    `deduplicate="near"`.
 
     Args:
-        file: The database to make when it is needed; it is removed at the end.
+        file: The database, created when it is needed and removed at the end.
     """
 
     def __init__(self, file: Path) -> None:
@@ -70,7 +71,7 @@ class SeenFingerprints:
         self._database: sqlite3.Connection | None = None
 
     def add(self, fingerprints: Sequence[bytes]) -> bool:
-        """Adds those of a document; returns whether all of them are new.
+        """Adds the fingerprints of a document; returns whether all of them are new.
 
         Raises:
             OSError: If the disk is full.
@@ -84,8 +85,8 @@ class SeenFingerprints:
             added = self._database.executemany(statement, [(one,) for one in fingerprints])
         except sqlite3.OperationalError as error:
             raise OSError(
-                f"Deduplication needs room on the disk for its hashes. Received: {self._file} "
-                f"({error}). Nothing was kept. Free some, or choose another place."
+                f"{self._file} cannot be written ({error}). Deduplication keeps its hashes there. "
+                "Nothing was kept. Free some disk space, or name another directory."
             ) from error
         return added.rowcount == len(fingerprints)
 
@@ -99,7 +100,7 @@ class SeenFingerprints:
 
 
 def _new_database(file: Path) -> sqlite3.Connection:
-    """Makes the table, in one transaction that is never ended: nothing outlives the process."""
+    """Creates the table, in one transaction that never ends: nothing outlives the process."""
     database = sqlite3.connect(file, isolation_level=None)
     database.execute("PRAGMA journal_mode = OFF")
     database.execute("PRAGMA synchronous = OFF")

@@ -1,4 +1,4 @@
-"""Token shards, written."""
+"""The files of token shards, as they are written: names, index and a writer."""
 
 import hashlib
 import io
@@ -14,11 +14,11 @@ from gpt2_keras.data.options import PreparationOptions
 from gpt2_keras.data.shards import FORMAT, FORMAT_VERSION
 from gpt2_keras.tokenizer.tokenizer import GPT2Tokenizer
 
-TRAINING, VALIDATION = "tokens", "validation"  # how the names of their shards begin
+TRAINING, VALIDATION = "tokens", "validation"  # prefixes of the shards' file names
 
 
 def dtype_of(tokenizer: GPT2Tokenizer) -> str:
-    """Returns the name of the smallest type that holds the ids of a tokenizer."""
+    """Returns the name of the smallest dtype that holds the ids of a tokenizer."""
     return "uint16" if tokenizer.vocab_size <= 2**16 else "uint32"
 
 
@@ -33,7 +33,7 @@ def shard_name(side: str, number: int) -> str:
 
 
 def shard_entry(name: str, num_tokens: int, sha256: str) -> dict[str, Any]:
-    """Returns what `index.json` says of a shard."""
+    """Returns the entry of a shard in `index.json`."""
     return {"file": name, "num_tokens": num_tokens, "sha256": sha256}
 
 
@@ -47,10 +47,10 @@ def index_text(
     """Returns the text of `index.json`.
 
     Args:
-        tokenizer: Made the ids.
-        options: How it was done.
+        tokenizer: The tokenizer that made the ids.
+        options: The options of the preparation.
         shards: `shard_entry` of each shard, for `TRAINING` and `VALIDATION`.
-        counts: Number of documents of each side, and of those left out as
+        counts: Numbers of documents of each side, and of those left out as
             `duplicates` and `short`.
         sources: Name and number of bytes of each file.
 
@@ -88,22 +88,20 @@ def index_text(
 def _check_counts(
     options: PreparationOptions, counts: Mapping[str, int], sources: Sequence[tuple[str, int]]
 ) -> None:
-    """Refuses a corpus without documents, or without those of a side."""
+    """Raises an error of a corpus without documents, or without those of a side."""
     sides = counts[TRAINING], counts[VALIDATION]
     if not any(sides) and not options.min_characters:
         raise empty_corpus([name for name, _ in sources])
     if not any(sides):
         raise ValueError(
-            "A corpus has at least one document that is long enough. "
-            f"Received: {counts['short']} document(s), all with fewer than "
-            f"min_characters={options.min_characters}. Use a smaller number."
+            f"min_characters={options.min_characters} leaves out all {counts['short']} "
+            "document(s), which are shorter. Use a smaller number."
         )
     if options.validation_fraction is not None and not all(sides):
         raise ValueError(
-            "A corpus is split by documents, and each side has at least one. "
-            f"Received: {sides[0]} document(s) to train on and {sides[1]} to validate on, with "
-            f"validation_fraction={options.validation_fraction}. Use another fraction, or leave "
-            "it out: training then validates on the last tokens."
+            f"validation_fraction={options.validation_fraction} leaves {sides[0]} document(s) to "
+            f"train on and {sides[1]} to validate on, and each side needs at least one. Use "
+            "another fraction, or leave it out: training then validates on the last tokens."
         )
 
 
@@ -111,10 +109,10 @@ class ShardWriter:
     """Writes token ids into files of at most `shard_tokens` each.
 
     Args:
-        folder: Where to.
-        side: How the names begin.
-        dtype: Type of the ids.
-        shard_tokens: Number of ids in a file.
+        folder: Directory of the files.
+        side: Prefix of their names.
+        dtype: Integer type of the ids.
+        shard_tokens: Largest number of ids in a file.
     """
 
     def __init__(self, folder: Path, side: str, dtype: np.dtype, shard_tokens: int) -> None:
@@ -146,19 +144,19 @@ class ShardWriter:
         assert self._file is not None  # noqa: S101 -- tells the type checker
         try:
             written = 0
-            while written < len(raw):  # a disk that is nearly full takes a part
+            while written < len(raw):  # a nearly full disk accepts a part
                 written += self._file.write(raw[written:])
         except OSError as error:
             raise OSError(
                 error.errno,
-                f"Token shards need room on the disk: {error.strerror}. Nothing was kept. "
-                "Free some, or choose another place. Received",
+                f"{error.strerror}: a token shard could not be written, and nothing was kept. "
+                "Free some disk space, or name another directory. The file was",
                 self._file.name,
             ) from error
         self._hash.update(raw)
 
     def close(self) -> None:
-        """Ends the file that is being written."""
+        """Closes the current file and records its hash."""
         if self._file is not None:
             self._file.close()
             self._file = None

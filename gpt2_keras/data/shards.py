@@ -2,17 +2,17 @@
 
 A directory of
 
-    tokens-00000.bin, …   token ids, one after the other: little-endian
-                          unsigned integers of 2 bytes (of 4, if the vocabulary
-                          has more than 65,536 tokens), no header
-    index.json            what they are: format, version, dtype, vocab_size,
+    tokens-00000.bin, …   token ids: little-endian unsigned integers of 2 bytes
+                          (of 4, if the vocabulary has more than 65,536 tokens),
+                          without a header
+    index.json            their description: format, version, dtype, vocab_size,
                           num_tokens, shards (file, num_tokens, sha256),
                           tokenizer (its fingerprint), end_of_text, documents
-                          (how many), options, sources; split, if there is one
+                          (counts), options, sources; split, if there is one
                           (validation_fraction, num_training_tokens)
 
 Documents come in the order of the files, and end with the id of `<|endoftext|>`.
-If the corpus was split, those to validate on come last, in files of their own
+If the corpus was split, those to validate on come last, in separate files
 (validation-00000.bin, …).
 """
 
@@ -22,11 +22,13 @@ import json
 import operator
 import os
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 import numpy as np
 
+from gpt2_keras.data.token_source import TokenSource, TokenView, slice_bounds, split_tokens
 from gpt2_keras.hashing import file_sha256
+from gpt2_keras.validation import check_path
 
 FORMAT = "gpt2_keras.token_shards"
 FORMAT_VERSION = 1
@@ -35,78 +37,16 @@ DEFAULT_VALIDATION_FRACTION = 0.1
 DTYPES: dict[str, np.dtype] = {"uint16": np.dtype("<u2"), "uint32": np.dtype("<u4")}
 
 
-class TokenSource(Protocol):
-    """Token ids in a row: an array, or something on disk that is sliced like one."""
-
-    def __len__(self) -> int:
-        """Returns the number of token ids."""
-        ...
-
-    def __getitem__(self, key: slice, /) -> Any:
-        """Returns the token ids of a slice as an integer array."""
-        ...
-
-
-class TokenView:
-    """A run of a token source, which is itself one.
-
-    Args:
-        tokens: The source.
-        start: Position of the first token.
-        stop: Position after the last token.
-    """
-
-    def __init__(self, tokens: TokenSource, start: int, stop: int) -> None:
-        self._tokens, self._start, self._stop = tokens, start, stop
-
-    def __len__(self) -> int:
-        return self._stop - self._start
-
-    def __getitem__(self, key: slice) -> Any:
-        start, stop = _bounds(key, len(self))
-        return self._tokens[self._start + start : self._start + stop]
-
-    def __repr__(self) -> str:
-        return f"TokenView({self._tokens!r}, {self._start}, {self._stop})"
-
-
-def split_tokens(
-    tokens: TokenSource, validation_fraction: float
-) -> tuple[TokenSource, TokenSource]:
-    """Splits tokens into a first part to train on and a last part to validate on.
-
-    Args:
-        tokens: Token ids.
-        validation_fraction: Share of the last part, above 0 and below 1.
-
-    Returns:
-        The two parts, views that copy nothing. The first has
-        `int(n * (1 - validation_fraction))` tokens, as in nanoGPT.
-
-    Raises:
-        ValueError: If the fraction is out of range or leaves a part empty.
-
-    Example:
-        >>> train, validation = split_tokens(np.arange(10), 0.1)
-        >>> len(train), validation[:]
-        (9, array([9]))
-    """
-    count = len(tokens)
-    middle = int(count * (1 - validation_fraction)) if 0 < validation_fraction < 1 else 0
-    if not 0 < middle < count:
-        raise ValueError(
-            "`validation_fraction` must be above 0 and below 1 and leave each part a token. "
-            f"Received: validation_fraction={validation_fraction}, {count} tokens. "
-            "Use, for example, 0.1 and a longer text."
-        )
-    return TokenView(tokens, 0, middle), TokenView(tokens, middle, count)
-
-
 class TokenShards:
-    """Token ids on disk, read as they are asked for.
+    """Token ids on disk, memory-mapped.
 
-    Made by `prepare` and read by `TokenShards.open`. It has a length and
-    slices, `tokens[a:b]`, which are read-only arrays.
+    Written by `prepare` and opened by `TokenShards.open`. It has a length and
+    slices, `tokens[start:stop]`, which are read-only arrays.
+
+    Args:
+        directory: Folder of the shards.
+        index: Contents of `index.json`.
+        shards: Token ids of each shard, 1-D arrays of integers.
     """
 
     def __init__(self, directory: Path, index: dict[str, Any], shards: list[np.ndarray]) -> None:
@@ -123,11 +63,12 @@ class TokenShards:
             directory: Folder that `prepare` wrote.
 
         Raises:
-            FileNotFoundError: If the index or a shard is not there.
+            TypeError: If `directory` is not a path.
+            FileNotFoundError: If the index or a shard does not exist.
             ValueError: If the index is damaged or of another format, or a shard
-                has another size than the index says.
+                has another size than the index records.
         """
-        folder = Path(directory)
+        folder = Path(check_path("directory", directory))
         index = _read_index(folder)
         dtype = DTYPES[index["dtype"]]
         shards = [_map_shard(folder / shard["file"], dtype, shard) for shard in index["shards"]]
@@ -145,20 +86,21 @@ class TokenShards:
 
     @property
     def index(self) -> dict[str, Any]:
-        """What `index.json` says."""
+        """Contents of `index.json`."""
         return dict(self._index)
 
     def split(self, validation_fraction: float | None = None) -> tuple[TokenSource, TokenSource]:
-        """Splits into a part to train on and a part to validate on.
+        """Splits into a part for training and a part for validation.
 
         If the corpus was prepared with a `validation_fraction`, these are the
         documents that were chosen then. Otherwise see `split_tokens`.
 
         Args:
-            validation_fraction: Share of the last part; by default 0.1. Only for
-                a corpus that was prepared without one.
+            validation_fraction: Fraction of the tokens in the last part; by default 0.1.
+                Only for a corpus that was prepared without one.
 
         Raises:
+            TypeError: If the fraction is not a number.
             ValueError: If the fraction is out of range or leaves a part empty, or
                 the corpus was split already.
         """
@@ -168,15 +110,15 @@ class TokenShards:
             return split_tokens(self, DEFAULT_VALIDATION_FRACTION if fraction is None else fraction)
         if validation_fraction is not None:
             raise ValueError(
-                "A corpus is split once: when it is prepared, by documents, or when it is used. "
-                f"Received: validation_fraction={validation_fraction}, for {self.directory}, "
-                f"prepared with validation_fraction={split['validation_fraction']}. Leave it out."
+                f"validation_fraction={validation_fraction} cannot split {self.directory} again: "
+                f"it was prepared with validation_fraction={split['validation_fraction']}. "
+                "Leave the argument out."
             )
         middle = split["num_training_tokens"]
         return TokenView(self, 0, middle), TokenView(self, middle, len(self))
 
     def verify(self) -> None:
-        """Reads every shard and compares its SHA-256 with the index.
+        """Compares the SHA-256 of every shard with the index.
 
         Raises:
             ValueError: If one differs.
@@ -186,42 +128,30 @@ class TokenShards:
             found = file_sha256(path)
             if found != shard["sha256"]:
                 raise ValueError(
-                    "A shard has the SHA-256 that the index says. "
-                    f"Received: {path} with {found}, expected {shard['sha256']}. "
-                    "The file was changed: prepare the corpus again."
+                    f"{path} has the SHA-256 {found}, and {INDEX_NAME} records "
+                    f"{shard['sha256']}: the file was changed. Prepare the corpus again."
                 )
 
     def __len__(self) -> int:
         return self._ends[-1]
 
     def __getitem__(self, key: slice) -> np.ndarray:
-        start, stop = _bounds(key, len(self))
+        start, stop = slice_bounds(key, len(self))
         first = bisect.bisect_right(self._ends, start)
         if first == len(self._shards):
             return self._shards[-1][:0]
         before = self._ends[first - 1] if first else 0
         if stop <= self._ends[first]:  # in one shard, nearly always
             return self._shards[first][start - before : stop - before]
-        pieces = []
+        parts = []
         while start < stop:
             end = min(stop, self._ends[first])
-            pieces.append(self._shards[first][start - before : end - before])
+            parts.append(self._shards[first][start - before : end - before])
             start, before, first = end, self._ends[first], first + 1
-        return np.concatenate(pieces)
+        return np.concatenate(parts)
 
     def __repr__(self) -> str:
         return f"TokenShards({str(self.directory)!r}, {len(self)} tokens)"
-
-
-def _bounds(key: slice, length: int) -> tuple[int, int]:
-    """Returns the start and the stop of a slice, the stop not before the start."""
-    if not isinstance(key, slice) or key.step not in (None, 1):
-        raise TypeError(
-            "Tokens on disk are read by slices without a step. "
-            f"Received: tokens[{key!r}]. Use tokens[a:b]."
-        )
-    start, stop, _ = key.indices(length)
-    return start, max(start, stop)
 
 
 def _read_index(folder: Path) -> dict[str, Any]:
@@ -229,13 +159,12 @@ def _read_index(folder: Path) -> dict[str, Any]:
     path = folder / INDEX_NAME
     if not path.is_file():
         raise FileNotFoundError(
-            f"A directory of token shards holds {INDEX_NAME}. Received: {str(folder)!r}, which "
-            f"{'has none' if folder.is_dir() else 'is no directory'}. "
-            "Make one with `gpt2-keras prepare`."
+            f"{folder} {f'has no {INDEX_NAME}' if folder.is_dir() else 'is not a directory'}. "
+            "Name a directory of token shards, written by `gpt2-keras prepare`."
         )
     try:
         index = json.loads(path.read_text(encoding="utf-8"))
-        kind = (index["format"], index["version"])
+        found = (index["format"], index["version"])
         total = sum(operator.index(shard["num_tokens"]) for shard in index["shards"])
         is_whole = index["dtype"] in DTYPES and total == index["num_tokens"] > 0
         middle = index["split"]["num_training_tokens"] if "split" in index else total
@@ -244,16 +173,14 @@ def _read_index(folder: Path) -> dict[str, Any]:
         is_whole = is_whole and all({"file", "sha256"} <= set(s) for s in index["shards"])
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(
-            f"{INDEX_NAME} describes token shards. "
-            f"Received: {path}, which does not ({type(error).__name__}: {error}). "
+            f"{path} is not an index of token shards ({type(error).__name__}: {error}). "
             "Prepare the corpus again."
         ) from error
-    if kind != (FORMAT, FORMAT_VERSION) or not is_whole:
+    if found != (FORMAT, FORMAT_VERSION) or not is_whole:
         raise ValueError(
-            f"{INDEX_NAME} is of format {FORMAT!r}, version {FORMAT_VERSION}, with all its "
-            f"fields. Received: {path} of format {kind[0]!r}, version {kind[1]!r}, "
-            f"dtype {index['dtype']!r}, num_tokens {index['num_tokens']} where the shards have "
-            f"{total}. Prepare the corpus again."
+            f"{path} has format {found[0]!r}, version {found[1]!r}, dtype {index['dtype']!r}, "
+            f"num_tokens {index['num_tokens']} with {total} in the shards, or lacks a field. "
+            f"Readable is {FORMAT!r}, version {FORMAT_VERSION}. Prepare the corpus again."
         )
     return dict(index)
 
@@ -262,15 +189,13 @@ def _map_shard(path: Path, dtype: np.dtype, shard: dict[str, Any]) -> np.ndarray
     """Maps one shard into memory."""
     if not path.is_file():
         raise FileNotFoundError(
-            f"Every shard of {INDEX_NAME} is beside it. Received: {str(path)!r}, which is not "
-            "there. Prepare the corpus again."
+            f"{path} does not exist, and {INDEX_NAME} lists it. Prepare the corpus again."
         )
     expected, found = shard["num_tokens"] * dtype.itemsize, path.stat().st_size
     if expected != found:
         raise ValueError(
-            f"A shard has the size that {INDEX_NAME} says. "
-            f"Received: {path} of {found} bytes, expected {expected}. "
-            "It was cut short or changed: prepare the corpus again."
+            f"{path} has {found} bytes, and {INDEX_NAME} records {expected}: the file was "
+            "truncated or changed. Prepare the corpus again."
         )
     # A plain array: slices of np.memmap cost several times as much.
     return np.asarray(np.memmap(path, dtype=dtype, mode="r"))

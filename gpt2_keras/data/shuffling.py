@@ -1,8 +1,8 @@
-"""Random orders that are computed and not stored: any place of any epoch at once."""
+"""Random orders that are computed, not stored: any position of any epoch in constant time."""
 
 import numpy as np
 
-# What every random generator around takes as a seed.
+# The largest int32: every random generator in use accepts it as a seed.
 LARGEST_SEED = 2**31 - 1
 # Multiples of 2⁶⁴ / golden ratio, the step of SplitMix64. With so few bits in
 # the halves of a small corpus, six rounds and not four.
@@ -15,7 +15,7 @@ def epoch_keys(seed: int, epochs: np.ndarray) -> np.ndarray:
 
 
 def permute(numbers: np.ndarray, keys: np.ndarray, count: int) -> np.ndarray:
-    """Returns the place of each number in a random permutation of 0 … count - 1.
+    """Returns the position of each number in a random permutation of 0 … count - 1.
 
     The permutation is computed from the key and not stored: a Feistel network
     over the next power of 4, applied again to what falls outside. int64 and
@@ -23,18 +23,18 @@ def permute(numbers: np.ndarray, keys: np.ndarray, count: int) -> np.ndarray:
 
     Source: Black and Rogaway, "Ciphers with Arbitrary Finite Domains" (2002),
     section 3. `tf.random.experimental.index_shuffle` does the same, but over at
-    least 2¹⁶ numbers, which for a small corpus takes it thousands of rounds.
+    least 2¹⁶ numbers, which for a small corpus needs thousands of rounds.
     """
     half = np.uint64(((count - 1).bit_length() + 1) // 2)
     mask = np.uint64(2 ** int(half) - 1)
-    places, todo = numbers.astype(np.uint64), np.arange(len(numbers))
+    positions, todo = numbers.astype(np.uint64), np.arange(len(numbers))
     while len(todo):
-        left, right = places[todo] >> half, places[todo] & mask
+        left, right = positions[todo] >> half, positions[todo] & mask
         for key in _ROUND_KEYS:
             left, right = right, left ^ (mix(right + keys[todo] + key) & mask)
-        places[todo] = left << half | right
-        todo = todo[places[todo] >= count]
-    return places.view(np.int64)
+        positions[todo] = left << half | right
+        todo = todo[positions[todo] >= count]
+    return positions.view(np.int64)
 
 
 def mix(numbers: np.ndarray) -> np.ndarray:

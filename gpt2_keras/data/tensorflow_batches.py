@@ -4,13 +4,13 @@ import tensorflow as tf
 
 from gpt2_keras.data.batch_plan import BatchPlan
 
-# One call into Python gathers the batches of about this many tokens: calls cost
-# some 100 µs each, as much as a small batch.
+# One call into Python gathers the batches of about this many tokens: a call costs about 100 µs,
+# as much as a small batch.
 _TOKENS_PER_CALL = 32 * 1024
 
 
 def tensorflow_batches(plan: BatchPlan) -> tf.data.Dataset:
-    """Returns the batches of a plan, read ahead; the cardinality is known."""
+    """Returns the batches of a plan, prefetched; the cardinality is known."""
     start, num_full, num_steps = plan.start_step, plan.num_full, plan.num_steps
     dataset = _batches(plan, start, num_full, plan.batch_size)
     if plan.last_rows:
@@ -22,7 +22,7 @@ def tensorflow_batches(plan: BatchPlan) -> tf.data.Dataset:
 
 
 def _batches(plan: BatchPlan, first_step: int, last_step: int, rows: int) -> tf.data.Dataset:
-    """Returns the part that is wanted of batches of `rows` rows."""
+    """Returns the `shard` of each batch of `rows` rows."""
     rows //= plan.shard[1]
 
     def load(steps: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

@@ -1,15 +1,14 @@
-"""Tokens → batches of inputs and targets."""
+"""Tokens as batches of windows: inputs, and the tokens that follow as targets."""
 
 import dataclasses
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gpt2_keras.data.batch_plan import BatchPlan
+from gpt2_keras.data.batch_plan import BatchPlan, check_batch_arguments
 from gpt2_keras.data.batches import make_batches
-from gpt2_keras.data.shards import TokenSource
-from gpt2_keras.data.shuffling import LARGEST_SEED, epoch_keys, mix, permute
-from gpt2_keras.validation import check_integer
+from gpt2_keras.data.shuffling import epoch_keys, mix, permute
+from gpt2_keras.data.token_source import TokenSource, check_tokens
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -31,46 +30,46 @@ def make_dataset(
 ) -> "tf.data.Dataset | KerasBatches":
     """Returns batches of windows of tokens, with the tokens that follow as targets.
 
-    The windows of an epoch lie side by side and share no input. With `shuffle`
-    they begin at a random position, another one in each epoch, and come in
-    random order. A batch depends on the tokens, the sizes, the seed and its
-    number, on nothing else: a dataset that starts at step k gives what one from
-    the start gives after k batches. With `repeat` an epoch ends inside a batch
+    The windows of an epoch are adjacent and do not overlap. With `shuffle` the
+    first one begins at a random position, a new one in each epoch, and they come
+    in random order. A batch depends only on the tokens, the sizes, the seed and
+    its number: a dataset that starts at step k equals one from the start without
+    its first k batches. With `repeat` an epoch ends inside a batch
     and every batch is full.
 
-    The tokens are read as they are needed: a corpus on disk stays there.
+    The tokens are read as they are needed: a corpus on disk is not loaded.
 
     Args:
         tokens: `TokenShards`, a part of them, or a 1-D array of integers.
         context_length: Number of inputs in a window, at least 1.
         batch_size: Number of windows in a batch, at least 1.
-        seed: Of the random order, 0 to 2³¹ - 1.
+        seed: Seed of the random order, 0 to 2³¹ - 1.
         shuffle: Whether the windows come in random order. Without, they come in
             the order of the text, the first one at its first token: for
             evaluation.
-        repeat: Whether to go on for ever, epoch after epoch.
-        start_step: Number of batches to leave out at the start.
+        repeat: Whether to go on without end, epoch after epoch.
+        start_step: Number of batches to skip at the start.
         drop_remainder: Without `repeat`, whether to leave out the last batch if
-            it is smaller than the others. What follows the last whole window of
-            an epoch is left out in any case: fewer than `context_length`
+            it is smaller than the others. The tokens after the last whole window
+            of an epoch are left out in any case: fewer than `context_length`
             tokens, or twice as many if shuffled.
-        shard: Which part of every batch to read, from 0, and of how many equal parts:
-            for workers who train on one batch together.
+        shard: Index of the part of every batch to read, and number of equal parts:
+            for workers that train on one batch together.
 
     Returns:
         Pairs `(inputs, targets)`, each int32 `(batch, context_length)`, where
         `targets[:, i]` follows `inputs[:, i]` in the text: a `tf.data` dataset whose
         cardinality is known. Where TensorFlow is not installed, a Keras `PyDataset`
         with the same batches in the same order (without `repeat`, train on it with
-        `fit(shuffle=False)`: Keras would mix its batches), which has `take` and
-        `as_numpy_iterator` too.
+        `fit(shuffle=False)`: Keras would mix its batches), which also has
+        `take` and `as_numpy_iterator`.
 
     Raises:
         TypeError: If `tokens` is an array that is not 1-D or not of integers, or
-            a number is not an integer.
+            another argument is of a wrong type.
         ValueError: If the tokens are too few for one window, a number is out of
-            its range, `start_step` is behind the last batch, or a batch cannot be
-            cut into equal parts.
+            its range, `start_step` is after the last batch, or a batch cannot be
+            split into equal parts.
 
     Example:
         >>> data = make_dataset(
@@ -80,9 +79,16 @@ def make_dataset(
         ...     print(inputs.tolist(), targets.tolist())
         [[0, 1, 2, 3], [4, 5, 6, 7]] [[1, 2, 3, 4], [5, 6, 7, 8]]
     """
-    _check_tokens(tokens)
-    check_integer("context_length", context_length, minimum=1)
-    check_integer("seed", seed, minimum=0, maximum=LARGEST_SEED)
+    check_tokens(tokens)
+    check_batch_arguments(
+        context_length=context_length,
+        batch_size=batch_size,
+        seed=seed,
+        start_step=start_step,
+        shuffle=shuffle,
+        repeat=repeat,
+        drop_remainder=drop_remainder,
+    )
     num_windows, num_offsets = _count_windows(len(tokens), context_length, shuffle)
     windows = _Windows(tokens, context_length, seed if shuffle else None, num_windows, num_offsets)
     plan = BatchPlan(
@@ -101,13 +107,13 @@ def make_dataset(
 
 @dataclasses.dataclass(frozen=True)
 class _Windows:
-    """Where windows begin, and their tokens."""
+    """The windows of all epochs: their starts and their tokens."""
 
     tokens: TokenSource
     context_length: int
     seed: int | None  # None for the order of the text
     num_windows: int  # in an epoch
-    num_offsets: int  # positions where the first window may begin
+    num_offsets: int  # positions at which the first window may begin
 
     def read(self, count: np.ndarray) -> np.ndarray:
         """Reads windows and the token after each: int64 `(n,)` → int32 `(n, time + 1)`.
@@ -122,7 +128,7 @@ class _Windows:
         return windows
 
     def _starts(self, count: np.ndarray) -> np.ndarray:
-        """Returns where windows begin: int64 `(n,)` → int64 `(n,)`."""
+        """Returns the positions of first tokens: int64 `(n,)` → int64 `(n,)`."""
         epochs, numbers = np.divmod(count, self.num_windows)
         if self.seed is None:
             return numbers * self.context_length
@@ -132,28 +138,15 @@ class _Windows:
 
 
 def _count_windows(num_tokens: int, context_length: int, shuffle: bool) -> tuple[int, int]:
-    """Returns how many windows an epoch has, and at how many positions they may begin."""
+    """Returns the number of windows of an epoch, and that of positions of the first one."""
     if num_tokens <= context_length:
         raise ValueError(
-            "One window needs `context_length` tokens and the one that follows. "
-            f"Received: {num_tokens} tokens, context_length={context_length}. "
-            "Use a longer text or a shorter context."
+            f"{num_tokens} tokens are too few for a window of context_length={context_length} and "
+            "the token that follows. Use a longer text or a shorter context."
         )
     if not shuffle:
         return (num_tokens - 1) // context_length, 1
-    # One fewer than fit, so that where they begin may vary by a whole window:
-    # else a text of n * context_length + 1 tokens would always be cut alike.
+    # One fewer than fit, so that the first position may vary by a whole window: else a text of
+    # n * context_length + 1 tokens would have the same windows in every epoch.
     num_windows = max(1, num_tokens // context_length - 1)
     return num_windows, num_tokens - num_windows * context_length
-
-
-def _check_tokens(tokens: TokenSource) -> None:
-    """Refuses an array that is no row of token ids."""
-    if not isinstance(tokens, np.ndarray):
-        return
-    if tokens.ndim != 1 or not np.issubdtype(tokens.dtype, np.integer):
-        raise TypeError(
-            "`tokens` must be a 1-D array of integers, or token shards. "
-            f"Received: an array of shape {tokens.shape} and dtype {tokens.dtype}. "
-            "Use, for example, np.array(tokenizer.encode(text))."
-        )

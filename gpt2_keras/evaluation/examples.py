@@ -5,7 +5,8 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from gpt2_keras.data.text import check_paths, read_text
+from gpt2_keras.data.corpus_files import check_paths
+from gpt2_keras.data.text_files import read_chunks
 
 # What the value of a field must be, in words and as a predicate.
 FieldType = tuple[str, Callable[[Any], bool]]
@@ -43,7 +44,7 @@ def read_examples(
     """
     (file,) = check_paths([path])
     # Not `splitlines`: JSON strings may contain Unicode's other line separators.
-    lines = "".join(read_text(file)).split("\n")
+    lines = "".join(read_chunks(file)).split("\n")
     examples = []
     for number, line in enumerate(lines, start=1):
         if line.strip():

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
+from gpt2_keras.data.corpus_files import check_paths
 from gpt2_keras.data.documents import empty_corpus, read_documents
-from gpt2_keras.data.text import check_paths
 from gpt2_keras.evaluation.detokenizers import check_detokenizer, detokenize
 from gpt2_keras.evaluation.report import Protocol, Report, TextResult
 from gpt2_keras.evaluation.spans import Span, check_batch_size, score_spans
@@ -159,7 +159,7 @@ def _documents(text: Text) -> list[str]:
     if isinstance(text, str):
         return [text]
     files = check_paths([text])
-    documents = ["".join(document.pieces) for document in read_documents(files)]
+    documents = ["".join(document.chunks) for document in read_documents(files)]
     if not any(documents):
         raise empty_corpus(files)
     return documents

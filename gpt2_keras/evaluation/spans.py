@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from gpt2_keras.generation.compiled import COUNTS, IDS, kept_trace, traced
-from gpt2_keras.generation.prompts import pad
+from gpt2_keras.generation.compiled import COUNTS, IDS, call_cached
+from gpt2_keras.generation.log_probs import token_log_probs
+from gpt2_keras.generation.padding import left_padding_mask, pad
 from gpt2_keras.model import GPT2Model
 from gpt2_keras.validation import check_integer
 
@@ -80,7 +81,6 @@ def score_spans(
     scores: dict[int, SpanScore] = {}
     done, total = 0, sum(len(span.targets) for span in spans)
     for count, group in itertools.groupby(order, key=counts.__getitem__):
-        score = _compiled(model, count)
         rows = batch_size or _rows_for(count, model.config.vocab_size)
         indices = list(group)
         for start in range(0, len(indices), rows):
@@ -89,7 +89,14 @@ def score_spans(
                 [spans[index].inputs for index in batch], 0, side="left", width=count
             )
             targets, _ = pad([spans[index].targets for index in batch], 0, side="left", width=count)
-            log_probs, ranks = (part.numpy() for part in score(token_ids, num_tokens, targets))
+            log_probs, ranks = call_cached(
+                model,
+                f"score the last {count}",
+                (),
+                functools.partial(_score, model, count),
+                [IDS, COUNTS, IDS],
+                *(token_ids, num_tokens, targets),
+            )
             for row, index in enumerate(batch):
                 first = count - len(spans[index].targets)
                 scores[index] = SpanScore(log_probs[row, first:], ranks[row, first:])
@@ -106,27 +113,15 @@ def check_batch_size(batch_size: object) -> None:
         check_integer("batch_size", batch_size, minimum=1, advice="Leave it out to choose it.")
 
 
-def _compiled(model: GPT2Model, count: int) -> Any:
-    """Returns the compiled function that scores the last `count` positions."""
-    return kept_trace(
-        model,
-        f"score the last {count}",
-        (),
-        lambda: traced(functools.partial(_score, model, count), [IDS, COUNTS, IDS]),
-    )
-
-
 def _score(
     model: GPT2Model, count: int, token_ids: Any, num_tokens: Any, targets: Any
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Scores targets; (batch, time), (batch,), (batch, count) → two tensors (batch, count)."""
-    time = tf.shape(token_ids)[1]
-    real = tf.expand_dims(tf.range(time), 0) >= tf.expand_dims(time - num_tokens, 1)
-    logits = model(token_ids, padding_mask=real, num_logits=count, training=False)
-    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=targets, logits=logits)
+    mask = left_padding_mask(num_tokens, tf.shape(token_ids)[1])
+    logits = model(token_ids, padding_mask=mask, num_logits=count, training=False)
     own = tf.gather(logits, tf.expand_dims(targets, 2), batch_dims=2)  # (batch, count, 1)
     ranks = tf.math.count_nonzero(logits > own, axis=2, dtype=tf.int32)  # (batch, count)
-    return -losses, ranks
+    return token_log_probs(logits, targets), ranks
 
 
 def _logit_counts(num_targets: Sequence[int], most: int) -> list[int]:

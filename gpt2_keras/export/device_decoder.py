@@ -10,8 +10,8 @@ once, whichever signatures run them.
 
 import tensorflow as tf
 
-from gpt2_keras.generation import decoding_loop as loop
-from gpt2_keras.generation.logits_processors import NO_TOKEN, History, no_rules
+from gpt2_keras.generation import decoding_loop
+from gpt2_keras.generation.logits_processors import NO_TOKEN, History, no_processors
 from gpt2_keras.generation.sampling import SamplingTensors
 from gpt2_keras.layers.kernels.litert import LITERT, BlockCache
 from gpt2_keras.model import GPT2Model
@@ -123,17 +123,19 @@ class DeviceDecoder(tf.Module):
         Returns:
             The new tokens, int32 `(new_tokens,)`, without the end token.
         """
-        rules = no_rules(self._model.config.vocab_size, self._end_token_id)
+        processors = no_processors(self._model.config.vocab_size, self._end_token_id)
         count, logits = tf.size(token_ids), self.prefill(token_ids)
-        state = loop.draw(self._state(count, limits < 1), logits, sampling, rules, limits)
+        state = decoding_loop.sample(
+            self._state(count, limits < 1), logits, sampling, processors, limits
+        )
 
-        def fill_block(state: loop.DecodingState) -> tuple[loop.DecodingState]:
+        def fill_block(state: decoding_loop.DecodingState) -> tuple[decoding_loop.DecodingState]:
             start = self._start_of_block(state.cache_index)
-            _, _, state = loop.advance(
+            _, _, state = decoding_loop.advance(
                 self._model,
                 state,
                 sampling,
-                rules,
+                processors,
                 max_steps=start + self.block_length - state.cache_index,
                 most_steps=self.block_length,
                 limits=limits,
@@ -145,10 +147,10 @@ class DeviceDecoder(tf.Module):
         ended = tf.cast(tf.equal(new_ids, self._end_token_id), tf.int32)
         return new_ids[: tf.size(new_ids) - tf.reduce_sum(ended)]
 
-    def _state(self, count: tf.Tensor, finished: tf.Tensor) -> loop.DecodingState:
+    def _state(self, count: tf.Tensor, finished: tf.Tensor) -> decoding_loop.DecodingState:
         """Returns the state of the decoding loop after a prompt of `count` tokens."""
         start, length = self._start_of_block(count), self.context_length
-        return loop.DecodingState(
+        return decoding_loop.DecodingState(
             [
                 BlockCache(*pair, *(self._block_of(part, start) for part in pair))
                 for pair in self._read_past()

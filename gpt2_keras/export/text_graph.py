@@ -5,11 +5,11 @@ from typing import Any
 import tensorflow as tf
 
 from gpt2_keras.export.requests import check_fit, check_max_new_tokens, check_texts
-from gpt2_keras.generation import decoding_loop as loop
-from gpt2_keras.generation import log_probs as scoring_graph
+from gpt2_keras.generation import decoding_loop
 from gpt2_keras.generation.compiled import COUNTS, IDS, traced
 from gpt2_keras.generation.finish_reason import FINISH_REASONS
-from gpt2_keras.generation.logits_processors import no_rules
+from gpt2_keras.generation.log_probs import most_likely_next_tokens, text_log_probs
+from gpt2_keras.generation.logits_processors import no_processors
 from gpt2_keras.generation.sampling import SamplingTensors
 from gpt2_keras.model import GPT2Model
 from gpt2_keras.tokenizer.graph.tokenizer import GraphTokenizer
@@ -75,11 +75,11 @@ class TextModel:
         if self._checks_texts:
             check_fit(lengths, self._context_length - max_new_tokens, self._context_length)
         limits = tf.minimum(max_new_tokens, room)
-        new_ids, counts = loop.decode(
+        new_ids, counts = decoding_loop.decode(
             self._model,
             *self._align_right(prompt_ids),
             sampling,
-            no_rules(self._vocab_size, self._end_token_id),
+            no_processors(self._vocab_size, self._end_token_id),
             limits=limits,
         )
         prompt = prompt_ids.to_tensor()  # (batch, time)
@@ -111,9 +111,7 @@ class TextModel:
             room = tf.fill(tf.shape(texts), self._context_length)
             check_fit(_lengths(ids), room, self._context_length)
         tokens = self._padded(ids[:, : self._context_length])
-        log_probs = scoring_graph.log_probs(
-            self._model, *tokens.values(), end_token_id=self._end_token_id
-        )
+        log_probs = text_log_probs(self._model, *tokens.values(), end_token_id=self._end_token_id)
         return tokens | {"log_probs": log_probs}
 
     def next_token(self, texts: Any) -> Tensors:
@@ -130,7 +128,7 @@ class TextModel:
         if self._checks_texts:
             room = tf.fill(tf.shape(texts), self._context_length)
             check_fit(_lengths(prompt_ids), room, self._context_length)
-        ids, probs = scoring_graph.next_tokens(
+        ids, probs = most_likely_next_tokens(
             self._model,
             *self._align_right(prompt_ids),
             tf.constant(min(NUM_CANDIDATES, self._vocab_size)),

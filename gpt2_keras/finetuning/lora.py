@@ -4,6 +4,8 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
+import keras
+
 from gpt2_keras import checkpoints
 from gpt2_keras.finetuning.freezing import unfreeze
 from gpt2_keras.model import GPT2Model
@@ -74,7 +76,7 @@ def enable_lora(
         variable.trainable = False
     for layer in _projections(model, layers):
         layer.enable_lora(rank, lora_alpha=alpha)
-    _forget_traces(model)
+    _forget_compiled_functions(model)
 
 
 def merge_lora(model: GPT2Model) -> None:
@@ -94,7 +96,7 @@ def merge_lora(model: GPT2Model) -> None:
         layer.lora_enabled = False
         layer.lora_rank = layer.lora_alpha = None
     unfreeze(model)
-    _forget_traces(model)
+    _forget_compiled_functions(model)
 
 
 def save_adapter(model: GPT2Model, directory: str | Path) -> None:
@@ -146,7 +148,10 @@ def _adapted(model: GPT2Model) -> Iterator[Any]:
     return (layer for layer in _projections(model, LAYERS) if layer.lora_enabled)
 
 
-def _forget_traces(model: GPT2Model) -> None:
+def _forget_compiled_functions(model: GPT2Model) -> None:
     """Drops every compiled function of a model: each computes with the weights it was made for."""
     model.train_function = model.test_function = model.predict_function = None
-    model.__dict__.pop("_kept_traces", None)  # of generation/traces.py
+    if keras.backend.backend() == "tensorflow":  # generation needs it, training does not
+        from gpt2_keras.generation.compiled import forget_cached_functions
+
+        forget_cached_functions(model)

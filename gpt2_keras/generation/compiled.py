@@ -1,15 +1,20 @@
-"""The traced functions of one model: one trace each, for every length and batch."""
+"""The concrete functions of a model, traced once for every length and batch size."""
 
 import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
-from gpt2_keras.generation import decoding_loop as loop
-from gpt2_keras.generation import log_probs as scoring_graph
-from gpt2_keras.generation.logits_processors import Constraints, History, constraint_specs
+from gpt2_keras.generation import decoding_loop
+from gpt2_keras.generation.log_probs import (
+    continuation_log_probs,
+    most_likely_next_tokens,
+    text_log_probs,
+)
+from gpt2_keras.generation.logits_processors import History, ProcessorTensors, processor_specs
 from gpt2_keras.generation.sampling import SamplingTensors, sampling_specs
 from gpt2_keras.model import GPT2Model
 
@@ -20,41 +25,67 @@ NUMBER = tf.TensorSpec([], tf.float32)
 
 
 def traced(function: Callable[..., Any], signature: Sequence[Any]) -> Any:
-    """Returns a `tf.function` of one trace.
+    """Returns a `tf.function` that is traced once.
 
-    Without AutoGraph, which would take half of the tracing's time to rewrite code that
-    asks for its conditions and loops itself.
+    Without AutoGraph, which would take half of the tracing time to rewrite code that calls
+    `tf.cond` and `tf.while_loop` itself.
     """
     return tf.function(function, autograph=False, input_signature=signature)
 
 
-def kept_trace(model: GPT2Model, name: str, key: tuple[Any, ...], make: Callable[[], Any]) -> Any:
-    """Returns the traced function of a method: made on first use, then kept with the model.
+def cached_function(
+    model: GPT2Model, name: str, key: tuple[Any, ...], make: Callable[[], Any]
+) -> Any:
+    """Returns a traced function that is cached with the model, made on first use.
 
     Args:
-        model: The model that keeps it.
-        name: The method. One function of each is kept.
-        key: What the trace was made for; another key replaces it.
+        model: The model that caches it.
+        name: Its name. One function of each name is cached.
+        key: What it was traced for; another key replaces it.
         make: Makes the function.
 
     Raises:
         RuntimeError: If Keras runs on another backend than TensorFlow.
     """
-    if keras.backend.backend() != "tensorflow":
+    if (backend := keras.backend.backend()) != "tensorflow":
         raise RuntimeError(
-            "Text is generated in TensorFlow graphs. "
-            f"Received: Keras backend {keras.backend.backend()!r}. "
+            f"Keras runs on the backend {backend!r}. Text is generated in TensorFlow graphs. "
             "Save the model, and load it where KERAS_BACKEND=tensorflow."
         )
-    # Past `__setattr__`, so that the functions are no part of what is saved of the model.
-    kept = model.__dict__.setdefault("_kept_traces", {})
-    if name not in kept or kept[name][0] != key:
-        kept[name] = (key, make())
-    return kept[name][1]
+    # Not by `__setattr__`, so that Keras does not track the functions.
+    cache = model.__dict__.setdefault("_cached_functions", {})
+    if name not in cache or cache[name][0] != key:
+        cache[name] = (key, make())
+    return cache[name][1]
+
+
+def forget_cached_functions(model: GPT2Model) -> None:
+    """Drops all cached functions: each computes with the weights it was traced for."""
+    model.__dict__.pop("_cached_functions", None)
+
+
+def call_cached(
+    model: GPT2Model,
+    name: str,
+    key: tuple[Any, ...],
+    function: Callable[..., Any],
+    signature: Sequence[Any],
+    *arguments: Any,
+) -> tuple[np.ndarray, ...]:
+    """Calls a function, traced on first use and then cached; returns its results as arrays.
+
+    Args:
+        model, name, key: As for `cached_function`.
+        function: The function of tensors.
+        signature: The specs of its arguments.
+        *arguments: The arguments.
+    """
+    cached = cached_function(model, name, key, lambda: traced(function, signature))
+    return tuple(result.numpy() for result in cached(*arguments))
 
 
 class CompiledModel:
-    """Holds what `generate`, `stream` and `score` call on a model.
+    """The concrete functions that `generate`, `stream` and `score` call.
 
     Args:
         model: The model. Its weights may change later; its shape may not.
@@ -62,54 +93,57 @@ class CompiledModel:
     """
 
     def __init__(self, model: GPT2Model, end_token_id: int) -> None:
-        sampling, constraints = sampling_specs(), constraint_specs()
+        sampling, processors = sampling_specs(), processor_specs()
         state = _state_specs(model)
-        # A prefix is a cache of one row.
-        prefix = loop.Prefix(state.cache, COUNTS)
+        # The cache of a prefix has one row.
+        prefix = decoding_loop.Prefix(state.cache, COUNTS)
 
         def start(
             ids: Any,
             counts: Any,
             sampling: SamplingTensors,
-            constraints: Constraints,
+            processors: ProcessorTensors,
             max_new_tokens: Any,
-            prefix: loop.Prefix,
+            prefix: decoding_loop.Prefix,
         ) -> Any:
-            return loop.start(
+            return decoding_loop.start(
                 model,
                 ids,
                 counts,
                 sampling,
-                constraints,
+                processors,
                 max_new_tokens=max_new_tokens,
                 prefix=prefix,
             )
 
         def advance(
-            state: loop.DecodingState,
+            state: decoding_loop.DecodingState,
             sampling: SamplingTensors,
-            constraints: Constraints,
+            processors: ProcessorTensors,
             max_steps: Any,
         ) -> Any:
-            return loop.advance(model, state, sampling, constraints, max_steps=max_steps)
+            return decoding_loop.advance(model, state, sampling, processors, max_steps=max_steps)
 
-        self.start = traced(start, [IDS, COUNTS, sampling, constraints, INTEGER, prefix])
-        self.advance = traced(advance, [state, sampling, constraints, INTEGER])
-        self.read = traced(functools.partial(_read, model), [IDS])
-        log_probs = functools.partial(scoring_graph.log_probs, model, end_token_id=end_token_id)
-        self.log_probs = traced(log_probs, [IDS, COUNTS])
+        self.start = traced(start, [IDS, COUNTS, sampling, processors, INTEGER, prefix])
+        self.advance = traced(advance, [state, sampling, processors, INTEGER])
+        self.prefill = traced(functools.partial(_prefill, model), [IDS])
+        log_probs = functools.partial(text_log_probs, model, end_token_id=end_token_id)
+        self.text_log_probs = traced(log_probs, [IDS, COUNTS])
+        self.continuation_log_probs = traced(
+            functools.partial(continuation_log_probs, model), [IDS, COUNTS]
+        )
         self.next_tokens = traced(
-            functools.partial(scoring_graph.next_tokens, model), [IDS, COUNTS, INTEGER]
+            functools.partial(most_likely_next_tokens, model), [IDS, COUNTS, INTEGER]
         )
 
 
-def _state_specs(model: GPT2Model) -> loop.DecodingState:
-    """Returns the signature of a running generation."""
-    kept = tf.TensorSpec(
+def _state_specs(model: GPT2Model) -> decoding_loop.DecodingState:
+    """Returns the signature of the state of the decoding loop."""
+    part = tf.TensorSpec(
         [None, model.config.num_heads, None, model.config.head_dim], model.compute_dtype
     )
-    return loop.DecodingState(
-        cache=[(kept, kept)] * model.config.num_layers,
+    return decoding_loop.DecodingState(
+        cache=[(part, part)] * model.config.num_layers,
         padding_mask=tf.TensorSpec([None, None], tf.bool),
         cache_index=INTEGER,
         history=History(IDS, INTEGER, INTEGER),
@@ -119,7 +153,7 @@ def _state_specs(model: GPT2Model) -> loop.DecodingState:
     )
 
 
-def _read(model: GPT2Model, token_ids: Any) -> Any:
+def _prefill(model: GPT2Model, token_ids: Any) -> Any:
     """Returns the cache of one text, (1, time)."""
     cache = model.make_cache(1, tf.shape(token_ids)[1])
     _, cache = model(token_ids, cache=cache, num_logits=1, training=False)
@@ -127,14 +161,14 @@ def _read(model: GPT2Model, token_ids: Any) -> Any:
 
 
 def compiled(model: GPT2Model) -> CompiledModel:
-    """Returns a model's functions, traced on first use and then kept with it.
+    """Returns a model's functions, traced on first use and then cached with it.
 
     Raises:
         ValueError: If the model has no tokenizer.
         RuntimeError: If Keras runs on another backend than TensorFlow.
     """
     end_token_id = model.require_tokenizer().end_token_id
-    kept: CompiledModel = kept_trace(
+    functions: CompiledModel = cached_function(
         model, "generate", (end_token_id,), lambda: CompiledModel(model, end_token_id)
     )
-    return kept
+    return functions

@@ -4,28 +4,34 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from gpt2_keras.generation.logits_processors import NO_TOKEN, Constraints, History, constrain
+from gpt2_keras.generation.logits_processors import (
+    NO_TOKEN,
+    History,
+    ProcessorTensors,
+    process_logits,
+)
+from gpt2_keras.generation.padding import count_until, left_padding_mask
 from gpt2_keras.generation.sampling import SamplingTensors, choose
 from gpt2_keras.model import GPT2Model
 
 
 class Prefix(NamedTuple):
-    """Text that all rows begin with and that is read already."""
+    """A prefix of all rows whose keys and values are cached already."""
 
-    cache: Any  # as GPT2Model.make_cache makes it, of one row, as long as the text
+    cache: Any  # of GPT2Model.make_cache, with one row, as long as the prefix
     token_ids: Any  # int32 (length,)
 
 
 class DecodingState(NamedTuple):
-    """What a running generation is made of."""
+    """The state of the decoding loop."""
 
-    cache: Any  # as GPT2Model.make_cache makes it
+    cache: Any  # of GPT2Model.make_cache
     padding_mask: Any  # bool (batch, length), False left of each prompt
     cache_index: Any  # int32 (): number of positions in the cache
     history: History
-    last_ids: Any  # int32 (batch,): the tokens drawn last
-    last_log_probs: Any  # float32 (batch,): what the model gave them, in nats
-    finished: Any  # bool (batch,): whether the row has drawn a stop id, or all it may
+    last_ids: Any  # int32 (batch,): the tokens sampled last
+    last_log_probs: Any  # float32 (batch,): their log-probabilities, in nats
+    finished: Any  # bool (batch,): whether the row has sampled a stop id, or all its tokens
 
 
 def start(
@@ -33,36 +39,34 @@ def start(
     token_ids: Any,
     num_tokens: Any,
     sampling: SamplingTensors,
-    constraints: Constraints,
+    processors: ProcessorTensors,
     *,
     max_new_tokens: Any,
     prefix: Prefix | None = None,
     limits: Any = None,
 ) -> DecodingState:
-    """Reads the prompts and draws each row's first token.
+    """Prefills the cache with the prompts and samples the first token of each row.
 
     Args:
         model: The model.
-        token_ids: Int32 tensor `(batch, time)`, each prompt at the right end of
-            its row: a shared last column lets all rows write the cache at one
-            place.
+        token_ids: Int32 tensor `(batch, time)`, padded on the left: a shared last column
+            lets all rows write to the cache at one index.
         num_tokens: Int32 tensor `(batch,)`: each prompt's length, at least 1.
         sampling: Each row's settings.
-        constraints: Rules that all rows share.
-        max_new_tokens: Int32 scalar: how many tokens may be drawn in all.
-        prefix: What stands before every prompt.
-        limits: Int32 tensor `(batch,)`: with how many tokens each row is finished,
+        processors: The logits processors, which all rows share.
+        max_new_tokens: Int32 scalar: largest number of tokens to sample in all.
+        prefix: The prefix of every prompt.
+        limits: Int32 tensor `(batch,)`: number of tokens after which each row is finished,
             at least 0; by default never.
 
     Returns:
         The state after one token.
     """
     batch_size, time = tf.unstack(tf.shape(token_ids))
-    padding = tf.expand_dims(time - num_tokens, 1)  # (batch, 1): columns left of each prompt
-    columns = tf.expand_dims(tf.range(time + max_new_tokens), 0)  # (1, length)
-    real = columns >= padding
+    real = left_padding_mask(num_tokens, time, time + max_new_tokens)  # (batch, length)
     if limits is not None:
-        # What a row draws past its limit is no text, and must not count as a position.
+        # What a row samples past its limit is no text, and must not count as a position.
+        columns = tf.expand_dims(tf.range(time + max_new_tokens), 0)  # (1, length)
         real &= columns < time + tf.expand_dims(limits, 1)
     cache, prefix_length = model.make_cache(batch_size, time + max_new_tokens), 0
     history = tf.where(real[:, :time], token_ids, NO_TOKEN)
@@ -71,11 +75,12 @@ def start(
         real = tf.concat([tf.ones([batch_size, prefix_length], tf.bool), real], axis=1)
         cache = [
             tuple(
-                tf.concat([tf.repeat(read, batch_size, axis=0), empty], axis=2)
-                for read, empty in zip(read_pair, empty_pair, strict=True)
+                tf.concat([tf.repeat(cached, batch_size, axis=0), empty], axis=2)
+                for cached, empty in zip(cached_pair, empty_pair, strict=True)
             )
-            for read_pair, empty_pair in zip(prefix.cache, cache, strict=True)
+            for cached_pair, empty_pair in zip(prefix.cache, cache, strict=True)
         ]
+        padding = tf.expand_dims(time - num_tokens, 1)  # (batch, 1): columns of padding
         history = _with_prefix(history, padding, prefix.token_ids)
     logits, cache = model(
         token_ids,
@@ -96,38 +101,37 @@ def start(
         tf.zeros([batch_size]),
         tf.zeros([batch_size], tf.bool) if limits is None else limits < 1,
     )
-    return draw(state, logits[:, 0], sampling, constraints, limits)
+    return sample(state, logits[:, 0], sampling, processors, limits)
 
 
 def advance(
     model: GPT2Model,
     state: DecodingState,
     sampling: SamplingTensors,
-    constraints: Constraints,
+    processors: ProcessorTensors,
     *,
     max_steps: Any,
     most_steps: int | None = None,
     limits: Any = None,
 ) -> tuple[tf.Tensor, tf.Tensor, DecodingState]:
-    """Draws up to `max_steps` more tokens for each row, until all are finished.
+    """Samples up to `max_steps` more tokens for each row, until all are finished.
 
     Args:
         model: The model.
-        state: Where the generation stands. Its cache is overwritten: it must not
-            be used again.
+        state: The state so far. Its cache is overwritten: it must not be used again.
         sampling: Each row's settings.
-        constraints: Rules that all rows share.
+        processors: The logits processors, which all rows share.
         max_steps: Int32 scalar, at least 0.
-        most_steps: What `max_steps` is never above, if that is known: then the loop
-            has tensors of fixed shapes only, which LiteRT does not allocate anew.
+        most_steps: An upper bound of `max_steps`, if one is known: then the loop has tensors
+            of fixed shapes only, which LiteRT does not allocate again.
         limits: As for `start`.
 
     Returns:
         The new tokens, int32 `(batch, steps)`, their log-probabilities by the
-        model, float32 `(batch, steps)`, and the new state. A finished row keeps
-        drawing its stop id, with log-probability 0.
+        model, float32 `(batch, steps)`, and the new state. A finished row goes on
+        with its stop id, of log-probability 0.
     """
-    # One row more than steps: TensorFlow refuses to write to a tensor known to be empty.
+    # One row more than steps: TensorFlow does not write to a tensor known to be empty.
     rows = (max_steps if most_steps is None else most_steps) + 1
     shape = [rows, tf.shape(state.last_ids)[0]]  # (steps + 1, batch)
     ids, log_probs = tf.zeros(shape, tf.int32), tf.zeros(shape)
@@ -143,7 +147,7 @@ def advance(
             training=False,
         )
         state = state._replace(cache=cache, cache_index=state.cache_index + 1)
-        state = draw(state, logits[:, 0], sampling, constraints, limits)
+        state = sample(state, logits[:, 0], sampling, processors, limits)
         ids = tf.tensor_scatter_nd_update(ids, [[count]], [state.last_ids])
         log_probs = tf.tensor_scatter_nd_update(log_probs, [[count]], [state.last_log_probs])
         return count + 1, ids, log_probs, state
@@ -161,58 +165,56 @@ def decode(
     token_ids: Any,
     num_tokens: Any,
     sampling: SamplingTensors,
-    constraints: Constraints,
+    processors: ProcessorTensors,
     *,
     limits: Any,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Continues prompts to the end: `start`, then `advance`.
 
     Args:
-        model, token_ids, num_tokens, sampling, constraints: As for `start`.
+        model, token_ids, num_tokens, sampling, processors: As for `start`.
         limits: Int32 tensor `(batch,)`: largest number of new tokens of each row,
             at least 0.
 
     Returns:
-        The new tokens, int32 `(batch, steps)`, and how many of each row come
-        before its end, int32 `(batch,)`: as many as its limit, or fewer if it
-        drew a stop id.
+        The new tokens, int32 `(batch, steps)`, and the number of each row's tokens before
+        its end, int32 `(batch,)`: its limit, or fewer if it sampled a stop id.
     """
     most = tf.reduce_max(tf.concat([limits, [1]], axis=0))
-    settings = (sampling, constraints)
+    settings = (sampling, processors)
     state = start(model, token_ids, num_tokens, *settings, max_new_tokens=most, limits=limits)
     first = tf.expand_dims(state.last_ids, 1)  # (batch, 1)
     rest, _, _ = advance(model, state, *settings, max_steps=most - 1, limits=limits)
     new_ids = tf.concat([first, rest], axis=1)  # (batch, steps)
-    running = tf.math.cumprod(tf.cast(~_is_stop(new_ids, constraints), tf.int32), axis=1)
-    return new_ids, tf.minimum(tf.reduce_sum(running, axis=1), limits)
+    return new_ids, tf.minimum(count_until(_is_stop(new_ids, processors)), limits)
 
 
-def draw(
+def sample(
     state: DecodingState,
     logits: tf.Tensor,
     sampling: SamplingTensors,
-    constraints: Constraints,
+    processors: ProcessorTensors,
     limits: Any = None,
 ) -> DecodingState:
-    """Draws each row's next token, and notes it.
+    """Samples the next token of each row, and adds it to the state.
 
     Args:
-        state: Where the generation stands.
+        state: The state so far.
         logits: Float32 tensor `(batch, vocab)`: the model's, of the next token.
-        sampling, constraints, limits: As for `start`.
+        sampling, processors, limits: As for `start`.
     """
     history = state.history
     step = history.next_new - history.first_new
-    ids = choose(constrain(logits, history, sampling, constraints), sampling, step)
-    ids = tf.where(state.finished, constraints.stop_ids[0], ids)
+    ids = choose(process_logits(logits, history, sampling, processors), sampling, step)
+    ids = tf.where(state.finished, processors.stop_ids[0], ids)
     chosen = tf.gather(logits, ids, batch_dims=1)  # (batch,)
     log_probs = tf.where(state.finished, 0.0, chosen - tf.reduce_logsumexp(logits, axis=1))
-    finished = state.finished | _is_stop(ids, constraints)
+    finished = state.finished | _is_stop(ids, processors)
     if limits is not None:
         finished |= step + 1 >= limits
     rows = tf.range(tf.shape(ids)[0])
-    places = tf.stack([rows, tf.fill(tf.shape(rows), history.next_new)], axis=1)
-    written = tf.tensor_scatter_nd_update(history.token_ids, places, ids)
+    indices = tf.stack([rows, tf.fill(tf.shape(rows), history.next_new)], axis=1)
+    written = tf.tensor_scatter_nd_update(history.token_ids, indices, ids)
     return state._replace(
         history=history._replace(token_ids=written, next_new=history.next_new + 1),
         last_ids=ids,
@@ -221,18 +223,18 @@ def draw(
     )
 
 
-def _is_stop(ids: tf.Tensor, constraints: Constraints) -> tf.Tensor:
-    """Marks the ids that finish a row."""
-    return tf.reduce_any(tf.expand_dims(ids, -1) == constraints.stop_ids, axis=-1)
+def _is_stop(ids: tf.Tensor, processors: ProcessorTensors) -> tf.Tensor:
+    """Returns whether ids finish a row, bool like `ids`."""
+    return tf.reduce_any(tf.expand_dims(ids, -1) == processors.stop_ids, axis=-1)
 
 
 def _with_prefix(history: tf.Tensor, padding: tf.Tensor, prefix_ids: tf.Tensor) -> tf.Tensor:
-    """Puts the prefix between each row's padding and its prompt."""
+    """Returns the history with the prefix between the padding and the prompt of each row."""
     batch_size, time = tf.unstack(tf.shape(history))
     length = tf.shape(prefix_ids)[0]
     wide = tf.concat([tf.fill([batch_size, length], NO_TOKEN), history], axis=1)
     columns = tf.expand_dims(tf.range(length + time), 0) - padding  # (batch, length + time)
-    places = tf.clip_by_value(columns, 0, tf.maximum(length - 1, 0))
+    indices = tf.clip_by_value(columns, 0, tf.maximum(length - 1, 0))
     # One more id, so that an empty prefix can be gathered from.
     inside = (columns >= 0) & (columns < length)
-    return tf.where(inside, tf.gather(tf.concat([prefix_ids, [NO_TOKEN]], 0), places), wide)
+    return tf.where(inside, tf.gather(tf.concat([prefix_ids, [NO_TOKEN]], 0), indices), wide)

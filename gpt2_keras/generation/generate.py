@@ -1,78 +1,22 @@
-"""Text in, text out: `model.generate` and `model.stream`."""
+"""Text in, text out: `generate`, `generate_details` and `stream`."""
 
-import dataclasses
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from gpt2_keras.generation.logits_processors import Rules
+from gpt2_keras.generation.logits_processors import LogitsProcessors
 from gpt2_keras.generation.prefix_cache import PrefixCache
-from gpt2_keras.generation.prompts import check_texts
 from gpt2_keras.generation.sampling import Sampler, resolve
-from gpt2_keras.generation.search.beam_search import BeamSearch, generate_beams
-from gpt2_keras.generation.search.contrastive_search import Contrastive, generate_contrastive
-from gpt2_keras.generation.search.speculative_decoding import Speculative, generate_speculative
-from gpt2_keras.generation.session import Generation, Run, check_at_least_one, make_seeds
+from gpt2_keras.generation.search.beam_search import BeamSearch
+from gpt2_keras.generation.search.contrastive_search import ContrastiveSearch
+from gpt2_keras.generation.search.results import search_texts
+from gpt2_keras.generation.search.speculative_decoding import SpeculativeDecoding
+from gpt2_keras.generation.session import Generation, GenerationSession
 from gpt2_keras.model import GPT2Model
+from gpt2_keras.validation import check_flag, check_integer, check_text, check_texts
 
-Search = BeamSearch | Contrastive | Speculative
-# KerasHub's strings for these samplers, with our defaults.
-NAMED_SEARCHES: dict[str, Search] = {"beam": BeamSearch(), "contrastive": Contrastive()}
-
-
-def refuse_arguments(search: Search, **arguments: Any) -> None:
-    """Raises ValueError for arguments of `generate` that a search has no use for.
-
-    Args:
-        search: The search.
-        **arguments: What the caller gave; None, False and empty stand for nothing.
-    """
-    given = [name for name, value in arguments.items() if value]
-    if given:
-        raise ValueError(
-            f"{type(search).__name__} has its own settings and cannot take these arguments. "
-            f"Received: {', '.join(given)}. Leave them out, or use a Sampler."
-        )
-
-
-def generate_by_search(
-    model: GPT2Model,
-    prompts: str | Sequence[str],
-    search: Search,
-    *,
-    max_new_tokens: int | None,
-    seed: int | Sequence[int] | None,
-    overflow: str,
-    strip_prompt: bool,
-    return_details: bool,
-) -> Any:
-    """Continues texts by a search; see `text.generate` for the arguments.
-
-    Returns:
-        A text for each prompt, or one for a single `str`. Of a `BeamSearch` with
-        several results, a list of them in place of a text; with
-        `return_details`, `Beam`s with their scores.
-    """
-    common: dict[str, Any] = {
-        "max_new_tokens": max_new_tokens,
-        "overflow": overflow,
-        "strip_prompt": strip_prompt,
-    }
-    listed = [prompts] if isinstance(prompts, str) else list(prompts)
-    results: list[Any]
-    if isinstance(search, BeamSearch):
-        refuse_arguments(search, seed=seed is not None)
-        found = generate_beams(model, listed, search, **common)
-        results = [beams if return_details else [beam.text for beam in beams] for beams in found]
-        if search.num_results == 1:
-            results = [row[0] for row in results]
-    elif isinstance(search, Contrastive):
-        refuse_arguments(search, seed=seed is not None, return_details=return_details)
-        results = list(generate_contrastive(model, listed, search, **common))
-    else:
-        refuse_arguments(search, return_details=return_details)
-        seeds = make_seeds(seed, len(listed))
-        results = list(generate_speculative(model, listed, search, seeds=seeds, **common))
-    return results[0] if isinstance(prompts, str) else results
+Search = BeamSearch | ContrastiveSearch | SpeculativeDecoding
+# KerasHub's names of these samplers, with our defaults.
+NAMED_SEARCHES: dict[str, Search] = {"beam": BeamSearch(), "contrastive": ContrastiveSearch()}
 
 
 def generate(
@@ -85,55 +29,53 @@ def generate(
     top_k: int | None = None,
     top_p: float | None = None,
     seed: int | Sequence[int] | None = None,
-    num_samples: int = 1,
+    num_return_sequences: int = 1,
     best_of: int = 1,
     stop: str | Sequence[str] = (),
-    rules: Rules | None = None,
-    prefix: PrefixCache | None = None,
-    overflow: str = "refuse",
+    stop_token_ids: Sequence[int] = (),
+    logits_processors: LogitsProcessors | None = None,
+    prefix_cache: PrefixCache | None = None,
+    on_overflow: str = "error",
     strip_prompt: bool = False,
-    return_details: bool = False,
 ) -> Any:
     """Continues texts.
 
-    Rows do not touch each other: a prompt in a batch gets the text that it gets
-    alone.
+    Rows are independent: a prompt in a batch gets the text that it gets alone.
 
     Args:
         model: A model with a tokenizer.
-        prompts: One text, or several. An empty one asks for a text from its
-            start.
-        max_new_tokens: Largest number of tokens to add, at least 1. By default
-            64, or half the context if that is less.
-        sampler: A `Sampler`, or the name of one: `"greedy"`, `"random"`,
-            `"top_k"`, `"top_p"`, `"min_p"`, `"typical"`, `"beam"`,
-            `"contrastive"`; or a `BeamSearch`, `Contrastive` or `Speculative`.
-            By default greedy, or a draw if one of the next three is given.
+        prompts: One text, or several. An empty one is for a text from its start.
+        max_new_tokens: Largest number of new tokens, at least 1. By default 64, or half the
+            context if that is less.
+        sampler: A `Sampler`, or the name of one: `"greedy"`, `"random"`, `"top_k"`,
+            `"top_p"`, `"min_p"`, `"typical"`, `"beam"`, `"contrastive"`; or a `BeamSearch`,
+            `ContrastiveSearch` or `SpeculativeDecoding`. By default greedy, or random
+            sampling if one of the next three is given.
         temperature, top_k, top_p: Replace the sampler's numbers.
-        seed: Makes a draw repeatable: one integer, from which row i gets `seed +
-            i`, or one for each row. By default each call draws anew.
-        num_samples: How many texts to make of each prompt.
-        best_of: How many texts to draw for each that is returned: the one with
-            the highest mean log-probability.
-        stop: String or strings at which a text ends; they are left out. A text
-            also ends at `<|endoftext|>`.
-        rules: More rules, see `Rules`.
-        prefix: What stands before every prompt, of `cache_prefix`.
-        overflow: What to do with a text that outgrows the context: `"refuse"`
-            it; `"crop"` the prompt's beginning; or `"slide"`: whenever the
-            context is full, read its last half anew and go on.
+        seed: Makes sampling repeatable: one integer, from which row i gets `seed + i`, or one
+            for each row. By default each call samples other texts.
+        num_return_sequences: Number of texts of each prompt.
+        best_of: Number of texts to sample for each that is returned: the one with the highest
+            mean log-probability.
+        stop: String or strings at which a text ends; they are left out.
+        stop_token_ids: Token ids at which a text ends, as it does at `<|endoftext|>`; they
+            are left out.
+        logits_processors: Bans, biases and forced tokens, see `LogitsProcessors`.
+        prefix_cache: The prefix of every prompt, of `cache_prefix`.
+        on_overflow: What to do with a text that outgrows the context: `"error"`;
+            `"truncate"` the beginning of the prompt; or `"sliding_window"`: whenever the
+            context is full, go on with its last half.
         strip_prompt: Whether to return the new text alone.
-        return_details: Whether to return `Generation`s and not texts.
 
     Returns:
-        A `str` for one prompt and one sample; a list of `num_samples` texts for
-        one prompt; a list with such an entry for each of several prompts. With
-        `return_details`, `Generation`s in place of texts. A search returns what
-        `search.generate_by_search` says.
+        A `str` for one prompt; a list of them for several. With more than one
+        `num_return_sequences` a list of texts in place of each text, best first of a beam
+        search.
 
     Raises:
-        TypeError: If a prompt is not a `str`.
-        ValueError: If a number is out of its range or a prompt too long.
+        TypeError: If an argument is of the wrong type.
+        ValueError: If a number is out of its range, a prompt is too long, or a search does
+            not take an argument; the error says which do.
 
     Example:
         >>> tokenizer = GPT2Tokenizer.train(["abc"], vocab_size=257)
@@ -143,60 +85,112 @@ def generate(
         >>> text.startswith("abc")
         True
     """
-    listed = check_texts(prompts)
-    search: Sampler | Search | str | None = sampler
-    if isinstance(sampler, str) and sampler in NAMED_SEARCHES:
-        search = NAMED_SEARCHES[sampler]
-    if isinstance(search, Search):
-        numbers = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
-        refuse_arguments(
-            search,
-            **{name: value is not None for name, value in numbers.items()},
-            num_samples=num_samples != 1,
-            best_of=best_of != 1,
-            stop=stop,
-            rules=rules,
-            prefix=prefix,
-            overflow=overflow == "slide",
+    check_flag("strip_prompt", strip_prompt)
+    groups = _generate(
+        model,
+        prompts,
+        with_log_probs=False,
+        max_new_tokens=max_new_tokens,
+        sampler=sampler,
+        temperature=temperature,
+        top_k=top_k,
+        top_p=top_p,
+        seed=seed,
+        num_return_sequences=num_return_sequences,
+        best_of=best_of,
+        stop=stop,
+        stop_token_ids=stop_token_ids,
+        logits_processors=logits_processors,
+        prefix_cache=prefix_cache,
+        on_overflow=on_overflow,
+    )
+    prefix = "" if prefix_cache is None else prefix_cache.text
+    texts = [
+        [("" if strip_prompt else prefix + each.prompt) + each.text for each in group]
+        for group in groups
+    ]
+    return _shaped(texts, prompts, num_return_sequences)
+
+
+def generate_details(model: GPT2Model, prompts: str | Sequence[str] = "", **arguments: Any) -> Any:
+    """Continues texts, and returns tokens, log-probabilities and finish reasons with them.
+
+    Args:
+        model, prompts: As for `generate`.
+        **arguments: As for `generate`, without `strip_prompt`.
+
+    Returns:
+        `Generation`s in the places of the texts that `generate` returns.
+
+    Raises:
+        TypeError, ValueError: As for `generate`.
+    """
+    groups = _generate(model, prompts, with_log_probs=True, **arguments)
+    return _shaped(groups, prompts, arguments.get("num_return_sequences", 1))
+
+
+def _generate(
+    model: GPT2Model,
+    prompts: str | Sequence[str],
+    *,
+    with_log_probs: bool,
+    max_new_tokens: int | None = None,
+    sampler: Sampler | Search | str | None = None,
+    temperature: float | None = None,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    seed: int | Sequence[int] | None = None,
+    num_return_sequences: int = 1,
+    best_of: int = 1,
+    **settings: Any,
+) -> list[list[Generation]]:
+    """Returns `num_return_sequences` generations of each prompt; see `generate`."""
+    listed = check_texts("prompts", prompts)
+    check_integer("num_return_sequences", num_return_sequences, minimum=1)
+    check_integer("best_of", best_of, minimum=1)
+    numbers = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
+    search = _search(sampler)
+    if search is not None:
+        _check_search_arguments(
+            search, best_of=best_of != 1, **_given(numbers), **settings, seed=seed
         )
-        return generate_by_search(
+        return search_texts(
             model,
-            prompts,
+            listed,
             search,
             max_new_tokens=max_new_tokens,
             seed=seed,
-            overflow=overflow,
-            strip_prompt=strip_prompt,
-            return_details=return_details,
+            num_return_sequences=num_return_sequences,
+            on_overflow=settings.get("on_overflow", "error"),
+            with_log_probs=with_log_probs,
         )
-    check_at_least_one("num_samples", num_samples)
-    check_at_least_one("best_of", best_of)
-    chosen = resolve(search, temperature=temperature, top_k=top_k, top_p=top_p)
-    draws = num_samples * best_of
-    if draws > 1 and chosen.temperature == 0:
+    chosen = resolve(sampler, **numbers)  # type: ignore[arg-type]
+    samples = num_return_sequences * best_of
+    if samples > 1 and chosen.temperature == 0:
         raise ValueError(
-            "Several samples of a prompt differ only if tokens are drawn. "
-            f"Received: num_samples={num_samples}, best_of={best_of} with a greedy sampler. "
-            "Set, for example, temperature=1.0."
+            f"num_return_sequences={num_return_sequences} and best_of={best_of} ask for several "
+            "texts of a greedy sampler, which gives one. Set, for example, temperature=1.0."
         )
-    run = Run(
-        model,
-        [prompt for prompt in listed for _ in range(draws)],
-        chosen,
-        max_new_tokens=max_new_tokens,
-        seed=seed,
-        rules=_with_stop(rules, stop),
-        prefix=prefix,
-        overflow=overflow,
+    rows = [prompt for prompt in listed for _ in range(samples)]
+    defaults: dict[str, Any] = {
+        "stop": (),
+        "stop_token_ids": (),
+        "logits_processors": None,
+        "prefix_cache": None,
+        "on_overflow": "error",
+    }
+    session = GenerationSession(
+        model, rows, chosen, max_new_tokens=max_new_tokens, seed=seed, **{**defaults, **settings}
     )
-    for _ in run.pieces():
+    for _ in session.deltas():
         pass
-    drawn = [row.result() for row in run.rows]
-    best = [_likeliest(drawn[i : i + best_of]) for i in range(0, len(drawn), best_of)]
-    results: list[Any] = best if return_details else [_text(g, prefix, strip_prompt) for g in best]
-    grouped = [results[i : i + num_samples] for i in range(0, len(results), num_samples)]
-    shaped = [group[0] for group in grouped] if num_samples == 1 else grouped
-    return shaped[0] if isinstance(prompts, str) else shaped
+    found = [row.result() for row in session.rows]
+    best = [
+        max(found[i : i + best_of], key=lambda each: each.mean_log_prob)
+        for i in range(0, len(found), best_of)
+    ]
+    count = num_return_sequences
+    return [best[i : i + count] for i in range(0, len(best), count)]
 
 
 def stream(
@@ -210,54 +204,81 @@ def stream(
     top_p: float | None = None,
     seed: int | None = None,
     stop: str | Sequence[str] = (),
-    rules: Rules | None = None,
-    prefix: PrefixCache | None = None,
-    overflow: str = "refuse",
+    stop_token_ids: Sequence[int] = (),
+    logits_processors: LogitsProcessors | None = None,
+    prefix_cache: PrefixCache | None = None,
+    on_overflow: str = "error",
 ) -> Iterator[str]:
-    """Continues a text piece by piece, as the tokens come.
+    """Continues a text, yielding text deltas as the tokens come.
 
-    The pieces joined are what `generate` returns with `strip_prompt=True`. No
-    piece ends inside a character.
+    The text deltas joined are what `generate` returns with `strip_prompt=True`. None ends
+    inside a character.
 
     Args:
-        model, max_new_tokens, sampler, temperature, top_k, top_p, seed, stop,
-            rules, prefix, overflow: As for `generate`.
+        model, max_new_tokens, temperature, top_k, top_p, seed, stop, stop_token_ids,
+            logits_processors, prefix_cache, on_overflow: As for `generate`.
         prompt: The text to continue.
+        sampler: A `Sampler` or the name of one. A search knows its text at its end only, and
+            cannot be streamed.
 
     Returns:
-        An iterator of pieces, none empty. Arguments are checked at the call.
+        An iterator of text deltas, none empty. Arguments are checked at the call.
 
     Raises:
-        TypeError, ValueError: As for `generate`.
+        TypeError, ValueError: As for `generate`, and if the sampler is a search.
     """
-    if not isinstance(prompt, str):
-        raise TypeError(f"A prompt must be a str. Received: {type(prompt).__name__}.")
-    run = Run(
+    check_text("prompt", prompt, advice="`generate` takes several texts.")
+    if (search := _search(sampler)) is not None:
+        raise ValueError(
+            f"sampler={type(search).__name__} cannot be streamed: its text is known at its end "
+            "only. Use a Sampler, or `generate`."
+        )
+    session = GenerationSession(
         model,
         [prompt],
         resolve(sampler, temperature=temperature, top_k=top_k, top_p=top_p),
         max_new_tokens=max_new_tokens,
         seed=seed,
-        rules=_with_stop(rules, stop),
-        prefix=prefix,
-        overflow=overflow,
-        steps_between=1,
+        stop=stop,
+        stop_token_ids=stop_token_ids,
+        logits_processors=logits_processors,
+        prefix_cache=prefix_cache,
+        on_overflow=on_overflow,
+        steps_between_checks=1,
     )
-    return (pieces[0] for pieces in run.pieces() if pieces[0])
+    return (deltas[0] for deltas in session.deltas() if deltas[0])
 
 
-def _with_stop(rules: Rules | None, stop: str | Sequence[str]) -> Rules:
-    """Returns the rules with the stop strings of both arguments."""
-    extra = Rules(stop=stop)
-    return extra if rules is None else dataclasses.replace(rules, stop=(*rules.stop, *extra.stop))
+def _search(sampler: Any) -> Search | None:
+    """Returns the search that an argument means, or None for a `Sampler`."""
+    if isinstance(sampler, str):
+        return NAMED_SEARCHES.get(sampler)
+    return sampler if isinstance(sampler, Search) else None
 
 
-def _likeliest(drawn: Sequence[Generation]) -> Generation:
-    """Returns the generation whose tokens the model finds likeliest, on average."""
-    return max(drawn, key=lambda generation: generation.mean_log_prob)
+def _given(numbers: dict[str, Any]) -> dict[str, bool]:
+    return {name: value is not None for name, value in numbers.items()}
 
 
-def _text(generation: Generation, prefix: PrefixCache | None, strip_prompt: bool) -> str:
-    if strip_prompt:
-        return generation.text
-    return ("" if prefix is None else prefix.text) + generation.prompt + generation.text
+def _check_search_arguments(search: Search, **arguments: Any) -> None:
+    """Raises ValueError for arguments that a search does not take."""
+    if isinstance(search, SpeculativeDecoding):
+        del arguments["seed"]
+    else:
+        arguments["seed"] = arguments["seed"] is not None
+    overflow = arguments.pop("on_overflow", "error")
+    arguments["on_overflow='sliding_window'"] = overflow == "sliding_window"
+    given = [name for name, value in arguments.items() if value not in (None, False, ())]
+    if given:
+        raise ValueError(
+            f"{', '.join(given)} cannot be combined with sampler={type(search).__name__}, which "
+            "has settings of its own. Leave them out, or use a Sampler, which takes all of them."
+        )
+
+
+def _shaped(
+    groups: list[list[Any]], prompts: str | Sequence[str], num_return_sequences: int
+) -> Any:
+    """Returns one result or a list for each prompt, and one entry for a single `str`."""
+    shaped = [group[0] if num_return_sequences == 1 else group for group in groups]
+    return shaped[0] if isinstance(prompts, str) else shaped

@@ -1,22 +1,38 @@
-"""Log-probabilities of tokens, inside the graph."""
+"""Log-probabilities of given tokens, inside the graph."""
 
 from typing import Any
 
 import tensorflow as tf
 
+from gpt2_keras.generation.padding import left_padding_mask
 from gpt2_keras.model import GPT2Model
 
 
-def log_probs(model: GPT2Model, token_ids: Any, num_tokens: Any, *, end_token_id: int) -> tf.Tensor:
-    """Computes the log-probability of every token, given those before it.
+def token_log_probs(logits: Any, token_ids: Any) -> tf.Tensor:
+    """Returns the log-probability that logits give a token.
 
-    The first is given the end token, which in GPT-2's training text stands
-    before every document.
+    Args:
+        logits: Float32 tensor `(batch, time, vocab)`.
+        token_ids: Int32 tensor `(batch, time)`.
+
+    Returns:
+        Float32 tensor `(batch, time)`, in nats.
+    """
+    return -tf.nn.sparse_softmax_cross_entropy_with_logits(labels=token_ids, logits=logits)
+
+
+def text_log_probs(
+    model: GPT2Model, token_ids: Any, num_tokens: Any, *, end_token_id: int
+) -> tf.Tensor:
+    """Computes the log-probability of every token of texts, given those before it.
+
+    The end token stands before the first one, as before every document of GPT-2's training
+    text.
 
     Args:
         model: The model.
         token_ids: Int32 tensor `(batch, time)`, padded on the right.
-        num_tokens: Int32 tensor `(batch,)`: how many of each row are real.
+        num_tokens: Int32 tensor `(batch,)`: the length of each row without padding.
         end_token_id: The id of the end token.
 
     Returns:
@@ -27,28 +43,42 @@ def log_probs(model: GPT2Model, token_ids: Any, num_tokens: Any, *, end_token_id
     token_ids = tf.where(real, token_ids, end_token_id)
     before = tf.concat([tf.fill([tf.shape(token_ids)[0], 1], end_token_id), token_ids], axis=1)
     logits = model(before[:, :-1], padding_mask=real, training=False)  # (batch, time, vocab)
-    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=token_ids, logits=logits)
-    return tf.where(real, -losses, 0.0)
+    return tf.where(real, token_log_probs(logits, token_ids), 0.0)
 
 
-def next_tokens(
-    model: GPT2Model, token_ids: Any, num_tokens: Any, k: Any
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """Finds the `k` likeliest next tokens.
+def continuation_log_probs(model: GPT2Model, token_ids: Any, num_tokens: Any) -> tf.Tensor:
+    """Computes the log-probability of every token but the first, given those before it.
 
     Args:
         model: The model.
-        token_ids: Int32 tensor `(batch, time)`, each text at the right end of
-            its row.
-        num_tokens: Int32 tensor `(batch,)`: each text's length, at least 1.
+        token_ids: Int32 tensor `(batch, time)`, padded on the left.
+        num_tokens: Int32 tensor `(batch,)`: the length of each row without padding.
+
+    Returns:
+        Float32 tensor `(batch, time - 1)`, in nats; without meaning for padding.
+    """
+    time = tf.shape(token_ids)[1]
+    mask = left_padding_mask(num_tokens, time)
+    logits = model(token_ids, padding_mask=mask, training=False)  # (batch, time, vocab)
+    return token_log_probs(logits[:, :-1], token_ids[:, 1:])
+
+
+def most_likely_next_tokens(
+    model: GPT2Model, token_ids: Any, num_tokens: Any, k: Any
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Finds the `k` most likely next tokens.
+
+    Args:
+        model: The model.
+        token_ids: Int32 tensor `(batch, time)`, padded on the left.
+        num_tokens: Int32 tensor `(batch,)`: the length of each text, at least 1.
         k: Int32 scalar, at most `vocab_size`.
 
     Returns:
-        Ids, int32 `(batch, k)`, the likeliest first, and their probabilities,
-        float32 `(batch, k)`.
+        Ids, int32 `(batch, k)`, the most likely first, and their probabilities, float32
+        `(batch, k)`.
     """
-    time = tf.shape(token_ids)[1]
-    real = tf.expand_dims(tf.range(time), 0) >= tf.expand_dims(time - num_tokens, 1)
-    logits = model(token_ids, padding_mask=real, num_logits=1, training=False)
+    mask = left_padding_mask(num_tokens, tf.shape(token_ids)[1])
+    logits = model(token_ids, padding_mask=mask, num_logits=1, training=False)
     probabilities, ids = tf.math.top_k(tf.nn.softmax(logits[:, 0]), k)
     return ids, probabilities

@@ -1,4 +1,4 @@
-"""What the next token may be, given the text so far: penalties and rules, inside the graph."""
+"""Logits processors: penalties, bans and forced tokens, as values and inside the graph."""
 
 import dataclasses
 import functools
@@ -11,18 +11,25 @@ import tensorflow as tf
 
 from gpt2_keras.generation.sampling import SamplingTensors, cond_any
 from gpt2_keras.model import GPT2Model
+from gpt2_keras.validation import (
+    check_instance,
+    check_integer,
+    check_number,
+    check_text,
+    check_texts,
+)
 
-NO_TOKEN = -1  # fills what is no token: padding, and columns not yet written
+NO_TOKEN = -1  # the id of what is no token: padding, and columns not yet written
 
 
-class Constraints(NamedTuple):
-    """Rules that all rows share, as tensors."""
+class ProcessorTensors(NamedTuple):
+    """Logits processors as tensors, which all rows share."""
 
     logit_bias: Any  # float32 (vocab,), or (0,) for none: added to the logits
-    bad_words: Any  # int32 (words, length): sequences that must not come, NO_TOKEN on the left
-    forced_ids: Any  # int32 (count,): what the new text begins with
-    stop_ids: Any  # int32 (count,): what finishes a row, the end token included
-    min_new_tokens: Any  # int32 (): how many tokens come before a row may finish
+    bad_words: Any  # int32 (words, length): banned sequences, NO_TOKEN on the left
+    forced_ids: Any  # int32 (count,): the first tokens of the new text
+    stop_ids: Any  # int32 (count,): ids that finish a row, the end token included
+    min_new_tokens: Any  # int32 (): number of tokens before a row may finish
 
 
 class History(NamedTuple):
@@ -33,7 +40,7 @@ class History(NamedTuple):
     next_new: Any  # int32 (): column of the next token
 
 
-def make_constraints(
+def processor_tensors(
     vocab_size: int,
     end_token_id: int,
     *,
@@ -42,17 +49,17 @@ def make_constraints(
     forced_ids: Sequence[int] = (),
     stop_ids: Sequence[int] = (),
     min_new_tokens: int = 0,
-) -> Constraints:
-    """Returns rules as arrays.
+) -> ProcessorTensors:
+    """Returns logits processors as arrays.
 
     Args:
         vocab_size: Number of tokens.
         end_token_id: Always finishes a row.
-        logit_bias: Numbers to add to the logits of ids; minus infinity forbids.
-        bad_words: Sequences of ids that must not come.
-        forced_ids: What the new text begins with.
+        logit_bias: Numbers to add to the logits of ids; minus infinity bans an id.
+        bad_words: Banned sequences of ids.
+        forced_ids: The first tokens of the new text.
         stop_ids: More ids that finish a row.
-        min_new_tokens: How many tokens come before a row may finish.
+        min_new_tokens: Number of tokens before a row may finish.
     """
     bias = np.zeros(vocab_size if logit_bias else 0, "float32")
     for token_id, value in (logit_bias or {}).items():
@@ -60,7 +67,7 @@ def make_constraints(
     words = np.full((len(bad_words), max(map(len, bad_words), default=1)), NO_TOKEN, "int32")
     for row, word in zip(words, bad_words, strict=True):
         row[len(row) - len(word) :] = word
-    return Constraints(
+    return ProcessorTensors(
         bias,
         words,
         np.array(list(forced_ids), "int32"),
@@ -69,15 +76,15 @@ def make_constraints(
     )
 
 
-def no_rules(vocab_size: int, end_token_id: int) -> Constraints:
-    """Returns, for an artifact, constants that say there are none but the end token."""
-    return Constraints(*map(tf.constant, make_constraints(vocab_size, end_token_id)))
+def no_processors(vocab_size: int, end_token_id: int) -> ProcessorTensors:
+    """Returns constants, for an exported graph, of which only the end token has an effect."""
+    return ProcessorTensors(*map(tf.constant, processor_tensors(vocab_size, end_token_id)))
 
 
-def constraint_specs() -> Constraints:
+def processor_specs() -> ProcessorTensors:
     """Returns the signature of these tensors in a graph."""
     ids = tf.TensorSpec([None], tf.int32)
-    return Constraints(
+    return ProcessorTensors(
         logit_bias=tf.TensorSpec([None], tf.float32),
         bad_words=tf.TensorSpec([None, None], tf.int32),
         forced_ids=ids,
@@ -86,47 +93,47 @@ def constraint_specs() -> Constraints:
     )
 
 
-def constrain(
+def process_logits(
     logits: tf.Tensor,
     history: History,
     sampling: SamplingTensors,
-    constraints: Constraints,
+    processors: ProcessorTensors,
 ) -> tf.Tensor:
-    """Applies penalties and rules to the logits of the next token.
+    """Applies penalties and logits processors to the logits of the next token.
 
-    What is not in use costs nothing: each is behind a condition.
+    What is not in use costs nothing: each is inside a condition.
 
     Args:
         logits: Float32 tensor `(batch, vocab)`.
         history: The text so far.
         sampling: Each row's settings.
-        constraints: The shared rules.
+        processors: The processors, which all rows share.
 
     Returns:
         Float32 tensor `(batch, vocab)`.
     """
-    penalised = (
+    penalized = (
         (sampling.repetition_penalty != 1)
         | (sampling.presence_penalty != 0)
         | (sampling.frequency_penalty != 0)
     )
     sizes = sampling.no_repeat_ngram_size
-    bias, words, forced = constraints.logit_bias, constraints.bad_words, constraints.forced_ids
+    bias, words, forced = processors.logit_bias, processors.bad_words, processors.forced_ids
     step = history.next_new - history.first_new
     stages: list[tuple[Any, Callable[[tf.Tensor], tf.Tensor]]] = [
-        (penalised, lambda x: _penalise(x, history, sampling))
+        (penalized, lambda x: _penalize(x, history, sampling))
     ]
-    # Of an artifact it is known that a rule is empty: then its stage is no part of the graph.
+    # In an exported graph a processor is known to be empty: then it adds nothing to the graph.
     if bias.shape[0] != 0:
         stages.append((tf.size(bias) > 0, lambda x: x + bias))
-    stages.append((sizes > 0, lambda x: _forbid_repeats(x, history, sizes)))
+    stages.append((sizes > 0, lambda x: _ban_repeats(x, history, sizes)))
     if words.shape[0] != 0:
-        stages.append((tf.shape(words)[0] > 0, lambda x: _forbid_words(x, history, words)))
-    if tf.get_static_value(constraints.min_new_tokens) != 0:
-        too_early = step < constraints.min_new_tokens
-        stages.append((too_early, lambda x: _forbid(x, None, constraints.stop_ids)))
+        stages.append((tf.shape(words)[0] > 0, lambda x: _ban_words(x, history, words)))
+    if tf.get_static_value(processors.min_new_tokens) != 0:
+        too_early = step < processors.min_new_tokens
+        stages.append((too_early, lambda x: _ban(x, None, processors.stop_ids)))
     if forced.shape[0] != 0:
-        stages.append((step < tf.shape(forced)[0], lambda x: _force(x, forced[step])))
+        stages.append((step < tf.shape(forced)[0], lambda x: _force_token(x, forced[step])))
     for active, stage in stages:
         logits = cond_any(active, functools.partial(stage, logits), logits)
     return logits
@@ -137,15 +144,15 @@ def _counts(history: History, first: Any, vocab_size: Any) -> tf.Tensor:
     batch_size, length = tf.unstack(tf.shape(history.token_ids))
     counted = tf.expand_dims(tf.range(length) >= first, 0) & (history.token_ids != NO_TOKEN)
     rows = tf.expand_dims(tf.range(batch_size), 1) * vocab_size
-    # Negative segments are left out.
-    places = tf.where(counted, rows + history.token_ids, -1)
+    # Negative segments are dropped.
+    indices = tf.where(counted, rows + history.token_ids, -1)
     ones = tf.ones([batch_size * length])
-    sums = tf.math.unsorted_segment_sum(ones, tf.reshape(places, [-1]), batch_size * vocab_size)
+    sums = tf.math.unsorted_segment_sum(ones, tf.reshape(indices, [-1]), batch_size * vocab_size)
     return tf.reshape(sums, [batch_size, vocab_size])
 
 
-def _penalise(logits: tf.Tensor, history: History, sampling: SamplingTensors) -> tf.Tensor:
-    """Makes tokens less likely that prompt or text have."""
+def _penalize(logits: tf.Tensor, history: History, sampling: SamplingTensors) -> tf.Tensor:
+    """Applies the penalties to tokens of the prompt and the text."""
     vocab_size = tf.shape(logits)[1]
     seen = _counts(history, 0, vocab_size) > 0
     factor = tf.expand_dims(sampling.repetition_penalty, 1)
@@ -156,12 +163,12 @@ def _penalise(logits: tf.Tensor, history: History, sampling: SamplingTensors) ->
     return logits - tf.expand_dims(sampling.presence_penalty, 1) * tf.cast(new > 0, tf.float32)
 
 
-def _forbid_repeats(logits: tf.Tensor, history: History, sizes: tf.Tensor) -> tf.Tensor:
-    """Forbids tokens that would end a sequence of `sizes` tokens that was there before."""
+def _ban_repeats(logits: tf.Tensor, history: History, sizes: tf.Tensor) -> tf.Tensor:
+    """Bans tokens that would complete an n-gram of `sizes` tokens that the text has already."""
     ids, end = history.token_ids, history.next_new
     length = tf.shape(ids)[1]
     columns = tf.range(length)
-    # Column j repeats if the tokens before it are those before the end.
+    # Column j completes a repetition if the tokens before it are the last ones of the text.
     repeats = tf.expand_dims(columns < end, 0) & (ids != NO_TOKEN)  # (batch, length)
 
     def compare(back: tf.Tensor, repeats: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -169,18 +176,18 @@ def _forbid_repeats(logits: tf.Tensor, history: History, sizes: tf.Tensor) -> tf
         before = tf.where(tf.expand_dims(columns >= back, 0), before, NO_TOKEN)
         last = ids[:, tf.maximum(end - back, 0)]  # (batch,)
         same = (before == tf.expand_dims(last, 1)) & (before != NO_TOKEN)
-        # A row with shorter sequences has nothing to compare so far back.
+        # A row with shorter n-grams compares nothing so far back.
         return back + 1, repeats & (same | tf.expand_dims(back >= sizes, 1))
 
     longest = tf.minimum(tf.reduce_max(sizes), length)
     _, repeats = tf.while_loop(lambda back, _: back < longest, compare, (tf.constant(1), repeats))
     repeats &= tf.expand_dims(sizes > 0, 1)
-    places = tf.where(repeats)  # (found, 2)
-    return _forbid(logits, tf.cast(places[:, 0], tf.int32), tf.gather_nd(ids, places))
+    indices = tf.where(repeats)  # (found, 2)
+    return _ban(logits, tf.cast(indices[:, 0], tf.int32), tf.gather_nd(ids, indices))
 
 
-def _forbid_words(logits: tf.Tensor, history: History, words: tf.Tensor) -> tf.Tensor:
-    """Forbids the last token of each word whose other tokens the text ends with."""
+def _ban_words(logits: tf.Tensor, history: History, words: tf.Tensor) -> tf.Tensor:
+    """Bans the last token of each bad word whose other tokens end the text."""
     count = tf.shape(words)[1] - 1
     columns = history.next_new - count + tf.range(count)
     ids = tf.gather(history.token_ids, tf.maximum(columns, 0), axis=1)  # (batch, length - 1)
@@ -188,97 +195,91 @@ def _forbid_words(logits: tf.Tensor, history: History, words: tf.Tensor) -> tf.T
     # (batch, words, length - 1)
     heads = tf.expand_dims(words[:, :-1], 0)
     same = (tf.expand_dims(ids, 1) == heads) | (heads == NO_TOKEN)
-    places = tf.where(tf.reduce_all(same, axis=2))  # (found, 2): row, word
-    return _forbid(logits, tf.cast(places[:, 0], tf.int32), tf.gather(words[:, -1], places[:, 1]))
+    indices = tf.where(tf.reduce_all(same, axis=2))  # (found, 2): row, word
+    return _ban(logits, tf.cast(indices[:, 0], tf.int32), tf.gather(words[:, -1], indices[:, 1]))
 
 
-def _forbid(logits: tf.Tensor, rows: tf.Tensor | None, token_ids: tf.Tensor) -> tf.Tensor:
+def _ban(logits: tf.Tensor, rows: tf.Tensor | None, token_ids: tf.Tensor) -> tf.Tensor:
     """Sets logits to minus infinity at pairs of a row and an id, or at ids of all rows."""
     shape = tf.shape(logits)
     if rows is None:
         rows, shape = tf.zeros_like(token_ids), tf.stack([1, shape[1]])
-    places = tf.stack([rows, token_ids], axis=1)
-    forbidden = tf.scatter_nd(places, tf.ones_like(token_ids), shape) > 0
-    return tf.where(forbidden, -float("inf"), logits)
+    indices = tf.stack([rows, token_ids], axis=1)
+    banned = tf.scatter_nd(indices, tf.ones_like(token_ids), shape) > 0
+    return tf.where(banned, -float("inf"), logits)
 
 
-def _force(logits: tf.Tensor, token_id: tf.Tensor) -> tf.Tensor:
-    """Forbids every token but one."""
+def _force_token(logits: tf.Tensor, token_id: tf.Tensor) -> tf.Tensor:
+    """Bans every token but one."""
     vocab_size = tf.shape(logits)[1]
     return tf.where(tf.range(vocab_size) == token_id, tf.zeros_like(logits), -float("inf"))
 
 
 @dataclasses.dataclass(frozen=True)
-class Rules:
-    """Rules for the new text, the same for every row.
+class LogitsProcessors:
+    """Logits processors for the new text, the same for every row.
 
     Args:
-        min_new_tokens: How many tokens come before a text may end by itself.
-        stop: String or strings at which a text ends, in bytes, wherever tokens
-            begin; they are left out.
-        stop_ids: Token ids that end a text, as `<|endoftext|>` always does; they
-            are left out.
-        logit_bias: Numbers to add to the logits of token ids; `-math.inf`
-            forbids an id.
-        bad_words: Strings whose tokens must not come in a row.
-        forced_prefix: What the new text begins with.
+        min_new_tokens: Number of tokens before a text may end by itself.
+        logit_bias: Numbers to add to the logits of token ids; `-math.inf` bans an id.
+        bad_words: Strings whose tokens are banned as a sequence.
+        forced_prefix: The beginning of the new text.
 
     Raises:
-        ValueError: If a string is empty, a number negative or NaN.
+        TypeError: If a value is of the wrong type.
+        ValueError: If a string is empty, or a number negative, NaN or plus infinity.
 
     Example:
-        >>> Rules(stop="END").stop
-        ('END',)
+        >>> LogitsProcessors(bad_words=["never"]).bad_words
+        ('never',)
     """
 
     min_new_tokens: int = 0
-    stop: str | Sequence[str] = ()
-    stop_ids: Sequence[int] = ()
     logit_bias: Mapping[int, float] = dataclasses.field(default_factory=dict)
     bad_words: Sequence[str] = ()
     forced_prefix: str = ""
 
     def __post_init__(self) -> None:
-        stop = (self.stop,) if isinstance(self.stop, str) else tuple(self.stop)
-        object.__setattr__(self, "stop", stop)
-        for name in ("stop", "bad_words"):
-            strings = getattr(self, name)
-            if isinstance(strings, str) or not all(strings):
-                raise ValueError(
-                    f"`{name}` must be strings, none of them empty. "
-                    f"Received: {name}={strings!r}. Leave it out for none."
-                )
-        if self.min_new_tokens < 0:
-            raise ValueError(
-                "`min_new_tokens` must be at least 0. "
-                f"Received: min_new_tokens={self.min_new_tokens}. 0 lets a text end at once."
-            )
+        check_integer("min_new_tokens", self.min_new_tokens, minimum=0)
+        check_text("forced_prefix", self.forced_prefix)
+        object.__setattr__(self, "bad_words", check_strings("bad_words", self.bad_words))
+        check_instance("logit_bias", self.logit_bias, Mapping, "a mapping of ids to numbers")
         for token_id, value in self.logit_bias.items():
-            if math.isnan(value) or value == math.inf:
-                raise ValueError(
-                    "A logit bias must be a number below infinity. "
-                    f"Received: logit_bias={{{token_id}: {value}}}. -math.inf forbids an id."
-                )
+            check_integer("a token id of logit_bias", token_id, minimum=0)
+            if value != -math.inf:
+                name = f"logit_bias[{token_id}]"
+                check_number(name, value, advice="-math.inf bans the id.")
 
-    def to_constraints(self, model: GPT2Model) -> Constraints:
-        """Returns the rules as the decoding loop takes them.
+    def to_tensors(self, model: GPT2Model, stop_token_ids: Sequence[int] = ()) -> ProcessorTensors:
+        """Returns the processors as the decoding loop takes them.
 
         Args:
             model: A model with a tokenizer.
+            stop_token_ids: More ids that finish a row.
 
         Raises:
             ValueError: If an id is not in the vocabulary.
         """
         tokenizer = model.require_tokenizer()
-        model.check_token_ids(np.array([*self.stop_ids, *self.logit_bias], "int64"))
+        model.check_token_ids(np.array([*stop_token_ids, *self.logit_bias], "int64"))
         # A word may begin a text, or follow a space that belongs to its first token.
         words = [tokenizer.encode(form) for word in self.bad_words for form in (word, " " + word)]
-        return make_constraints(
+        return processor_tensors(
             model.config.vocab_size,
             tokenizer.end_token_id,
             logit_bias=self.logit_bias,
             bad_words=words,
             forced_ids=tokenizer.encode(self.forced_prefix),
-            stop_ids=self.stop_ids,
+            stop_ids=stop_token_ids,
             min_new_tokens=self.min_new_tokens,
         )
+
+
+def check_strings(name: str, value: str | Sequence[str]) -> tuple[str, ...]:
+    """Returns none, one or several strings as a tuple; none of them may be empty."""
+    if not isinstance(value, str) and not value and isinstance(value, Sequence):
+        return ()
+    strings = tuple(check_texts(name, value))
+    if not all(strings):
+        raise ValueError(f"{name}={strings!r} has an empty string. Leave it out for none.")
+    return strings

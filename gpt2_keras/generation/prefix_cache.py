@@ -1,56 +1,61 @@
-"""A beginning that many texts share, read once."""
+"""Prefix caching: the keys and values of a prefix of many prompts, computed once."""
 
 import dataclasses
 
 import numpy as np
 
-from gpt2_keras.generation import decoding_loop as loop
+from gpt2_keras.generation import decoding_loop
 from gpt2_keras.generation.compiled import compiled
 from gpt2_keras.model import GPT2Model
+from gpt2_keras.validation import check_text
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class PrefixCache:
-    """What a model has read of a text, to continue it many times.
+    """A prefix with its keys and values, to generate from it many times.
 
     Args:
         text: The text.
         token_ids: Its tokens.
-        tensors: The model's cache of them.
+        tensors: The model's cache of them, and the tokens.
     """
 
     text: str
     token_ids: list[int]
-    tensors: loop.Prefix
+    tensors: decoding_loop.Prefix
 
 
 def cache_prefix(model: GPT2Model, text: str) -> PrefixCache:
-    """Reads a text once, for many calls of `generate(prompts, prefix=…)`.
+    """Computes the cache of a prefix, for many calls of `generate(prompts, prefix_cache=…)`.
 
-    Prefix and prompt are tokenized apart, so end the prefix where a word ends: a
-    word that begins in one and ends in the other gets other tokens than whole.
+    Prefix and prompt are tokenized apart, so end the prefix where a word ends: a word that
+    begins in one and ends in the other gets other tokens than as a whole.
 
     Args:
         model: A model with a tokenizer. Its weights must not change afterwards.
         text: The text; at least one token, and fewer than `context_length`.
 
     Returns:
-        The prefix.
+        The prefix and its cache.
 
     Raises:
-        ValueError: If the text is empty or too long.
+        TypeError: If the text is not a `str`.
+        ValueError: If it is empty or too long.
     """
+    check_text("text", text)
     token_ids = model.require_tokenizer().encode(text)
     if not 1 <= len(token_ids) < model.config.context_length:
         raise ValueError(
-            "A prefix must have at least one token and fewer than the context. "
-            f"Received: {len(token_ids)} tokens, context_length={model.config.context_length}. "
+            f"The prefix has {len(token_ids)} tokens. It must have at least 1, and fewer than "
+            f"context_length={model.config.context_length}. "
             "Leave an empty prefix out; shorten a long one."
         )
     array = np.array([token_ids], "int32")
-    return PrefixCache(text, token_ids, loop.Prefix(compiled(model).read(array), array[0]))
+    return PrefixCache(
+        text, token_ids, decoding_loop.Prefix(compiled(model).prefill(array), array[0])
+    )
 
 
-def no_prefix(model: GPT2Model) -> loop.Prefix:
-    """Returns the prefix of texts without one."""
-    return loop.Prefix(model.make_cache(1, 0), np.zeros(0, "int32"))
+def no_prefix(model: GPT2Model) -> decoding_loop.Prefix:
+    """Returns an empty prefix."""
+    return decoding_loop.Prefix(model.make_cache(1, 0), np.zeros(0, "int32"))

@@ -1,4 +1,4 @@
-"""How likely a model finds a text, and what it expects next."""
+"""The log-probabilities of a text, and the most likely next tokens."""
 
 import dataclasses
 import math
@@ -7,17 +7,19 @@ from collections.abc import Sequence
 import numpy as np
 
 from gpt2_keras.generation.compiled import compiled
-from gpt2_keras.generation.prompts import check_texts, encode_prompts, pad
+from gpt2_keras.generation.padding import pad
+from gpt2_keras.generation.prompts import encode_prompts, left_padded
 from gpt2_keras.model import GPT2Model
+from gpt2_keras.validation import check_integer, check_text, check_texts
 
 
 @dataclasses.dataclass(frozen=True)
 class Score:
-    """What a model thinks of a text.
+    """The log-probabilities of a text's tokens.
 
     Args:
         token_ids: The ids of the text's tokens.
-        tokens: Their text; bytes that are no character show as U+FFFD.
+        tokens: Their text; bytes that are no character appear as U+FFFD.
         log_probs: The log-probability of each, in nats, given those before it.
     """
 
@@ -32,7 +34,7 @@ class Score:
 
     @property
     def perplexity(self) -> float:
-        """exp of the mean negative log-probability a token; NaN for an empty text."""
+        """exp of the mean negative log-probability per token; NaN for an empty text."""
         count = len(self.log_probs)
         return math.exp(-self.total / count) if count else math.nan
 
@@ -43,8 +45,8 @@ class NextToken:
 
     Args:
         id: Its id.
-        text: Its text; bytes that are no character show as U+FFFD.
-        probability: Its share, in [0, 1].
+        text: Its text; bytes that are no character appear as U+FFFD.
+        probability: Its probability, in [0, 1].
     """
 
     id: int
@@ -55,8 +57,8 @@ class NextToken:
 def score(model: GPT2Model, texts: str | Sequence[str]) -> Score | list[Score]:
     """Computes the log-probability of every token of texts.
 
-    The first token is given `<|endoftext|>`, which in GPT-2's training text
-    stands before every document.
+    `<|endoftext|>` stands before the first one, as before every document of GPT-2's training
+    text.
 
     Args:
         model: A model with a tokenizer.
@@ -70,18 +72,17 @@ def score(model: GPT2Model, texts: str | Sequence[str]) -> Score | list[Score]:
         ValueError: If a text has more tokens than `context_length`.
     """
     tokenizer = model.require_tokenizer()
-    rows = [tokenizer.encode(text) for text in check_texts(texts)]
+    rows = [tokenizer.encode(text) for text in check_texts("texts", texts)]
     for index, row in enumerate(rows):
         if len(row) > model.config.context_length:
             raise ValueError(
-                "A text to score must fit into `context_length` tokens. "
-                f"Received: text {index} with {len(row)} tokens, "
-                f"context_length={model.config.context_length}. Score it in parts."
+                f"texts[{index}] has {len(row)} tokens, more than "
+                f"context_length={model.config.context_length}. Score it in chunks."
             )
     scores = []
     if any(rows):
         token_ids, num_tokens = pad(rows, tokenizer.end_token_id, side="right")
-        log_probs = compiled(model).log_probs(token_ids, num_tokens).numpy()
+        log_probs = compiled(model).text_log_probs(token_ids, num_tokens).numpy()
     for index, row in enumerate(rows):
         values = log_probs[index, : len(row)].tolist() if row else []
         scores.append(Score(row, [tokenizer.decode([token]) for token in row], values))
@@ -89,31 +90,26 @@ def score(model: GPT2Model, texts: str | Sequence[str]) -> Score | list[Score]:
 
 
 def next_tokens(model: GPT2Model, prompt: str, *, k: int = 10) -> list[NextToken]:
-    """Lists the likeliest next tokens.
+    """Lists the most likely next tokens.
 
     Args:
         model: A model with a tokenizer.
-        prompt: The text so far. An empty one asks for the start of a text.
-        k: How many, from 1 to the vocabulary's size.
+        prompt: The text so far. An empty one is for the start of a text.
+        k: Number of candidates, from 1 to the vocabulary's size.
 
     Returns:
-        The candidates, the likeliest first.
+        The candidates, the most likely first.
 
     Raises:
-        TypeError: If the prompt is not a `str`.
+        TypeError: If the prompt is not a `str` or `k` no integer.
         ValueError: If `k` is out of range or the prompt longer than
             `context_length`.
     """
-    if not 1 <= k <= model.config.vocab_size:
-        raise ValueError(
-            f"`k` must be at least 1 and at most vocab_size={model.config.vocab_size}. "
-            f"Received: k={k}."
-        )
-    if not isinstance(prompt, str):
-        raise TypeError(f"A prompt must be a str. Received: {type(prompt).__name__}.")
+    check_text("prompt", prompt)
+    check_integer("k", k, minimum=1, maximum=model.config.vocab_size)
     tokenizer = model.require_tokenizer()
     rows = encode_prompts(model, [prompt], max_new_tokens=0)
-    token_ids, num_tokens = pad(rows, tokenizer.end_token_id, side="left")
+    token_ids, num_tokens = left_padded(model, rows)
     ids, probabilities = compiled(model).next_tokens(token_ids, num_tokens, np.int32(k))
     pairs = zip(ids.numpy()[0].tolist(), probabilities.numpy()[0].tolist(), strict=True)
-    return [NextToken(token, tokenizer.decode([token]), share) for token, share in pairs]
+    return [NextToken(token, tokenizer.decode([token]), prob) for token, prob in pairs]

@@ -1,7 +1,7 @@
 """Random numbers that are a function of a row's seed and the step alone.
 
-No state and no neighbours: a row draws the same numbers in any batch and on any
-runtime, since 32-bit integer arithmetic is the same everywhere.
+They have no state and do not depend on other rows: a row has the same numbers in any batch
+and on any runtime, since 32-bit integer arithmetic is the same everywhere.
 """
 
 from typing import Any
@@ -20,7 +20,7 @@ def uniform(seeds: Any, step: Any) -> tf.Tensor:
 
     Args:
         seeds: Int32 tensor `(batch,)`.
-        step: Int32 scalar: how many numbers each row has drawn before.
+        step: Int32 scalar: number of numbers that each row has had before.
 
     Returns:
         Float32 tensor `(batch,)`, a multiple of 2⁻²⁴.
@@ -45,7 +45,7 @@ def _mix(x: tf.Tensor) -> tf.Tensor:
 def _shift_right(x: tf.Tensor, bits: int) -> tf.Tensor:
     """Shifts in zeros; the op alone copies the sign, which is taken away again.
 
-    With a product and not a bitwise "and", which LiteRT has not.
+    With a product and not a bitwise "and", which LiteRT does not have.
     """
     return tf.bitwise.right_shift(x, bits) - tf.bitwise.right_shift(x, 31) * (1 << (32 - bits))
 

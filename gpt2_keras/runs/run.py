@@ -8,7 +8,7 @@ import keras
 from keras import ops
 
 from gpt2_keras import checkpoints
-from gpt2_keras.atomic import refuse_taken
+from gpt2_keras.atomic import check_output_directory
 from gpt2_keras.data import TokenShards
 from gpt2_keras.model import GPT2Model
 from gpt2_keras.runs.callbacks import RequireFiniteLoss
@@ -79,7 +79,7 @@ def train(
     strategy = open_strategy(settings.strategy, settings.model_parallel)
     directory = _directory(out, strategy)
     if strategy.is_chief:
-        refuse_taken(directory.path)
+        check_output_directory(directory.path)
     check_can_sample(settings.sample_prompts)
     shards, tokenizer = open_data(settings)
     keras.utils.set_random_seed(settings.seed)
@@ -164,13 +164,13 @@ def _directory(out: str | Path, strategy: Strategy) -> RunDirectory:
     return (RunDirectory if strategy.is_chief else ReadOnlyRunDirectory)(Path(out))
 
 
-def _check_arguments(model_class: object, out: object, callbacks: object, verbose: object) -> None:
+def _check_arguments(model_class: object, out: object, callbacks: Any, verbose: object) -> None:
     """Raises an error if an argument of `train` or `resume` is wrong."""
     if not (isinstance(model_class, type) and issubclass(model_class, GPT2Model)):
         raise TypeError(f"model_class={model_class!r} is no model class. Use GPT2LM.")
     check_path("out", out)
     check_instance("callbacks", callbacks, (list, tuple), "a list of Keras callbacks")
-    for index, callback in enumerate(callbacks):  # type: ignore[arg-type]
+    for index, callback in enumerate(callbacks):
         check_instance(
             f"callbacks[{index}]", callback, keras.callbacks.Callback, "a Keras callback"
         )

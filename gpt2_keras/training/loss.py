@@ -1,22 +1,22 @@
-"""What training minimises."""
+"""The loss of training: cross entropy of the next token."""
 
 from typing import Any
 
 import keras
 from keras import ops
 
-from gpt2_keras.data.instructions import IGNORED_TARGET
+from gpt2_keras.data.batch_plan import IGNORED_TARGET
 from gpt2_keras.layers.kernels import default_kernels
 
-# Of the logits in memory at a time.
+# Size of the logits that are in memory at the same time, in float32.
 CHUNK_BYTES = 64 * 2**20
 
 
 def make_loss() -> keras.losses.Loss:
-    """Returns the cross entropy of the next token, in nats a token.
+    """Returns the cross entropy of the next token, in nats per token.
 
-    Targets equal to `IGNORED_TARGET` count for nothing: the loss is the mean over
-    the other tokens of the batch, and no gradient comes from the ignored ones.
+    Targets equal to `IGNORED_TARGET` are skipped: the loss is the mean over the other tokens
+    of the batch, and the skipped ones have no gradient.
 
     Returns:
         A Keras loss on targets, int `(batch, time)`, and logits, float
@@ -34,13 +34,13 @@ def make_loss() -> keras.losses.Loss:
 
 
 def is_default_loss(loss: Any) -> bool:
-    """Returns whether a loss is the one of `make_loss`, loaded ones included."""
+    """Returns whether a loss equals that of `make_loss`, as one loaded from a file does."""
     default = make_loss()
     return type(loss) is type(default) and loss.get_config() == default.get_config()
 
 
 def token_weights(targets: Any, sample_weight: Any = None) -> Any:
-    """Returns how much each target counts.
+    """Returns the weight of each target.
 
     Args:
         targets: Int tensor `(batch, time)`.
@@ -65,18 +65,18 @@ def token_weights(targets: Any, sample_weight: Any = None) -> Any:
 def cross_entropy_sum(
     states: Any, table: Any, targets: Any, weights: Any, *, chunk_rows: int | None = None
 ) -> Any:
-    """Returns the weighted sum of cross entropies without ever holding all logits.
+    """Returns the weighted sum of cross entropies, without all logits in memory.
 
-    The logits `states × tableᵀ` are computed for some rows at a time, and so is their
-    gradient, in the same pass: nothing as large as `(rows, vocab)` is kept for the
-    backward pass, and nothing is computed twice. Equal to the loss on all logits.
+    The logits `states × tableᵀ` and their gradients are computed for a chunk of rows at a
+    time, in the same pass: nothing as large as `(rows, vocab)` is kept for the backward pass,
+    and nothing is computed twice. Equal to the loss on all logits.
 
     Args:
         states: Float tensor `(rows, width)`: the last hidden states.
         table: Float tensor `(vocab, width)` of the same dtype: the token embeddings.
         targets: Int tensor `(rows,)`; where `weights` is 0 any value.
         weights: Float32 tensor `(rows,)`.
-        chunk_rows: Rows at a time. By default as many as `CHUNK_BYTES` hold.
+        chunk_rows: Rows per chunk. By default as many as fit into `CHUNK_BYTES`.
 
     Returns:
         Float32 scalar, in nats.
@@ -93,12 +93,14 @@ def cross_entropy_sum(
 
     @ops.custom_gradient
     def run(states: Any, table: Any) -> Any:
-        total, states_slope, table_slope = _in_chunks(states, table, targets, weights, size)
+        total, states_gradient, table_gradient = _in_chunks(states, table, targets, weights, size)
 
-        def gradient(upstream: Any) -> tuple[Any, Any]:
+        def gradient(output_gradient: Any) -> tuple[Any, Any]:
             return (
-                ops.cast(states_slope * ops.cast(upstream, states_slope.dtype), states.dtype),
-                ops.cast(table_slope * upstream, table.dtype),
+                ops.cast(
+                    states_gradient * ops.cast(output_gradient, states_gradient.dtype), states.dtype
+                ),
+                ops.cast(table_gradient * output_gradient, table.dtype),
             )
 
         return total, gradient
@@ -107,51 +109,51 @@ def cross_entropy_sum(
 
 
 def _in_chunks(states: Any, table: Any, targets: Any, weights: Any, size: int) -> Any:
-    """Returns the loss and its gradients with respect to `states` and `table`."""
+    """Returns the loss and its gradients with respect to `states` and `table`, by chunks."""
     rows, width = ops.shape(states)
     if isinstance(rows, int) and rows <= size:
         return _one_chunk(states, table, targets, weights)
     count = -(-rows // size)
     if not isinstance(rows, int):  # a replica may get no row of a last batch
         count = ops.maximum(count, 1)
-    size = -(-rows // count)  # all alike, so that few rows are missing
-    missing = count * size - rows  # rows that count for nothing
-    states = ops.pad(states, ((0, missing), (0, 0)))
-    targets, weights = (ops.pad(values, ((0, missing),)) for values in (targets, weights))
+    size = -(-rows // count)  # chunks of equal size need the least padding
+    padding = count * size - rows  # rows of weight 0
+    states = ops.pad(states, ((0, padding), (0, 0)))
+    targets, weights = (ops.pad(values, ((0, padding),)) for values in (targets, weights))
 
     def step(index: Any, so_far: Any) -> Any:
-        total, states_slope, table_slope = so_far
+        total, states_gradient, table_gradient = so_far
         start = index * size
-        rows_of = (ops.slice(values, (start,), (size,)) for values in (targets, weights))
-        some = ops.slice(states, (start, 0), (size, width))
-        loss, some_slope, slope = _one_chunk(some, table, *rows_of)
-        states_slope = ops.slice_update(states_slope, (start, 0), some_slope)
-        return total + loss, states_slope, table_slope + slope
+        chunk_of = (ops.slice(values, (start,), (size,)) for values in (targets, weights))
+        chunk = ops.slice(states, (start, 0), (size, width))
+        loss, chunk_gradient, new = _one_chunk(chunk, table, *chunk_of)
+        states_gradient = ops.slice_update(states_gradient, (start, 0), chunk_gradient)
+        return total + loss, states_gradient, table_gradient + new
 
     zeros = (
         ops.zeros((), "float32"),
         ops.zeros_like(states),
         ops.zeros(table.shape, "float32"),
     )
-    total, states_slope, table_slope = default_kernels().loop(count, step, zeros)
-    return total, states_slope[:rows], table_slope
+    total, states_gradient, table_gradient = default_kernels().loop(count, step, zeros)
+    return total, states_gradient[:rows], table_gradient
 
 
 def _one_chunk(states: Any, table: Any, targets: Any, weights: Any) -> Any:
-    """Returns what `_in_chunks` does, of rows whose logits fit into memory."""
+    """Returns the loss and both gradients, of rows whose logits fit into memory."""
     logits = ops.cast(default_kernels().times_transposed(states, table), "float32")  # (rows, vocab)
-    losses, slopes = _losses_and_slopes(logits, targets)  # (rows,), (rows, vocab)
-    slopes = ops.cast(slopes, states.dtype)
-    # The weights go to the small factors, not to the large one.
+    losses, gradients = _losses_and_gradients(logits, targets)  # (rows,), (rows, vocab)
+    gradients = ops.cast(gradients, states.dtype)
+    # The weights multiply the small factors, not the large one.
     row_weights = ops.cast(ops.expand_dims(weights, 1), states.dtype)
     return (
         ops.sum(losses * weights),
-        ops.matmul(slopes, table) * row_weights,
-        ops.cast(ops.matmul(ops.transpose(slopes), states * row_weights), "float32"),
+        ops.matmul(gradients, table) * row_weights,
+        ops.cast(ops.matmul(ops.transpose(gradients), states * row_weights), "float32"),
     )
 
 
-def _losses_and_slopes(logits: Any, targets: Any) -> tuple[Any, Any]:
+def _losses_and_gradients(logits: Any, targets: Any) -> tuple[Any, Any]:
     """Returns cross entropies `(rows,)` and their gradients `(rows, vocab)`.
 
     On TensorFlow's CPU a softmax and a scatter take a fifth of the time of its op that does
@@ -159,10 +161,10 @@ def _losses_and_slopes(logits: Any, targets: Any) -> tuple[Any, Any]:
     """
     probs = ops.softmax(logits, axis=-1)
     rows = ops.arange(ops.shape(targets)[0], dtype="int32")
-    places = ops.stack([rows, targets], axis=1)  # (rows, 2)
-    # The log of the sum of exponents, through the largest one, which never vanishes.
+    indices = ops.stack([rows, targets], axis=1)  # (rows, 2)
+    # The log of the sum of exponentials, from the largest probability, which is never 0.
     log_sums = ops.max(logits, axis=-1) - ops.log(ops.max(probs, axis=-1))
-    of_targets = ops.squeeze(ops.take_along_axis(logits, ops.expand_dims(targets, 1), 1), 1)
-    return log_sums - of_targets, ops.scatter_update(
-        probs, places, ops.squeeze(ops.take_along_axis(probs, places[:, 1:], 1), 1) - 1
+    target_logits = ops.squeeze(ops.take_along_axis(logits, ops.expand_dims(targets, 1), 1), 1)
+    return log_sums - target_logits, ops.scatter_update(
+        probs, indices, ops.squeeze(ops.take_along_axis(probs, indices[:, 1:], 1), 1) - 1
     )

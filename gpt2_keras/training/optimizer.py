@@ -1,4 +1,4 @@
-"""AdamW as GPT-2 is trained with."""
+"""GPT-2's optimizer: AdamW with gradient clipping, its constants and its default learning rates."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,8 +6,9 @@ from typing import Any
 import keras
 from keras import ops
 
-from gpt2_keras.private_api import AdamWSteps
+from gpt2_keras.private_api.keras import AdamWSteps
 from gpt2_keras.training.schedule import FINAL_LEARNING_RATE_RATIO, make_schedule
+from gpt2_keras.validation import check_number
 
 # The 125M model of "Language Models are Few-Shot Learners" (Brown et al., 2020), table 2.1;
 # karpathy/nanoGPT train.py, learning_rate.
@@ -26,14 +27,14 @@ NO_DECAY = ("bias", "beta", "gamma", "embeddings")
 
 @keras.saving.register_keras_serializable(package="gpt2_keras")
 class AdamW(AdamWSteps):
-    """Keras' AdamW, which also remembers what weight decay leaves alone.
+    """Keras' AdamW that saves which weights do not decay, and updates in one pass over memory.
 
-    With Keras' own class `exclude_from_weight_decay` is forgotten when a model
-    is saved, and decay returns to every weight after loading.
+    With Keras' own class `exclude_from_weight_decay` is lost when a model is saved, and every
+    weight decays after loading.
 
     Args:
         learning_rate: A number or a schedule.
-        no_decay: Weights whose name has one of these words do not decay.
+        no_decay: Weights whose name contains one of these words do not decay.
         **kwargs: As for `keras.optimizers.AdamW`.
 
     Example:
@@ -49,13 +50,35 @@ class AdamW(AdamWSteps):
         self.no_decay = tuple(no_decay)
         self.exclude_from_weight_decay(var_names=list(self.no_decay))
 
-    def update_step(
-        self, gradient: Any, variable: Any, learning_rate: Any, share: Any = 1.0
-    ) -> None:
-        """Updates one weight, on TensorFlow in a single pass over it and its moments.
+    def clip_gradients(self, gradients: list[Any]) -> list[Any]:
+        """Returns the clipped gradients, or those given if `update_weights` clips them."""
+        if not self.global_clipnorm:
+            return super().clip_gradients(gradients)
+        if _is_single_device():
+            return gradients
+        coefficient = self._clip_coefficient(gradients)
+        return [
+            gradient if gradient is None else gradient * ops.cast(coefficient, gradient.dtype)
+            for gradient in gradients
+        ]
 
-        `share` is what clipping leaves of the gradient.
-        """
+    def _clip_coefficient(self, gradients: list[Any]) -> Any:
+        """Returns the factor of the gradients that limits their global norm, float32 scalar."""
+        return self.global_clipnorm / ops.maximum(global_norm(gradients), self.global_clipnorm)
+
+    def update_weights(self, gradients: list[Any], variables: list[Any], rate: Any) -> None:
+        """Updates all weights; on a single device gradients are clipped in the same pass."""
+        if not (self.global_clipnorm and _is_single_device()):
+            super().update_weights(gradients, variables, rate)
+            return
+        coefficient = self._clip_coefficient(gradients)
+        for gradient, variable in zip(gradients, variables, strict=True):
+            self.update_step(gradient, getattr(variable, "value", variable), rate, coefficient)
+
+    def update_step(
+        self, gradient: Any, variable: Any, learning_rate: Any, clip_coefficient: Any = 1.0
+    ) -> None:
+        """Updates one weight, on TensorFlow in a single pass over it and its moments."""
         if keras.backend.backend() != "tensorflow":
             super().update_step(gradient, variable, learning_rate)
             return
@@ -67,58 +90,35 @@ class AdamW(AdamWSteps):
         decay = self.weight_decay if self.has_weight_decay(variable) else 0.0
         decay = ops.cast(decay * learning_rate, dtype)
         gradient = ops.cast(tf.convert_to_tensor(gradient), dtype)
-        share = ops.cast(share, dtype)
-        if self.amsgrad:  # which the formula below does not know
+        clip_coefficient = ops.cast(clip_coefficient, dtype)
+        if self.amsgrad:  # not in the formula of `fused.adamw`
             with tf.control_dependencies([gradient]):
                 variable.assign_sub(variable * decay)
-            super().update_step(gradient * share, variable, learning_rate)
+            super().update_step(gradient * clip_coefficient, variable, learning_rate)
             return
         momentum, velocity = self.moments(variable)
         numbers = (learning_rate, decay, self.beta_1, self.beta_2, self.epsilon)
+        scalars = [ops.cast(number, dtype) for number in (*numbers, self.iterations + 1)]
         # Earlier, while the backward pass still reads the weight, it would be copied.
         with tf.control_dependencies([gradient]):
             fused.adamw(
                 (variable, momentum.value, velocity.value),
                 gradient,
-                fused.AdamWNumbers(
-                    share, *(ops.cast(each, dtype) for each in (*numbers, self.iterations + 1))
-                ),
+                fused.AdamWNumbers(clip_coefficient, *scalars),
             )
 
     def apply_weight_decay(self, variables: list[Any]) -> None:
-        """Decays all weights, where `update_step` does not."""
+        """Decays all weights; on TensorFlow `update_step` does it."""
         if keras.backend.backend() != "tensorflow":
-            super().apply_weight_decay(variables)  # on TensorFlow `update_step` does it
-
-    def clip_gradients(self, grads: list[Any]) -> list[Any]:
-        """Returns the clipped gradients, or leaves it to `update_weights`."""
-        if not self.global_clipnorm:
-            return super().clip_gradients(grads)
-        if _is_alone():
-            return grads  # `update_weights` does it
-        share = self._share(grads)
-        return [grad if grad is None else grad * ops.cast(share, grad.dtype) for grad in grads]
-
-    def _share(self, grads: list[Any]) -> Any:
-        """Returns by how much clipping multiplies the gradients."""
-        return self.global_clipnorm / ops.maximum(global_norm(grads), self.global_clipnorm)
-
-    def update_weights(self, grads: list[Any], variables: list[Any], rate: Any) -> None:
-        """Updates all weights, gradients clipped."""
-        if not (self.global_clipnorm and _is_alone()):
-            super().update_weights(grads, variables, rate)
-            return
-        share = self._share(grads)
-        for grad, variable in zip(grads, variables, strict=True):
-            self.update_step(grad, getattr(variable, "value", variable), rate, share)
+            super().apply_weight_decay(variables)
 
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments that rebuild the optimizer."""
         return {**super().get_config(), "no_decay": list(self.no_decay)}
 
 
-def _is_alone() -> bool:
-    """Returns whether TensorFlow trains on one device, so that steps need no agreement."""
+def _is_single_device() -> bool:
+    """Returns whether TensorFlow trains without a `tf.distribute` strategy."""
     if keras.backend.backend() != "tensorflow":
         return False
     import tensorflow as tf
@@ -127,7 +127,7 @@ def _is_alone() -> bool:
 
 
 def global_norm(gradients: Sequence[Any]) -> Any:
-    """Returns the Euclidean norm of all gradients together; None among them counts 0.
+    """Returns the Euclidean norm of all gradients together; None among them counts as 0.
 
     Example:
         >>> float(global_norm([np.array([3.0], "float32"), None, np.array([4.0], "float32")]))
@@ -140,6 +140,7 @@ def global_norm(gradients: Sequence[Any]) -> Any:
 
 
 def _sum_of_squares(gradient: Any) -> Any:
+    """Returns the sum of the squares of a tensor, float32 scalar."""
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
@@ -161,44 +162,54 @@ def make_optimizer(
 ) -> AdamW:
     """Returns the optimizer that GPT-2 is usually trained with.
 
-    AdamW, with gradients clipped by their global norm, and no decay of biases,
+    AdamW, with gradients clipped by their global norm, and no weight decay of biases,
     norms and embeddings.
 
     Args:
-        learning_rate: The largest learning rate.
+        learning_rate: The largest learning rate, at least 0.
         total_steps: Number of steps of the training, for a linear warm-up and a
-            cosine, see `make_schedule`; None for a constant rate.
+            cosine decay, see `make_schedule`; None for a constant rate.
         warmup_steps: Number of warm-up steps; by default a twentieth of the
             whole, at most 2000.
-        weight_decay: Share of each weight that decays, times the learning rate.
-        beta_2: Memory of the squared gradients. nanoGPT has 0.99 for batches of
+        weight_decay: Fraction of each weight that decays per step, times the learning
+            rate; at least 0.
+        beta_2: Decay rate of the second moment, in [0, 1). nanoGPT has 0.99 for batches of
             few tokens.
-        clip_norm: Largest global norm of the gradients; None for no limit.
-        schedule, final_learning_rate_ratio: With `total_steps`, those of `make_schedule`.
-        ema: Memory of a moving average of the weights, which the optimizer then
-            keeps beside them; None for no average.
+        clip_norm: Largest global norm of the gradients, above 0; None for no limit.
+        schedule, final_learning_rate_ratio: With `total_steps`, the `decay` and the ratio of
+            `make_schedule`.
+        ema: Decay rate of a moving average of the weights, in (0, 1), which the optimizer
+            then keeps beside them; None for no average.
 
     Raises:
-        ValueError: If a warm-up is wanted without `total_steps`, or the two do
-            not fit together.
+        TypeError: If an argument is of the wrong type.
+        ValueError: If a number is out of its range, if there is a warm-up without
+            `total_steps`, or it is not shorter than that.
 
     Example:
         >>> make_optimizer(1e-3, total_steps=100).global_clipnorm
         1.0
     """
+    check_number("learning_rate", learning_rate, minimum=0)
+    check_number("weight_decay", weight_decay, minimum=0)
+    check_number("beta_2", beta_2, minimum=0, below=1)
+    if clip_norm is not None:
+        check_number("clip_norm", clip_norm, above=0, advice="Use None for no limit.")
+    if ema is not None:
+        check_number("ema", ema, above=0, below=1, advice="Use None for no average.")
     rate: Any = learning_rate
     if total_steps is not None:
         rate = make_schedule(
             learning_rate,
             total_steps,
             warmup_steps,
-            kind=schedule,
+            decay=schedule,
             final_learning_rate_ratio=final_learning_rate_ratio,
         )
     elif warmup_steps:
         raise ValueError(
-            "A warm-up needs the number of steps of the whole training. "
-            f"Received: warmup_steps={warmup_steps}, total_steps=None. Give `total_steps` too."
+            f"warmup_steps={warmup_steps} was given without total_steps. A warm-up is part of a "
+            "schedule over the whole training. Set `total_steps`, or leave out `warmup_steps`."
         )
     return AdamW(
         rate,
@@ -213,26 +224,12 @@ def make_optimizer(
 
 
 def default_learning_rate(num_parameters: int, *, fine_tuning: bool = False) -> float:
-    """Returns the learning rate that is usual for a model.
+    """Returns the usual learning rate of a model.
 
     Args:
         num_parameters: The size of the model. Small ones take larger steps.
-        fine_tuning: Whether the model is trained already.
+        fine_tuning: Whether the model is pretrained.
     """
     if fine_tuning:
         return FINE_TUNING_LEARNING_RATE
     return SMALL_LEARNING_RATE if num_parameters < SMALL_PARAMETERS else LEARNING_RATE
-
-
-def jit_by_default() -> bool | str:
-    """Returns what `jit_compile` means where nobody says.
-
-    On TensorFlow's CPU False: there XLA's matrix products are slower than
-    TensorFlow's own, and compiling costs seconds. Measured with 4 layers of
-    width 192 on 2 cores: 2700 to 2970 tokens per CPU-second without XLA, 2450 to
-    2530 with it, and 10 s more before the first step. Elsewhere Keras' `"auto"`.
-    """
-    if keras.backend.backend() != "tensorflow":  # JAX raises where a kind of device is missing
-        return "auto"
-    accelerated = keras.distribution.list_devices("gpu") or keras.distribution.list_devices("tpu")
-    return "auto" if accelerated else False

@@ -1,9 +1,11 @@
-"""How the learning rate runs over the steps of training."""
+"""Learning rate schedules, and the number of steps of a training."""
 
 from typing import Any
 
 import keras
 from keras import ops
+
+from gpt2_keras.validation import check_choice, check_integer, check_number, check_probability
 
 SCHEDULES = ("cosine", "linear", "constant")
 # karpathy/nanoGPT train.py, min_lr, after Hoffmann et al. (2022), "Chinchilla".
@@ -16,14 +18,14 @@ KERAS_BATCH_SIZE = 32  # keras.Model.fit, batch_size
 
 @keras.saving.register_keras_serializable(package="gpt2_keras")
 class LinearSchedule(keras.optimizers.schedules.LearningRateSchedule):
-    """A linear warm-up, and then a straight line down to a share of the rate.
+    """A linear warm-up followed by a linear decay.
 
     Args:
         learning_rate: The largest rate, reached at the end of the warm-up.
-        total_steps: The step, counted from 0, where the line ends.
-        warmup_steps: Number of steps of the warm-up, fewer than all.
-        final_learning_rate_ratio: Where the line ends, as a share of `learning_rate`; 1 for a
-            constant rate.
+        total_steps: The step, counted from 0, at which the decay ends.
+        warmup_steps: Number of steps of the warm-up, less than `total_steps`.
+        final_learning_rate_ratio: The rate at the end as a fraction of `learning_rate`; 1 for
+            a constant rate.
 
     Example:
         >>> schedule = LinearSchedule(1.0, 5, warmup_steps=1, final_learning_rate_ratio=0.0)
@@ -46,8 +48,8 @@ class LinearSchedule(keras.optimizers.schedules.LearningRateSchedule):
         """Returns the rate of a step, counted from 0."""
         step = ops.cast(step, "float32")
         rising = (step + 1) / (self.warmup_steps + 1)
-        way = (step - self.warmup_steps) / (self.total_steps - self.warmup_steps)
-        falling = 1 - (1 - self.final_learning_rate_ratio) * ops.clip(way, 0, 1)
+        progress = (step - self.warmup_steps) / (self.total_steps - self.warmup_steps)
+        falling = 1 - (1 - self.final_learning_rate_ratio) * ops.clip(progress, 0, 1)
         return self.learning_rate * ops.minimum(rising, falling)
 
     def get_config(self) -> dict[str, Any]:
@@ -61,10 +63,10 @@ def make_schedule(
     total_steps: int,
     warmup_steps: int | None = None,
     *,
-    kind: str = "cosine",
+    decay: str = "cosine",
     final_learning_rate_ratio: float = FINAL_LEARNING_RATE_RATIO,
 ) -> keras.optimizers.schedules.LearningRateSchedule:
-    """Returns a linear warm-up followed by a cosine, a line or a constant rate.
+    """Returns a linear warm-up followed by a cosine decay, a linear one or a constant rate.
 
     In step `s`, counted from 0, the rate is `learning_rate (s + 1) / (warmup + 1)`
     while `s < warmup`, and then falls from `learning_rate`, along half a cosine by
@@ -72,49 +74,45 @@ def make_schedule(
     in karpathy/nanoGPT `train.py`.
 
     Args:
-        learning_rate: The largest rate, reached at the end of the warm-up.
+        learning_rate: The largest rate, reached at the end of the warm-up; at least 0.
         total_steps: Number of steps of the whole training, at least 1.
-        warmup_steps: Number of steps of the warm-up; by default 2000, at most a
-            twentieth of the whole.
-        kind: `"cosine"`, `"linear"` or `"constant"`.
-        final_learning_rate_ratio: The rate at the end, as a share of the largest; nothing to
-            `"constant"`.
+        warmup_steps: Number of steps of the warm-up, less than `total_steps`; by default a
+            twentieth of them, at most 2000.
+        decay: `"cosine"`, `"linear"` or `"constant"`.
+        final_learning_rate_ratio: The rate at the end as a fraction of the largest, in [0, 1];
+            without effect if `decay` is `"constant"`.
 
     Raises:
-        ValueError: If the steps are not positive, the warm-up is not shorter
-            than the whole, or `kind` is another word.
+        TypeError: If an argument is of the wrong type.
+        ValueError: If a number is out of its range, or `decay` is another word.
 
     Example:
         >>> schedule = make_schedule(1e-3, total_steps=100, warmup_steps=9)
         >>> [round(float(schedule(step)), 6) for step in (0, 9, 100)]
         [0.0001, 0.001, 0.0001]
     """
-    if total_steps < 1:
-        raise ValueError(
-            "`total_steps` must be at least 1. "
-            f"Received: total_steps={total_steps}. Use the number of batches to train on."
-        )
+    learning_rate = check_number("learning_rate", learning_rate, minimum=0)
+    advice = "Use the number of batches to train on."
+    total_steps = check_integer("total_steps", total_steps, minimum=1, advice=advice)
+    usual = default_warmup_steps(total_steps)
     if warmup_steps is None:
-        warmup_steps = default_warmup_steps(total_steps)
-    if not 0 <= warmup_steps < total_steps:
+        warmup_steps = usual
+    warmup_steps = check_integer("warmup_steps", warmup_steps, minimum=0)
+    if warmup_steps >= total_steps:
         raise ValueError(
-            "`warmup_steps` must be at least 0 and below the number of steps. "
-            f"Received: warmup_steps={warmup_steps}, total_steps={total_steps}. "
-            f"Use, for example, warmup_steps={default_warmup_steps(total_steps)}."
+            f"warmup_steps={warmup_steps} is not less than total_steps={total_steps}. "
+            f"Use, for example, warmup_steps={usual}."
         )
-    if kind not in SCHEDULES:
-        raise ValueError(
-            f"`kind` must be one of {', '.join(SCHEDULES)}. "
-            f"Received: kind={kind!r}. Use cosine if in doubt."
-        )
-    if kind != "cosine":
-        share = 1.0 if kind == "constant" else final_learning_rate_ratio
-        return LinearSchedule(learning_rate, total_steps, warmup_steps, share)
+    check_choice("decay", decay, SCHEDULES)
+    check_probability("final_learning_rate_ratio", final_learning_rate_ratio)
+    if decay != "cosine":
+        ratio = 1.0 if decay == "constant" else final_learning_rate_ratio
+        return LinearSchedule(learning_rate, total_steps, warmup_steps, ratio)
     warmup = {}
     if warmup_steps:
         warmup = {"warmup_target": learning_rate, "warmup_steps": warmup_steps}
     return keras.optimizers.schedules.CosineDecay(
-        # Without a warm-up the cosine begins at the initial rate, so at its top.
+        # Without a warm-up the cosine starts at the initial rate, which is then the largest.
         learning_rate / (warmup_steps + 1),
         decay_steps=total_steps - warmup_steps,
         alpha=final_learning_rate_ratio,
@@ -128,12 +126,12 @@ def default_warmup_steps(total_steps: int) -> int:
 
 
 def set_schedule(optimizer: keras.optimizers.Optimizer, total_steps: int | None) -> None:
-    """Gives an optimizer of constant rate the schedule of `make_schedule`.
+    """Gives an optimizer with a constant rate the schedule of `make_schedule`.
 
     Args:
-        optimizer: Made with a number as its rate, which becomes the largest one.
-        total_steps: Number of steps of the training; None if unknown, which
-            leaves the rate constant.
+        optimizer: Its rate, a number, becomes the largest one.
+        total_steps: Number of steps of the training; if None, for unknown, the rate stays
+            constant.
     """
     if total_steps:
         learning_rate = float(keras.ops.convert_to_numpy(optimizer.learning_rate))
@@ -150,16 +148,16 @@ def count_steps(
     validation_split: float = 0.0,
     **_: Any,
 ) -> int | None:
-    """Returns how many steps `keras.Model.fit` will take.
+    """Returns the number of steps that `keras.Model.fit` takes.
 
     Args:
-        x: What `fit` is given: a dataset, arrays, or an object with
+        x: The first argument of `fit`: a dataset, an array, or an object with
             `num_batches`.
         batch_size, epochs, initial_epoch, steps_per_epoch, validation_split: As
-            for `fit`; its other arguments change nothing.
+            for `fit`. Its other arguments are accepted and have no effect.
 
     Returns:
-        The number of steps, or None if it cannot be known.
+        The number of steps, or None if it is unknown.
 
     Example:
         >>> count_steps(np.zeros((10, 4)), batch_size=4, epochs=2)
@@ -175,4 +173,4 @@ def count_steps(
         per_epoch = -(-rows // (batch_size or KERAS_BATCH_SIZE))
     if per_epoch is None or per_epoch < 0:  # tf.data's infinite and unknown are negative
         return None
-    return per_epoch * (epochs - initial_epoch)
+    return per_epoch * max(0, epochs - initial_epoch)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from gpt2_keras.generation import generate, score
-from gpt2_keras.generation.compiled import IDS, kept_trace, traced
+from gpt2_keras.generation.compiled import IDS, cached_function, traced
 from gpt2_keras.model import GPT2Model
 from gpt2_keras.verification.artifact import Artifact
 from gpt2_keras.verification.certificate import Check
@@ -120,7 +120,7 @@ def compare_logits(model: GPT2Model, artifact: Artifact, rows: Iterator[np.ndarr
     """Compares logits of texts, each int32 (1, time)."""
     comparison = Comparison("logit")
     end = 0 if model.tokenizer is None else model.tokenizer.end_token_id
-    forward = kept_trace(
+    forward = cached_function(
         model, "logits", (), lambda: traced(lambda ids: model(ids, training=False), [IDS])
     )
     for row in rows:
@@ -175,14 +175,14 @@ def _check_tokenizer(model: GPT2Model, artifact: Artifact, texts: list[str]) -> 
     """Compares the ids of texts with the host tokenizer's, and the bytes of the ids."""
     ours = model.require_tokenizer().encode(texts)
     details = {"texts": len(texts), "tokens": sum(map(len, ours))}
-    pairs = zip(texts, ours, artifact.encode(texts), strict=True)
-    wrong = [(text, want, got) for text, want, got in pairs if want != got]
+    encoded = zip(texts, ours, artifact.encode(texts), strict=True)
+    wrong = [(text, want, got) for text, want, got in encoded if want != got]
     failure = ""
     if wrong:
-        text, want, got = wrong[0]
+        text, ids, theirs = wrong[0]
         failure = (
             f"{len(wrong)} of {len(texts)} texts have other ids than those of the model's "
-            f"tokenizer: {text[:40]!r} has {got[:8]}, and not {want[:8]}. Export this model again."
+            f"tokenizer: {text[:40]!r} has {theirs[:8]}, and not {ids[:8]}. Export this model again."
         )
     checks = [Check("texts with other ids", len(wrong), 0, details, failure)]
     expected = [text.encode() for text in texts]

@@ -12,7 +12,7 @@ from rich import console as rich_console
 from gpt2_keras.cli import prepare as command
 from gpt2_keras.cli.progress import byte_progress
 from gpt2_keras.data import PreparationOptions, TokenShards
-from gpt2_keras.data.files import INPUT_FORMATS
+from gpt2_keras.data.corpus_files import INPUT_FORMATS
 from gpt2_keras.data.options import DEDUPLICATION, DEFAULT_SHARD_TOKENS
 from gpt2_keras.tokenizer import GPT2Tokenizer
 

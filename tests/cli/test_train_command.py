@@ -1,5 +1,7 @@
-"""`gpt2-keras train` from the outside."""
+"""The command `gpt2-keras train`."""
 
+import argparse
+import dataclasses
 import json
 import os
 import signal
@@ -9,9 +11,10 @@ import pytest
 
 from gpt2_keras import GPT2LM, GPT2Tokenizer
 from gpt2_keras.cli.main import main
+from gpt2_keras.cli.train_flags import add_settings
 from gpt2_keras.data import prepare
-from gpt2_keras.runs import cost_estimate as estimate
-from gpt2_keras.runs import monitoring as display
+from gpt2_keras.runs import TrainingSettings, cost_estimate, monitoring
+from gpt2_keras.runs.setting_checks import CHECKS
 from tests.models import CORPUS
 from tests.runs.runs import At
 
@@ -33,13 +36,13 @@ def files(tmp_path_factory):
     return ["--data", str(folder / "shards"), "--tokenizer", str(folder / "tokenizer")]
 
 
-def test_it_trains_and_says_where_things_are(files, tmp_path, capsys):
+def test_it_trains_and_prints_the_paths_of_the_results(files, tmp_path, capsys):
     out = tmp_path / "run"
-    seeing = ["--sample-prompt", "the cat", "--sample-prompt", "a dog", "--peak-flops", "1e9"]
-    assert main(["train", *files, "--out", str(out), *TINY_FLAGS, *seeing]) == 0
+    monitor = ["--sample-prompt", "the cat", "--sample-prompt", "a dog", "--peak-flops", "1e9"]
+    assert main(["train", *files, "--out", str(out), *TINY_FLAGS, *monitor]) == 0
     printed = capsys.readouterr()
     assert f"model            {out}/model\n" in printed.out
-    assert "mfu: the share of 1 GFLOP/s (as stated) that the training uses" in printed.err
+    assert "mfu: fraction of 1 GFLOP/s (as stated) that the training uses" in printed.err
     assert "gradient_norm: " in printed.err
     _, first, second = (out / "samples.txt").read_text().split("step ")
     assert first in printed.err
@@ -53,15 +56,15 @@ def test_it_trains_and_says_where_things_are(files, tmp_path, capsys):
     assert GPT2LM.from_preset(out).config.hidden_dim == 16
 
 
-def test_a_dry_run_says_what_the_run_costs_and_writes_nothing(files, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(estimate, "LONGEST_TIMING", 0.0)
+def test_a_dry_run_prints_the_costs_and_writes_nothing(files, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(cost_estimate, "LONGEST_TIMING_SECONDS", 0.0)
     out = tmp_path / "run"
     words = ["train", *files, "--out", str(out), *TINY_FLAGS, "--dry-run"]
     assert main(words) == 0
     table = {line.split("  ")[0]: line.split() for line in capsys.readouterr().out.splitlines()}
     assert table["parameters"][-1].replace(",", "").isdecimal()
     assert table["tokens"][-1] == "192"
-    assert {"memory, at least", "mfu", "time", "epochs"} <= set(table)
+    assert {"memory, at least", "FLOPs per token", "mfu", "time", "epochs"} <= set(table)
     assert not out.exists()
     assert main([*words, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["steps"] == 6
@@ -78,9 +81,10 @@ def test_json_is_for_programs(files, tmp_path, capsys):
     assert results["steps"] == 6
     assert results["best"]["val_loss"] > 0
     assert results["model"] == str(out / "model")
+    assert results["loss_plot"] == str(out / "loss.png")
 
 
-def test_a_signal_saves_and_says_how_to_go_on(files, tmp_path, capsys, monkeypatch):
+def test_a_signal_saves_and_prints_how_to_resume(files, tmp_path, capsys, monkeypatch):
     flags = [*TINY_FLAGS, "--checkpoint-every", "1", "--keep-checkpoints", "3", "--ema", "0.5"]
     interrupt_at(monkeypatch, 5, signal.SIGTERM)
     out = str(tmp_path / "run")
@@ -88,7 +92,7 @@ def test_a_signal_saves_and_says_how_to_go_on(files, tmp_path, capsys, monkeypat
     error = capsys.readouterr().err
     assert f"kept: {out}/model, the best model, of step 3" in error
     assert (
-        "stopped by SIGTERM after step 5, which is saved; go on from step 5: "
+        "stopped by SIGTERM after step 5, which is saved; resume from step 5: "
         f"gpt2-keras train --out {out} --resume\n"
     ) in error
     kept = sorted(path.name for path in (tmp_path / "run" / "checkpoints").iterdir())
@@ -113,7 +117,7 @@ def test_ctrl_c_twice_stops_at_once(files, tmp_path, capsys, monkeypatch):
     out = str(tmp_path / "run")
     assert main(["train", *files, "--out", out, *TINY_FLAGS]) == 130
     assert (
-        f"stopped at once; go on from step 0: gpt2-keras train --out {out} --resume\n"
+        f"stopped at once; resume from step 0: gpt2-keras train --out {out} --resume\n"
     ) in capsys.readouterr().err
 
 
@@ -122,17 +126,17 @@ def interrupt_at(monkeypatch, batches, number):
 
 
 def add_callback(monkeypatch, callback):
-    speed = display.TokensPerSecond
-    monkeypatch.setattr(display, "TokensPerSecond", lambda *figures: [speed(*figures), callback])
+    speed = monitoring.TokensPerSecond
+    monkeypatch.setattr(monitoring, "TokensPerSecond", lambda *figures: [speed(*figures), callback])
 
 
-def test_a_run_that_is_there_is_not_touched(files, tmp_path, capsys):
+def test_an_existing_directory_is_not_touched(files, tmp_path, capsys):
     (tmp_path / "mine.txt").write_text("mine")
     assert main(["train", *files, "--out", str(tmp_path), *TINY_FLAGS]) == 1
     error = capsys.readouterr().err
     assert error.startswith("gpt2-keras train: error: The output must be a new or empty directory")
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
-    # Nor is it taken for this one, which could go on.
+    # Nor is it mistaken for this one, which could be resumed.
     (tmp_path / "settings.json").write_text("{}")
     (tmp_path / "model").mkdir()
     assert main(["train", *files, "--out", str(tmp_path), *TINY_FLAGS]) == 1
@@ -154,7 +158,7 @@ def test_a_run_that_is_there_is_not_touched(files, tmp_path, capsys):
             "run/settings.json; remove --dropout, --learning-rate, --seed, or start a new run",
         ),
         (["--data", "a", "--tokenizer", "b", "--skip-batches", "2"], "needs --resume"),
-        (["--resume", "--dry-run"], "--dry-run is about a new run"),
+        (["--resume", "--dry-run"], "--dry-run estimates a new run"),
         (["--peak-flops", "0"], "argument --peak-flops: expected a number above 0"),
         (["--keep-checkpoints", "0"], "argument --keep-checkpoints: expected an integer of at"),
         (["--schedule", "step"], "argument --schedule: invalid choice: 'step'"),
@@ -170,4 +174,14 @@ def test_wrong_usage_exits_with_2(flags, message, capsys):
 def test_two_shapes_at_once_are_an_error(files, tmp_path, capsys):
     flags = ["--out", str(tmp_path / "run"), "--size", "gpt2", "--num-heads", "2"]
     assert main(["train", *files, *flags]) == 1
-    assert "size='gpt2' and num_heads=2" in capsys.readouterr().err
+    assert "size='gpt2' decides the shape of the model, and num_heads=2" in capsys.readouterr().err
+
+
+def test_every_setting_but_jit_compile_has_a_flag():
+    parser = argparse.ArgumentParser()
+    add_settings(parser)
+    actions = {action.dest: action for action in parser._actions if action.dest != "help"}
+    fields = {field.name for field in dataclasses.fields(TrainingSettings)}
+    assert actions.keys() == fields - {"jit_compile"}
+    for name in ("schedule", "strategy", "dtype"):
+        assert actions[name].choices == CHECKS[name].keywords["choices"]

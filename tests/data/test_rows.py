@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from gpt2_keras.data import read_texts, rows
-from gpt2_keras.data.files import format_of, open_local
+from gpt2_keras.data.corpus_files import format_of, open_local
 
 TEXTS = ["One.\nTwo lines.", 'A "quoted", text', "", "Größe 🐢", "last"]
 

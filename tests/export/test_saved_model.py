@@ -9,7 +9,8 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from gpt2_keras.export import clients, saved_model
 from gpt2_keras.generation.sampling import Sampler
-from tests.models import random_model, text_model
+from tests.export.tolerances import log_prob_error
+from tests.models import text_model
 
 PROMPTS = ["the cat", "it's 42, the dog sat on the log", "é𝄞\n\n x", "a\ufffd\x00b"]
 NEW_TOKENS = 10
@@ -26,12 +27,12 @@ OUTPUTS = {"text", "text_bytes", "token_ids", "num_tokens", "finish_reason"}
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
-    """A model, its version directory, and the loaded default signature."""
+    """A model, its SavedModel, and the loaded default signature."""
     model = text_model(context_length=64)
-    directory = tmp_path_factory.mktemp("serving") / "model"
-    place = model.export(directory, max_new_tokens=NEW_TOKENS, warmup=False, certificate=False)
-    loaded = tf.saved_model.load(str(place))
-    return model, place, loaded.signatures["serving_default"]
+    path = tmp_path_factory.mktemp("serving") / "model"
+    model.export(path, max_new_tokens=NEW_TOKENS, warmup=False, certificate=False)
+    loaded = tf.saved_model.load(str(path))
+    return model, path, loaded.signatures["serving_default"]
 
 
 @pytest.fixture(scope="module")
@@ -41,12 +42,14 @@ def signatures(exported):
 
 @pytest.fixture(scope="module")
 def permissive(exported, tmp_path_factory):
-    """The signatures of an export that answers every text."""
-    directory = tmp_path_factory.mktemp("permissive") / "model"
-    place = exported[0].export(
-        directory, max_new_tokens=NEW_TOKENS, bad_text="answer", certificate=False
+    """The signatures of an export that accepts every text."""
+    path = exported[0].export(
+        tmp_path_factory.mktemp("permissive") / "model",
+        max_new_tokens=NEW_TOKENS,
+        on_invalid_text="accept",
+        certificate=False,
     )
-    return tf.saved_model.load(str(place)).signatures
+    return tf.saved_model.load(str(path)).signatures
 
 
 def ask_generate(signatures, **inputs):
@@ -60,7 +63,7 @@ def numpy_of(answers):
     return {name: value.numpy() for name, value in answers.items()}
 
 
-def test_its_text_is_that_of_generate(exported):
+def test_the_text_is_that_of_generate(exported):
     model, _, ask = exported
     answers = ask(text=tf.constant(PROMPTS))
     texts = [text.decode() for text in answers["text"].numpy()]
@@ -73,7 +76,7 @@ def test_a_row_gets_the_answer_it_gets_alone(exported):
     assert together == [ask(text=tf.constant([p]))["text_bytes"].numpy()[0] for p in PROMPTS]
 
 
-def test_its_ids_and_bytes_are_those_of_the_new_tokens(exported):
+def test_the_ids_and_bytes_are_those_of_the_new_tokens(exported):
     model, _, ask = exported
     answers = numpy_of(ask(text=tf.constant(PROMPTS)))
     assert set(answers) == OUTPUTS
@@ -98,7 +101,7 @@ def test_every_input_and_output_has_a_name_and_a_batch(signatures):
         assert all(spec.shape[0] is None for spec in specs)
 
 
-def test_generate_says_what_the_model_says_with_each_row_s_own_parameters(exported, signatures):
+def test_generate_equals_the_model_with_the_parameters_of_each_row(exported, signatures):
     model = exported[0]
     rows = [
         {"max_new_tokens": 3, "temperature": 0.0},
@@ -119,7 +122,7 @@ def test_generate_says_what_the_model_says_with_each_row_s_own_parameters(export
         assert answers["finish_reason"][row].decode() == alone.finish_reason
 
 
-def test_generate_penalises_what_the_text_has(exported, signatures):
+def test_generate_penalizes_repeated_tokens(exported, signatures):
     answers = ask_generate(signatures, text=PROMPTS[:1], repetition_penalty=[1.8])
     sampler = Sampler(0.0, repetition_penalty=1.8)
     expected = exported[0].generate(PROMPTS[0], sampler=sampler, max_new_tokens=NEW_TOKENS)
@@ -133,7 +136,7 @@ def test_one_value_is_for_all_rows(exported, signatures):
     assert few["num_tokens"].tolist() == np.minimum(greedy["num_tokens"], 2).tolist()
 
 
-def test_its_signature_says_what_parameters_left_out_are(exported):
+def test_the_signature_has_defaults_for_parameters_that_are_left_out(exported):
     contents = saved_model_pb2.SavedModel.FromString((exported[1] / "saved_model.pb").read_bytes())
     written = contents.meta_graphs[0].signature_def["generate"].defaults
     assert {name: tf.make_ndarray(value).tolist() for name, value in written.items()} == {
@@ -147,7 +150,9 @@ def test_score_gives_the_log_probabilities_of_the_model(exported, signatures):
     for row, score in enumerate(model.score(PROMPTS)):
         count = answers["num_tokens"][row]
         assert answers["token_ids"][row, :count].tolist() == score.token_ids
-        np.testing.assert_allclose(answers["log_probs"][row, :count], score.log_probs, atol=1e-5)
+        log_probs = answers["log_probs"][row, :count]
+        error = log_prob_error(model, score.token_ids)
+        np.testing.assert_allclose(log_probs, score.log_probs, rtol=0, atol=error)
 
 
 def test_next_token_gives_the_candidates_of_the_model(exported, signatures):
@@ -161,7 +166,8 @@ def test_next_token_gives_the_candidates_of_the_model(exported, signatures):
             model.tokenizer.decode_bytes([candidate.id]) for candidate in expected
         ]
         probabilities = [candidate.probability for candidate in expected]
-        np.testing.assert_allclose(answers["probs"][row], probabilities, rtol=1e-5)
+        error = log_prob_error(model, model.tokenizer.encode(prompt))
+        np.testing.assert_allclose(answers["probs"][row], probabilities, rtol=error)
 
 
 def test_tokenize_and_detokenize_are_inverse_on_any_bytes(exported, signatures):
@@ -179,25 +185,34 @@ def test_tokenize_and_detokenize_are_inverse_on_any_bytes(exported, signatures):
 @pytest.mark.parametrize(
     ("inputs", "message"),
     [
-        ({"text": ["the", ""]}, r"A text must not be empty.*Received:\] \[3 0\]"),
-        ({"text": [b"the", b"\xff"]}, r"valid UTF-8. Rows that are not.*Received:\] \[1\]"),
+        ({"text": ["the", ""]}, r"\[sizes of text=\] \[3 0\] \[have a 0: a text is empty\."),
+        ({"text": [b"the", b"\xff"]}, r"\[rows of text=\] \[1\] \[are not valid UTF-8\."),
         (
             {"text": ["zq" * 60]},
-            r"fit into the context of 64 tokens.*Received:\] \[\[120\]\[54\]\]",
+            r"\[tokens of text, and room=\] \[\[120\]\[54\]\] \[do not fit into the context of 64 t",
         ),
-        ({"max_new_tokens": [0]}, r"`max_new_tokens` must be at least 1. Received:\] \[0\]"),
-        ({"max_new_tokens": [-3]}, r"`max_new_tokens` must be at least 1. Received:\] \[-3\]"),
-        ({"max_new_tokens": [64]}, r"fit into the context of 64 tokens"),
-        ({"temperature": [float("nan")]}, r"`temperature` must be a finite .*Received:\] \[nan\]"),
-        ({"temperature": [-0.5]}, r"`temperature` must be a finite .*Received:\] \[-0.5\]"),
-        ({"top_k": [-1]}, r"`top_k` must be at least 0.*Received:\] \[-1\]"),
-        ({"top_p": [0.0]}, r"`top_p` must be above 0 and at most 1. Received:\] \[0\]"),
-        ({"top_p": [float("nan")]}, r"`top_p` must be above 0 and at most 1. Received:\] \[nan\]"),
-        ({"repetition_penalty": [0.0]}, r"`repetition_penalty` must be .*Received:\] \[0\]"),
-        ({"seed": [1, 2, 3]}, r"`seed` must have one value, or one a text.*Received:\] \[3 1\]"),
+        (
+            {"max_new_tokens": [0]},
+            r"\[max_new_tokens=\] \[0\] \[is less than 1\. Use an integer of",
+        ),
+        ({"max_new_tokens": [-3]}, r"\[max_new_tokens=\] \[-3\] \[is less than 1\."),
+        ({"max_new_tokens": [64]}, r"\[do not fit into the context of 64 tokens: "),
+        (
+            {"temperature": [float("nan")]},
+            r"\[temperature=\] \[nan\] \[is negative or not finite\.",
+        ),
+        ({"temperature": [-0.5]}, r"\[temperature=\] \[-0.5\] \[is negative or not finite\."),
+        ({"top_k": [-1]}, r"\[top_k=\] \[-1\] \[is less than 0\."),
+        ({"top_p": [0.0]}, r"\[top_p=\] \[0\] \[is out of range\. Use a number above 0 and at"),
+        ({"top_p": [float("nan")]}, r"\[top_p=\] \[nan\] \[is out of range\."),
+        ({"repetition_penalty": [0.0]}, r"\[repetition_penalty=\] \[0\] \[is out of range\. Use a"),
+        (
+            {"seed": [1, 2, 3]},
+            r"\[numbers of seed, and of text=\] \[3 1\] \[differ\. Send one value",
+        ),
     ],
 )
-def test_a_bad_request_is_refused_and_the_next_one_answered(signatures, inputs, message):
+def test_an_invalid_request_is_an_error_and_the_next_one_is_answered(signatures, inputs, message):
     good = {"text": ["the cat"]}
     with pytest.raises(tf.errors.InvalidArgumentError, match=message):
         ask_generate(signatures, **(good | inputs))
@@ -206,12 +221,12 @@ def test_a_bad_request_is_refused_and_the_next_one_answered(signatures, inputs, 
 
 @pytest.mark.parametrize("name", ["score", "next_token", "serving_default"])
 @pytest.mark.parametrize("text", [b"", b"\xff", b"zq" * 60])
-def test_every_signature_of_the_model_refuses_bad_texts(signatures, name, text):
-    with pytest.raises(tf.errors.InvalidArgumentError, match="A text "):
+def test_every_signature_of_the_model_fails_on_invalid_texts(signatures, name, text):
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"assertion failed: \[.*text"):
         signatures[name](text=tf.constant([text]))
 
 
-def test_bad_texts_are_answered_where_that_is_asked(exported, permissive):
+def test_invalid_texts_are_answered_with_accept(exported, permissive):
     model = exported[0]
     texts = [b"", b"\xff the \xe2\x82", b"zq" * 30, b"zq" * 60]
     answers = numpy_of(permissive["serving_default"](text=tf.constant(texts)))
@@ -230,17 +245,19 @@ def test_bad_texts_are_answered_where_that_is_asked(exported, permissive):
 @pytest.mark.parametrize(
     ("dtype", "tolerance"),
     [
+        # Some twenty times the rounding of a weight: 2^-11 and 2^-8 of it, and 1/254 of the
+        # largest of its row.
         pytest.param("float16", 0.01, marks=pytest.mark.slow),
         pytest.param("bfloat16", 0.05, marks=pytest.mark.slow),
         ("int8", 0.1),
     ],
 )
 def test_weights_can_be_stored_smaller(exported, tmp_path, dtype, tolerance):
-    model, place, _ = exported
+    model, path, _ = exported
     small = model.export(tmp_path / dtype, dtype=dtype, warmup=False, certificate=False)
     (bytes_before,), (bytes_after,) = (
-        [path.stat().st_size for path in where.glob("variables/*.data*")]
-        for where in (place, small)
+        [file.stat().st_size for file in directory.glob("variables/*.data*")]
+        for directory in (path, small)
     )
     assert bytes_after < bytes_before * (0.62 if dtype != "int8" else 0.5)
     answers = numpy_of(
@@ -274,24 +291,24 @@ print(json.dumps(sorted(ops)))
 print(json.dumps(sorted(op for op in ops if op_def_registry.get(op) is None)))
 sys.argv = sys.argv[1:]
 runpy.run_path(program, run_name="__main__")
-guests = {"gpt2_keras", "tensorflow_text", "keras_hub", "keras_nlp", "tokenizers"}
-print(json.dumps(sorted(guests & set(sys.modules))))
+unwanted = {"gpt2_keras", "tensorflow_text", "keras_hub", "keras_nlp", "tokenizers"}
+print(json.dumps(sorted(unwanted & set(sys.modules))))
 """
 
 
 def test_a_process_with_tensorflow_alone_runs_it_with_core_ops_alone(exported):
-    model, place, _ = exported
+    model, path, _ = exported
     program = clients.__path__[0] + "/ask_saved_model.py"
-    command = [sys.executable, "-I", "-c", BARE_PROCESS, program, str(place), *PROMPTS[:3]]
+    command = [sys.executable, "-I", "-c", BARE_PROCESS, program, str(path), *PROMPTS[:3]]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
-    ops, foreign_ops, answers, guests = map(json.loads, result.stdout.splitlines()[-4:])
+    ops, unknown_ops, answers, imported = map(json.loads, result.stdout.splitlines()[-4:])
     print("ops of the SavedModel:", *ops)
     assert {"MatMul", "StringJoin", "StatelessWhile"} <= set(ops)
-    assert foreign_ops == []
+    assert unknown_ops == []
     assert not any("Hash" in op or "PyFunc" in op or "Xla" in op for op in ops)
     assert answers == model.generate(PROMPTS[:3], max_new_tokens=NEW_TOKENS)
-    assert guests == []
+    assert imported == []
 
 
 def test_there_is_no_file_beside_graph_and_variables(exported):
@@ -306,29 +323,6 @@ def test_there_is_no_file_beside_graph_and_variables(exported):
     ]
 
 
-def test_a_second_export_gets_the_next_number(tmp_path, monkeypatch):
-    model = text_model()
-    monkeypatch.setattr(tf.saved_model, "save", lambda module, path, signatures: None)
-    settings = {"certificate": False}
-    (tmp_path / ".1.0123.unfinished").mkdir()  # left by an export that was killed
-    assert model.export(tmp_path, **settings) == tmp_path / "1"
-    assert model.export(tmp_path, **settings) == tmp_path / "2"
-    (tmp_path / "7").mkdir()
-    assert model.export(tmp_path, **settings) == tmp_path / "8"
-    assert model.export(tmp_path, version=3, **settings) == tmp_path / "3"
-    with pytest.raises(FileExistsError, match=r"Received: version=3, which .* The next .* is 9"):
-        model.export(tmp_path, version=3, **settings)
-
-
-def test_a_place_that_holds_something_else_is_left_as_it_is(tmp_path):
-    (tmp_path / "thesis.tex").touch()
-    with pytest.raises(FileExistsError, match="which holds 1 entries"):
-        text_model().export(tmp_path)
-    with pytest.raises(NotADirectoryError, match=r"thesis\.tex, a file"):
-        text_model().export(tmp_path / "thesis.tex")
-    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
-
-
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
 def test_an_export_that_fails_leaves_nothing(tmp_path, monkeypatch, error):
     def fail(module, path, signatures):
@@ -337,25 +331,4 @@ def test_an_export_that_fails_leaves_nothing(tmp_path, monkeypatch, error):
     monkeypatch.setattr(saved_model.tf.saved_model, "save", fail)
     with pytest.raises(type(error)):
         text_model().export(tmp_path / "out")
-    assert list((tmp_path / "out").iterdir()) == []
-
-
-def test_bad_arguments_are_refused(tmp_path):
-    for count in (0, 32):
-        with pytest.raises(ValueError, match=f"max_new_tokens={count}, context_length=32"):
-            text_model().export(tmp_path, max_new_tokens=count)
-    with pytest.raises(
-        ValueError, match=r"tf_saved_model, litert, litertlm. Received: format='onnx'"
-    ):
-        text_model().export(tmp_path, format="onnx")
-    with pytest.raises(
-        ValueError, match=r"float32, float16, bfloat16, int8. Received: dtype='int3'"
-    ):
-        text_model().export(tmp_path, dtype="int3")
-    with pytest.raises(ValueError, match=r"'refuse' or 'answer'. Received: bad_text='x'"):
-        text_model().export(tmp_path, bad_text="x")
-    with pytest.raises(ValueError, match=r"`version` must be at least 1. Received: version=0"):
-        text_model().export(tmp_path, version=0)
-    with pytest.raises(ValueError, match="tokenizer=None"):
-        random_model().export(tmp_path)
     assert list(tmp_path.iterdir()) == []

@@ -1,4 +1,4 @@
-"""What tests do to runs, and how they compare them."""
+"""Stops runs, and compares their ends."""
 
 import os
 

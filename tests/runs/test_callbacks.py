@@ -1,4 +1,4 @@
-"""What a run shows while it goes on."""
+"""The callbacks of a run: speed, learning rate, TensorBoard, samples."""
 
 import keras
 import numpy as np
@@ -7,12 +7,12 @@ import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from gpt2_keras.runs.callbacks import LearningRate, StepTensorBoard, TokensPerSecond
-from gpt2_keras.runs.samples import WriteSamples
+from gpt2_keras.runs.samples import GenerateSamples
 from tests.models import text_model
 
 
 class Clock:
-    """Time that goes on by a second whenever it is asked for."""
+    """A clock that advances by a second with each call."""
 
     def __init__(self):
         self.now = 0.0
@@ -34,7 +34,7 @@ def logs_of_batches(callback, batches):
     return [*found, logs]
 
 
-def test_speed_and_utilisation_leave_out_the_first_batch(monkeypatch):
+def test_speed_and_utilization_leave_out_the_first_batch(monkeypatch):
     monkeypatch.setattr("gpt2_keras.runs.callbacks.time.perf_counter", Clock())
     figures = logs_of_batches(TokensPerSecond(100, 6.0, 3000.0), range(3))
     once = {"tokens_per_second": 100, "mfu": pytest.approx(0.2)}  # 100 × 6 / 3000
@@ -58,7 +58,7 @@ def test_the_learning_rate_is_in_the_logs_of_batch_and_epoch():
 
 @pytest.fixture(scope="module")
 def events(tmp_path_factory):
-    """What TensorBoard reads of two epochs of a run that goes on after step 4."""
+    """What TensorBoard reads of two epochs of a run that was resumed after step 5."""
     folder = tmp_path_factory.mktemp("logs")
     callback = StepTensorBoard(str(folder), {1: 8, 2: 12}, first_step=5, every=2)
     model = keras.Sequential([keras.layers.Dense(1)])
@@ -89,7 +89,7 @@ def test_tensorboard_has_steps_on_its_axis(events):
     assert values(events, "batch_gradient_norm") == {step: [2.0] for step in (6, 8, 10, 12)}
 
 
-def test_tensorboard_shows_texts_as_they_are(events):
+def test_tensorboard_shows_texts_verbatim(events):
     assert values(events, "samples") == {12: [b"    one\n    \n      two"]}
 
 
@@ -98,23 +98,23 @@ def model():
     return text_model(num_layers=1)
 
 
-def test_samples_continue_each_prompt_greedily_and_by_a_seeded_draw(model, tmp_path, capsys):
+def test_samples_continue_each_prompt_greedily_and_by_seeded_sampling(model, tmp_path, capsys):
     path = tmp_path / "samples.txt"
     prompts = ["the cat", "step 3\nand so on, a prompt longer than the context " * 3]
-    callback = WriteSamples(prompts, path, {0: 5, 1: 10, 2: 15}, seed=3, verbose=True)
+    callback = GenerateSamples(prompts, path, {0: 5, 1: 10, 2: 15}, seed=3, verbose=True)
     callback.set_model(model)
     callback.on_epoch_end(0)
     callback.on_epoch_end(1)
     both = path.read_text(encoding="utf-8")
-    greedy = model.generate(prompts, overflow="crop")
-    drawn = model.generate(prompts, sampler="top_k", temperature=0.8, seed=3, overflow="crop")
-    text = "\n\n".join(
-        f"greedy:\n{one}\n\ndrawn:\n{other}" for one, other in zip(greedy, drawn, strict=True)
-    )
+    how = {"sampler": "top_k", "temperature": 0.8, "seed": 3}
+    greedy = model.generate(prompts, on_overflow="truncate")
+    sampled = model.generate(prompts, on_overflow="truncate", **how)
+    pairs = zip(greedy, sampled, strict=True)
+    text = "\n\n".join(f"greedy:\n{one}\n\nsampled:\n{other}" for one, other in pairs)
     entry = "\n".join("  " + line for line in text.split("\n"))
     assert both == f"step 5\n{entry}\nstep 10\n{entry}\n"
-    assert capsys.readouterr().out == f"\nstep 5\n{entry}\n\nstep 10\n{entry}\n"
-    # A run that goes on from an earlier step replaces what comes after it.
+    assert capsys.readouterr().err == f"\nstep 5\n{entry}\n\nstep 10\n{entry}\n"
+    # A run resumed from an earlier step replaces the entries of the steps it repeats.
     callback.on_epoch_end(1)
     assert path.read_text(encoding="utf-8") == both
     callback.on_epoch_end(0)
@@ -123,5 +123,7 @@ def test_samples_continue_each_prompt_greedily_and_by_a_seeded_draw(model, tmp_p
 
 def test_samples_need_tensorflow(monkeypatch, tmp_path):
     monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
-    with pytest.raises(ValueError, match=r"sample_prompts=\['a'\], Keras backend 'jax'"):
-        WriteSamples(["a"], tmp_path / "samples.txt", {})
+    with pytest.raises(
+        ValueError, match=r"sample_prompts=\['a'\] needs TensorFlow, .*is jax\. Leave"
+    ):
+        GenerateSamples(["a"], tmp_path / "samples.txt", {})

@@ -1,4 +1,4 @@
-"""What a run will cost, against the model that it would train."""
+"""The cost estimate of a run, against the model that it would train."""
 
 import json
 
@@ -7,18 +7,18 @@ import pytest
 
 from gpt2_keras import GPT2LM, GPT2Config
 from gpt2_keras.data import TokenShards
-from gpt2_keras.runs import cost_estimate as estimate
-from gpt2_keras.runs.cost_estimate import estimate_memory, estimate_run, parameters_by_part
+from gpt2_keras.runs import cost_estimate
+from gpt2_keras.runs.cost_estimate import estimate_memory, estimate_run
 from gpt2_keras.runs.mfu import flops_per_token
 from gpt2_keras.training import make_optimizer
 from tests.models import TINY
 
 
-@pytest.mark.parametrize("kind", ["learned", "sinusoidal"])
-def test_parameters_are_those_of_the_model(kind):
-    config = GPT2Config(**{**TINY.to_dict(), "position_embedding": kind})
+@pytest.mark.parametrize("positions", ["learned", "sinusoidal"])
+def test_parameters_are_those_of_the_model(positions):
+    config = GPT2Config(**{**TINY.to_dict(), "position_embedding": positions})
     model = GPT2LM(config)
-    parts = dict.fromkeys(parameters_by_part(config), 0)
+    parts = dict.fromkeys(config.parameters_by_part(), 0)
     for weight in model.trainable_variables:
         (part,) = [
             part
@@ -32,7 +32,7 @@ def test_parameters_are_those_of_the_model(kind):
             if sign in weight.path
         ]
         parts[part] += weight.size if hasattr(weight, "size") else int(keras.ops.size(weight))
-    assert parameters_by_part(config) == parts
+    assert config.parameters_by_part() == parts
     assert sum(parts.values()) == config.num_parameters
 
 
@@ -40,7 +40,7 @@ def test_weights_and_moments_take_what_the_variables_take():
     model = GPT2LM(TINY)
     optimizer = make_optimizer(ema=0.9)
     optimizer.build(model.trainable_variables)
-    memory = estimate_memory(TINY, 4, "float32", averages=True)
+    memory = estimate_memory(TINY, 4, "float32", ema=True)
     own = 4 * TINY.num_parameters
     assert memory["weights"] == memory["gradients"] == memory["averages"] == own
     state = sum(int(keras.ops.size(variable)) * 4 for variable in optimizer.variables)
@@ -57,18 +57,18 @@ def test_activations_are_those_of_the_published_formula():
     assert estimate_memory(config, 8, "float32")["copies in 16 bits"] == 0
 
 
-def test_parts_and_recomputation_keep_less():
+def test_micro_batches_and_rematerialization_keep_less():
     config = GPT2Config.gpt2()
     whole = estimate_memory(config, 8, "float32")
-    parts = estimate_memory(config, 8, "float32", accumulation_steps=4)
-    assert parts["activations"] == whole["activations"] / 4
-    assert parts["gradients"] == 2 * whole["gradients"]
-    anew = estimate_memory(config, 8, "float32", remat=True)
+    micro = estimate_memory(config, 8, "float32", accumulation_steps=4)
+    assert micro["activations"] == whole["activations"] / 4
+    assert micro["gradients"] == 2 * whole["gradients"]
+    remat = estimate_memory(config, 8, "float32", remat=True)
     inputs = 12 * 8 * 1024 * 768 * 4
-    assert anew["activations"] == whole["activations"] / 12 + inputs
+    assert remat["activations"] == whole["activations"] / 12 + inputs
 
 
-def test_logits_are_held_some_rows_at_a_time():
+def test_logits_are_held_one_chunk_of_rows_at_a_time():
     small, large = (estimate_memory(TINY, batch, "float32")["logits"] for batch in (1, 10**6))
     assert small == 3 * 4 * TINY.context_length * TINY.vocab_size
     assert large == 3 * 64 * 2**20
@@ -91,12 +91,12 @@ def test_a_short_run_is_timed_by_real_steps(make_settings):
     assert json.loads(json.dumps(found.to_dict()))["tokens"] == 320
 
 
-def test_a_long_one_by_its_work(make_settings, monkeypatch):
-    monkeypatch.setattr(estimate, "LONGEST_TIMING", 0.0)
+def test_a_long_run_is_estimated_by_its_flops(make_settings, monkeypatch):
+    monkeypatch.setattr(cost_estimate, "LONGEST_TIMING_SECONDS", 0.0)
     found = estimate_run(make_settings(peak_flops=1e9), model_class=GPT2LM)
     config = make_settings().model_config(280)
-    work = flops_per_token(config) * 32
-    assert found.flops_per_step == work
-    assert found.seconds_per_step == pytest.approx(work / 1e9)
+    flops = flops_per_token(config) * 32
+    assert found.flops_per_step == flops
+    assert found.seconds_per_step == pytest.approx(flops / 1e9)
     assert found.mfu == pytest.approx(1.0)
     assert found.timing == "the full one of the hardware; a real run takes longer"

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 import yaml
 
+from gpt2_keras import GPT2LM
 from gpt2_keras.cli.main import main
 from gpt2_keras.runs import RunDirectory, layout_map, open_strategy
-from gpt2_keras.runs.distribution import Strategy, TensorFlowStrategy
 from gpt2_keras.runs.setup import make_datasets, new_model, open_data, resolve
+from gpt2_keras.runs.strategies import Strategy, TensorFlowStrategy
 from tests.models import TINY, random_model
 from tests.processes import assert_same, read_cases, run_cases, start_workers, wait_for
 from tests.runs.runs import last_state
@@ -57,11 +58,11 @@ def test_two_workers_equal_one_device(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_run_of_two_workers_and_its_resumption_equal_one_of_one(prepared, tmp_path):
+def test_a_run_of_two_workers_and_its_resumption_equal_those_of_one_device(prepared, tmp_path):
     files = ["--data", prepared / "shards", "--tokenizer", prepared / "tokenizer"]
     shape = ["--num-layers", 1, "--num-heads", 2, "--hidden-dim", 16, "--context-length", 8]
-    how = ["--dropout", 0, "--batch-size", 4, "--evaluate-every", 3, "--schedule", "constant"]
-    first = ["train", *files, *shape, *how, "--steps", 6, "--out"]
+    options = ["--dropout", 0, "--batch-size", 4, "--evaluate-every", 3, "--schedule", "constant"]
+    first = ["train", *files, *shape, *options, "--steps", 6, "--out"]
     again = ["train", "--resume", "--steps", 9, "--out"]
     for arguments in (first, again):
         assert main([*map(str, arguments), str(tmp_path / "one")]) == 0
@@ -75,19 +76,20 @@ def test_a_run_of_two_workers_and_its_resumption_equal_one_of_one(prepared, tmp_
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("told", [0, 1])
-def test_a_signal_to_one_worker_stops_all_after_the_same_step(prepared, tmp_path, told):
+@pytest.mark.parametrize("signalled", [0, 1])
+def test_a_signal_to_one_worker_stops_all_after_the_same_step(prepared, tmp_path, signalled):
     files = ["--data", prepared / "shards", "--tokenizer", prepared / "tokenizer"]
     shape = ["--num-layers", 1, "--num-heads", 2, "--hidden-dim", 16, "--context-length", 8]
-    how = ["--batch-size", 4, "--checkpoint-every", 5, "--steps", 10**6, "--out", tmp_path / "run"]
-    command = ("-m", "gpt2_keras.cli.main", "train", *files, *shape, *how)
+    options = ["--batch-size", 4, "--checkpoint-every", 5, "--steps", 10**6]
+    train = ["train", *files, *shape, *options, "--out", tmp_path / "run"]
+    command = ("-m", "gpt2_keras.cli.main", *train)
     workers, run = start_workers([command, command]), RunDirectory(tmp_path / "run")
     while run.last_checkpoint() is None and not any(worker.poll() for worker in workers):
         time.sleep(0.1)
-    workers[told].send_signal(signal.SIGINT)
+    workers[signalled].send_signal(signal.SIGINT)
     outputs = [worker.communicate(timeout=600)[0] for worker in workers]
     assert [worker.returncode for worker in workers] == [
-        130 if index == told else 143 for index in range(2)
+        130 if index == signalled else 143 for index in range(2)
     ], outputs
     assert f"after step {run.progress().step}, which is saved" in outputs[0]
 
@@ -99,33 +101,79 @@ def test_one_device_is_what_auto_finds_here():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("ring",), r"none, mirrored, multi-worker, tpu\. Received: strategy='ring'\. Use auto"),
-        (("none", 2), r"on JAX only\. Received: model_parallel=2, with the tensorflow backend"),
-        (("multi-worker",), r"Received: strategy='multi-worker', TF_CONFIG=None\. Set it"),
+        (("ring",), r"strategy='ring' is unknown\. Use one of 'auto', 'none', .*Use auto if in"),
+        (("none", 0), r"model_parallel=0 is less than 1\. Use an integer of at least 1"),
+        (("none", 2), r"model_parallel=2 needs JAX, and Keras' backend is tensorflow\. Set"),
+        (("multi-worker",), r"strategy='multi-worker' finds no workers .*TF_CONFIG=None\. Set it"),
     ],
 )
-def test_a_strategy_that_cannot_be_is_refused(arguments, message, monkeypatch):
+def test_an_impossible_strategy_is_an_error(arguments, message, monkeypatch):
     monkeypatch.delenv("TF_CONFIG", raising=False)
     with pytest.raises(ValueError, match=message):
         open_strategy(*arguments)
 
 
-def test_a_batch_or_a_model_that_cannot_be_divided_is_refused(make_settings):
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((3,), r"strategy=3 is an int\. Use one of 'auto'"),
+        (("none", True), r"model_parallel=True is a bool\. Use an integer"),
+        (("none", 1.0), r"model_parallel=1\.0 is a float\. Use an integer"),
+    ],
+)
+def test_a_strategy_of_a_wrong_type_is_an_error(arguments, message):
+    with pytest.raises(TypeError, match=message):
+        open_strategy(*arguments)
+
+
+class TwoProcesses:
+    """Stands for a `keras.distribution.ModelParallel` over two processes."""
+
+    num_processes = 2
+
+    def __init__(self, **_):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("auto", 3), r"model_parallel=3 with strategy='auto' does not divide 4 devices evenly\."),
+        (("none", 2), r"model_parallel=2 with strategy='none' does not divide 4 devices evenly\."),
+        (("auto", 2), r"model_parallel=2 lays .*of one process, and there are 2\. Use model_par"),
+    ],
+)
+def test_an_impossible_layout_is_an_error(arguments, message, monkeypatch):
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    cpus = [f"cpu:{index}" for index in range(4)]
+    monkeypatch.setattr(keras.distribution, "list_devices", lambda _: cpus)
+    monkeypatch.setattr(keras.distribution, "ModelParallel", TwoProcesses)
+    with pytest.raises(ValueError, match=message):
+        open_strategy(*arguments)
+
+
+def test_an_indivisible_batch_or_model_is_an_error(make_settings):
     settings = make_settings(batch_size=6)
     shards, tokenizer = open_data(settings)
-    model = new_model(settings, tokenizer)
-    with pytest.raises(ValueError, match=r"batch_size=6, with 4 devices\. Use, for example, 8\."):
+    model = new_model(GPT2LM, settings, tokenizer)
+    with pytest.raises(
+        ValueError, match=r"batch_size=6 is not divisible .* 4\. Use, .* batch_size=8\."
+    ):
         make_datasets(settings, shards, model, 0, Strategy(num_replicas=4, num_devices=4))
-    with pytest.raises(ValueError, match=r"model_parallel=4, num_heads=2\. Use a divisor"):
+    with pytest.raises(
+        ValueError, match=r"model_parallel=4 does not divide num_heads=2\. Use, .*=2\."
+    ):
         make_datasets(settings, shards, model, 0, Strategy(num_replicas=1, num_devices=4))
     many = resolve(make_settings(batch_size=512), model)
-    with pytest.raises(ValueError, match=r"Received: \d+ windows, with 512 devices\. Use more"):
+    with pytest.raises(
+        ValueError, match=r"has \d+ windows, fewer than the 512 devices, .*Use more"
+    ):
         make_datasets(many, shards, model, 0, Strategy(num_replicas=512, num_devices=512))
 
 
-def test_float16_on_several_devices_is_refused():
+def test_float16_on_several_devices_is_an_error():
     two = TensorFlowStrategy(num_replicas=2, num_devices=2)
-    message = r"Received: dtype='mixed_float16', with 2 devices\. Use mixed_bfloat16"
+    message = r"dtype='mixed_float16' trains on one device .* there are 2\. Use mixed_bfloat16"
     with pytest.raises(ValueError, match=message):
         two.check(TINY, 4, "mixed_float16")
     two.check(TINY, 4, "mixed_bfloat16")
@@ -134,9 +182,9 @@ def test_float16_on_several_devices_is_refused():
 def test_every_large_weight_has_a_layout():
     mesh = keras.distribution.DeviceMesh((1, 2), ("batch", "model"), ["cpu:0", "cpu:1"])
     layouts = layout_map(mesh)
-    cut = {w.path.split("/")[-2]: layouts[w.path].axes for w in random_model().weights
+    split = {w.path.split("/")[-2]: layouts[w.path].axes for w in random_model().weights
            if layouts[w.path] is not None and w.path.split("/")[-1] != "bias"}  # fmt: skip
-    assert cut == {
+    assert split == {
         "qkv": ("model", None),
         "expand": ("model", None),
         "output_projection": (None, "model"),

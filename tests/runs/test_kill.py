@@ -34,36 +34,34 @@ def flags_of(settings):
     values |= {name: getattr(settings, name) for name in names}
     values |= {"dropout": settings.dropout_rate, "context_length": settings.context_length}
     values |= {"checkpoint_every": settings.checkpoint_every or settings.steps}
-    pairs = [("--" + name.replace("_", "-"), str(value)) for name, value in values.items()]
+    pairs = [("--" + name.rerun("_", "-"), str(value)) for name, value in values.items()]
     return [word for pair in pairs for word in pair]
 
 
-# A crowded machine may take minutes to start a process; one that hangs takes longer.
+# A busy machine may take minutes to start a process; one that hangs takes longer.
 LONGEST_SECONDS = 1800
 
 
 def kill_while_saving(process, out, after_step=0, delay=0.0):
-    """Ends a process without a warning, `delay` seconds after it began to write a checkpoint.
+    """Kills a process `delay` seconds after it began to write a checkpoint.
 
-    That checkpoint is a later one than that of `after_step`.
+    The checkpoint is the first one after that of `after_step`.
     """
     before = unfinished(out)
-    place = RunDirectory(out)
+    run = RunDirectory(out)
     deadline = time.monotonic() + LONGEST_SECONDS
     while process.poll() is None:
         if time.monotonic() > deadline:
             process.kill()
-            pytest.fail(f"a run hung after step {place.progress().step}")
-        if unfinished(out) - before and (not after_step or place.progress().step >= after_step):
+            pytest.fail(f"a run hung after step {run.progress().step}")
+        if unfinished(out) - before and (not after_step or run.progress().step >= after_step):
             time.sleep(delay)
             process.kill()
         time.sleep(0.002)
     return process.wait()
 
 
-def test_a_run_killed_while_it_saves_goes_on_as_if_nothing_had_happened(
-    make_settings, whole, tmp_path
-):
+def test_a_run_killed_while_it_saves_ends_like_one_never_killed(make_settings, whole, tmp_path):
     out = tmp_path / "run"
     process = start(out, *flags_of(make_settings(checkpoint_every=3)))
     assert kill_while_saving(process, out) == -9
@@ -73,7 +71,7 @@ def test_a_run_killed_while_it_saves_goes_on_as_if_nothing_had_happened(
 
 
 @pytest.mark.slow
-def test_a_run_killed_many_times_at_random_equals_one_that_was_not(make_settings, tmp_path):
+def test_a_run_killed_many_times_at_random_ends_like_one_never_killed(make_settings, tmp_path):
     settings = make_settings(
         steps=80, checkpoint_every=2, evaluate_every=10, hidden_dim=64, patience=0
     )
@@ -83,7 +81,7 @@ def test_a_run_killed_many_times_at_random_equals_one_that_was_not(make_settings
     process = start(out, *flags_of(settings))
     while True:
         after_step = RunDirectory(out).progress().step + int(random.integers(2, 25))
-        # Saving takes some 20 ms: often it is not the save that is cut off, but what follows it.
+        # Saving takes some 20 ms: often the process is killed after it, not within it.
         status = kill_while_saving(process, out, after_step, random.uniform(0, 0.1))
         if status != -9:
             break

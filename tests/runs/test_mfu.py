@@ -3,12 +3,12 @@
 import pytest
 
 from gpt2_keras import GPT2Config
-from gpt2_keras.runs import mfu as utilization
+from gpt2_keras.runs import mfu
 from gpt2_keras.runs.mfu import find_peak, flops_per_token, format_flops
 
 
 def test_the_flops_are_those_of_the_products():
-    """Counted one product at a time, 2 FLOPs a number, backward twice forward."""
+    """Counted one product at a time, 2 FLOPs per weight, backward twice forward."""
     config = GPT2Config(vocab_size=100, context_length=16, num_layers=3, num_heads=2, hidden_dim=8)
     width, inner, time = 8, 32, 16
     kernels = width * 3 * width + width * width + 2 * width * inner
@@ -20,7 +20,8 @@ def test_the_flops_are_those_of_the_products():
 
 def test_sinusoidal_positions_are_no_weights():
     shapes = [
-        GPT2Config(position_embedding=kind, num_layers=1) for kind in ("learned", "sinusoidal")
+        GPT2Config(position_embedding=positions, num_layers=1)
+        for positions in ("learned", "sinusoidal")
     ]
     assert flops_per_token(shapes[0]) == flops_per_token(shapes[1])
 
@@ -44,14 +45,14 @@ def test_known_gpus_have_the_figures_of_their_data_sheets(device, dtype, expecte
     assert find_peak(dtype, device=device, num_devices=4).flops == 4 * expected
 
 
-def test_what_is_stated_counts():
+def test_a_stated_peak_counts():
     peak = find_peak("float32", 2e12, device="NVIDIA H200")
     assert str(peak) == "2 TFLOP/s (as stated)"
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
-def test_other_devices_are_measured_by_a_product(monkeypatch, dtype):
-    monkeypatch.setattr(utilization, "_CPU_SIZE", 64)
+def test_unknown_devices_are_measured_by_a_product(monkeypatch, dtype):
+    monkeypatch.setattr(mfu, "_CPU_SIZE", 64)
     peak = find_peak(dtype, device="")
     assert peak.source == f"measured: a {dtype} product of 64 × 64 matrices"
     assert 1e6 < peak.flops < 1e14

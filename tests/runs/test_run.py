@@ -1,4 +1,4 @@
-"""A run: what it leaves behind, and how it goes on."""
+"""A run: the files of its directory, its best model, its end."""
 
 import csv
 import json
@@ -49,14 +49,14 @@ def test_the_model_kept_is_the_best_and_not_the_last(make_settings, tmp_path):
     assert loss == pytest.approx(progress.best["val_loss"], rel=1e-2)  # bfloat16 in training
 
 
-def test_a_run_with_samples_learns_what_it_learns_without(make_settings, whole, tmp_path):
+def test_a_run_with_samples_ends_like_one_without(make_settings, whole, tmp_path):
     out = tmp_path / "run"
     train(make_settings(sample_prompts=("the cat",)), out, verbose=0, model_class=GPT2LM)
     assert_same_end(out, whole)
     lines = (out / "samples.txt").read_text().splitlines()
     headings = [line for line in lines if not line.startswith("  ")]
     assert headings == ["step 4", "step 8", "step 10"]
-    assert sum(line.startswith("  the cat") for line in lines) == 6  # greedy and drawn
+    assert sum(line.startswith("  the cat") for line in lines) == 6  # greedy and sampled
 
 
 def test_a_run_that_is_over_is_only_loaded(whole):
@@ -74,7 +74,7 @@ def test_patience_ends_a_run_that_gets_no_better(make_settings, tmp_path):
     assert (progress.step, progress.best["step"]) == (3, 1)
 
 
-def test_training_goes_on_from_another_model(make_settings, whole, tmp_path):
+def test_training_starts_from_another_model(make_settings, whole, tmp_path):
     shape = dict.fromkeys(("num_layers", "num_heads", "hidden_dim", "context_length"))
     settings = make_settings(init=str(whole), **shape, steps=4, learning_rate=1e-9)
     train(settings, tmp_path / "second", verbose=0, model_class=GPT2LM)

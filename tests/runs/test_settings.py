@@ -9,11 +9,9 @@ import pytest
 from gpt2_keras import GPT2Config
 from gpt2_keras.runs import TrainingSettings
 
-
-COUNTS = (
-    "num_layers num_heads hidden_dim context_length steps batch_size evaluate_every "
-    "evaluation_batches checkpoint_every keep_checkpoints accumulation_steps model_parallel"
-).split()
+COUNTS = ["num_layers", "num_heads", "hidden_dim", "context_length", "steps", "batch_size"]
+COUNTS += ["evaluate_every", "evaluation_batches", "checkpoint_every", "keep_checkpoints"]
+COUNTS += ["accumulation_steps", "model_parallel"]
 COUNTS_OR_0 = ["warmup_steps", "seed", "patience"]
 POSITIVE = ["learning_rate", "peak_flops"]
 NOT_NEGATIVE = ["weight_decay", "clip_norm", "checkpoint_minutes"]

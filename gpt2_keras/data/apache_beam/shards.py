@@ -1,8 +1,8 @@
-"""The steps of the Beam pipeline that writes token shards.
+"""The steps of the Apache Beam pipeline that write token shards.
 
-Documents are encoded where they are read. Of each only its hash and its number of
-tokens are then compared and added up, which gives the place of its first token;
-last, the tokens go to the shard they belong to.
+Documents are encoded where they are read. Then their hashes are compared, and their numbers of
+tokens are summed, which gives the position of the first token of each; last, the tokens are
+grouped by shard and written.
 """
 
 import collections
@@ -18,13 +18,14 @@ from gpt2_keras.data.apache_beam.documents import (
     EncodeParts,
     Facts,
     Position,
-    without_later,
+    corpus_errors,
+    without_duplicates,
 )
-from gpt2_keras.data.row_fields import Part
+from gpt2_keras.data.row_fields import FilePart
 from gpt2_keras.data.shard_files import TRAINING, VALIDATION, index_text, shard_entry, shard_name
 from gpt2_keras.data.shards import INDEX_NAME
 
-PartKey = tuple[int, int]  # the position without the row
+PartKey = tuple[int, int]  # the position of a document without the row
 # Side and number of a shard.
 Shard = tuple[str, int]
 
@@ -32,7 +33,7 @@ Shard = tuple[str, int]
 def write_shards(
     pipeline: Any,
     corpus: Corpus,
-    parts: Sequence[tuple[int, Part]],
+    parts: Sequence[tuple[int, FilePart]],
     sources: Sequence[tuple[str, int]],
     folder: str,
 ) -> None:
@@ -41,9 +42,9 @@ def write_shards(
     Args:
         pipeline: The pipeline.
         corpus: The corpus.
-        parts: Number of the file and part, for every part of the corpus.
+        parts: Index of the file and part, for every part of the corpus.
         sources: Name and size of each file, for the index.
-        folder: Where to write.
+        folder: Directory to write into.
     """
     options = corpus.options
     read = (
@@ -53,22 +54,22 @@ def write_shards(
         | "encode"
         >> beam.ParDo(EncodeParts(corpus)).with_outputs("documents", "counts", main="ids")
     )
-    kept = without_later(read.documents) if options.deduplicate else read.documents
+    kept = without_duplicates(read.documents) if options.deduplicate else read.documents
     totals = (
         kept
         | "tokens of parts" >> beam.Map(_tokens_of_part)
         | "add tokens" >> beam.CombinePerKey(sum)
     )
-    places = (
+    positions = (
         kept
         | "by part" >> beam.Map(_by_part)
         | "group parts" >> beam.GroupByKey()
-        | "place" >> beam.FlatMap(_place, totals=beam.pvalue.AsDict(totals))
+        | "positions" >> beam.FlatMap(_first_positions, totals=beam.pvalue.AsDict(totals))
     )
     entries = (
-        {"ids": read.ids, "places": places}
-        | "meet" >> beam.CoGroupByKey()
-        | "cut" >> beam.FlatMap(_cut, options.shard_tokens, corpus.dtype.itemsize)
+        {"ids": read.ids, "positions": positions}
+        | "join" >> beam.CoGroupByKey()
+        | "split" >> beam.FlatMap(_split_by_shard, options.shard_tokens, corpus.dtype.itemsize)
         | "group shards" >> beam.GroupByKey()
         | "write" >> beam.Map(_write_shard, folder, corpus.dtype.itemsize)
     )
@@ -105,51 +106,51 @@ def _one_kept(item: tuple[Position, Facts]) -> tuple[str, int]:
 
 
 def _tokens_of_part(item: tuple[Position, Facts]) -> tuple[tuple[PartKey, str], int]:
-    (number, start, _), (side, num_tokens, _) = item
-    return ((number, start), side), num_tokens
+    (index, start, _), (side, num_tokens, _) = item
+    return ((index, start), side), num_tokens
 
 
 def _by_part(item: tuple[Position, Facts]) -> tuple[PartKey, tuple[int, str, int]]:
-    (number, start, row), (side, num_tokens, _) = item
-    return (number, start), (row, side, num_tokens)
+    (index, start, row), (side, num_tokens, _) = item
+    return (index, start), (row, side, num_tokens)
 
 
-def _place(
+def _first_positions(
     item: tuple[PartKey, Iterable[tuple[int, str, int]]],
     totals: Mapping[tuple[PartKey, str], int],
 ) -> Iterator[tuple[Position, tuple[str, int]]]:
-    """Yields the side of each document of a part, and the place there of its first token."""
+    """Yields the side of each document of a part, and the position there of its first token."""
     part, documents = item
-    place = collections.Counter[str]()
+    position = collections.Counter[str]()
     for (other, side), num_tokens in totals.items():
-        place[side] += num_tokens if other < part else 0
+        position[side] += num_tokens if other < part else 0
     for row, side, num_tokens in sorted(documents):
-        yield (*part, row), (side, place[side])
-        place[side] += num_tokens
+        yield (*part, row), (side, position[side])
+        position[side] += num_tokens
 
 
-def _cut(
+def _split_by_shard(
     item: tuple[Position, Mapping[str, Any]], shard_tokens: int, item_bytes: int
 ) -> Iterator[tuple[Shard, tuple[int, bytes]]]:
-    """Yields the ids of a document by shard, with their place there."""
+    """Yields the ids of a document by shard, with their offset there."""
     _, groups = item
-    for side, first in groups["places"]:  # none, if the document is left out
+    for side, first in groups["positions"]:  # none, if the document is left out
         for start, raw in groups["ids"]:
-            place = first + start
+            position = first + start
             while raw:
-                shard, offset = divmod(place, shard_tokens)
+                shard, offset = divmod(position, shard_tokens)
                 room = (shard_tokens - offset) * item_bytes
                 yield (side, shard), (offset, raw[:room])
-                place, raw = place + shard_tokens - offset, raw[room:]
+                position, raw = position + shard_tokens - offset, raw[room:]
 
 
 def _write_shard(
     item: tuple[Shard, Iterable[tuple[int, bytes]]], folder: str, item_bytes: int
 ) -> tuple[Shard, dict[str, Any]]:
-    """Writes a shard; returns what the index says of it."""
-    (side, number), pieces = item
+    """Writes a shard; returns its entry in the index."""
+    (side, number), chunks = item
     name = shard_name(side, number)
-    raw = b"".join(ids for _, ids in sorted(pieces))
+    raw = b"".join(ids for _, ids in sorted(chunks))
     _write(f"{folder}/{name}", raw)
     entry = shard_entry(name, len(raw) // item_bytes, hashlib.sha256(raw).hexdigest())
     return (side, number), entry
@@ -168,7 +169,8 @@ def _write_index(
         shards[side].append(entry)
     found = collections.Counter(dict(counts))
     found["duplicates"] = found["read"] - found[TRAINING] - found[VALIDATION]
-    text = index_text(corpus.tokenizer, corpus.options, shards, found, sources)
+    with corpus_errors():
+        text = index_text(corpus.tokenizer, corpus.options, shards, found, sources)
     _write(f"{folder}/{INDEX_NAME}", text.encode("utf-8"))
 
 

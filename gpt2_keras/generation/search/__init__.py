@@ -1,1 +1,1 @@
-"""TODO."""
+"""Searches: beam search, contrastive search, speculative decoding."""

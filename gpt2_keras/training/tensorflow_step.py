@@ -1,0 +1,108 @@
+"""The steps of training and evaluation on TensorFlow, on one device or several replicas."""
+
+import contextlib
+from typing import Any
+
+import tensorflow as tf
+from keras import ops
+
+from gpt2_keras.private_api.keras import without_gradient_sum
+from gpt2_keras.private_api.tensorflow import in_multi_worker_mode
+from gpt2_keras.training.batch_loss import (
+    Batch,
+    loss_sum,
+    mean_loss,
+    micro_batches,
+    track_loss,
+    unpack,
+    unscaled_norm,
+    update_metrics,
+)
+from gpt2_keras.training.optimizer import global_norm
+
+
+def train_step(model: Any, data: Any) -> dict[str, Any]:
+    """Updates the weights of a compiled `GPT2LM` by one batch.
+
+    Args:
+        model: The model.
+        data: Token ids, targets and perhaps sample weights, each `(batch, time)`.
+
+    Returns:
+        The metrics, and the norm of the gradients before clipping as `gradient_norm`.
+    """
+    batch = unpack(data)
+    weight_sum = _sum_over_replicas(ops.sum(batch.weights))
+    gradients, total = _gradients(model, batch, weight_sum)
+    summed: Any = contextlib.nullcontext()
+    if _num_replicas() > 1:
+        gradients = _sum_over_replicas([tf.convert_to_tensor(each) for each in gradients])
+        summed = without_gradient_sum(model.optimizer)
+    norm = unscaled_norm(model.optimizer, global_norm(gradients))
+    with summed:
+        model.optimizer.apply_gradients(zip(gradients, model.trainable_weights, strict=True))
+    # Each replica tracks the loss of all, so that all report the same.
+    track_loss(model, _sum_over_replicas(total), weight_sum)
+    return _for_workers({**model.get_metrics_result(), "gradient_norm": norm})
+
+
+def test_step(model: Any, data: Any) -> dict[str, Any]:
+    """Returns the metrics with one batch added."""
+    batch = unpack(data)
+    total, states = loss_sum(model, batch, training=False)
+    update_metrics(model, states, batch)
+    track_loss(model, _sum_over_replicas(total), _sum_over_replicas(ops.sum(batch.weights)))
+    return _for_workers(model.get_metrics_result())
+
+
+def _gradients(model: Any, batch: Batch, weight_sum: Any) -> tuple[list[Any], Any]:
+    """Returns the gradients of all micro-batches, added up, and the sum of the losses."""
+    steps = model.step_options.accumulation_steps
+    if steps == 1:
+        return _micro_batch_gradients(model, batch, weight_sum)
+    batches = micro_batches(batch, steps)  # (steps, rows, time)
+
+    def add(index: Any, gradients: Any, total: Any) -> Any:
+        micro_batch = Batch(*(values[index] for values in batches))
+        new, loss = _micro_batch_gradients(model, micro_batch, weight_sum)
+        new = [tf.convert_to_tensor(gradient) for gradient in new]
+        gradients = [old + each for old, each in zip(gradients, new, strict=True)]
+        return index + 1, gradients, total + loss
+
+    zeros = [tf.zeros(variable.shape, variable.dtype) for variable in model.trainable_weights]
+    _, gradients, total = tf.while_loop(
+        lambda index, *_: index < steps, add, (0, zeros, tf.zeros(())), parallel_iterations=1
+    )
+    return gradients, total
+
+
+def _micro_batch_gradients(model: Any, batch: Batch, weight_sum: Any) -> tuple[list[Any], Any]:
+    """Returns the gradients of the loss sum over `weight_sum`, scaled, and the loss sum."""
+    with tf.GradientTape() as tape:
+        total, states = loss_sum(model, batch, training=True)
+        loss = model.optimizer.scale_loss(mean_loss(total, weight_sum))
+    update_metrics(model, states, batch)
+    zero = tf.UnconnectedGradients.ZERO
+    return tape.gradient(loss, model.trainable_weights, unconnected_gradients=zero), total
+
+
+def _num_replicas() -> int:
+    """Returns how many replicas of `tf.distribute` take this step together."""
+    context = tf.distribute.get_replica_context()
+    return 1 if context is None else int(context.num_replicas_in_sync)
+
+
+def _sum_over_replicas(values: Any) -> Any:
+    """Returns the sum over all replicas of a tensor, or of each in a list."""
+    if _num_replicas() == 1:
+        return values
+    return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, values)
+
+
+def _for_workers(logs: dict[str, Any]) -> dict[str, Any]:
+    """Returns logs with the axis along which Keras takes their mean over workers."""
+    strategy = tf.distribute.get_strategy()
+    is_multi_worker = isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
+    if not (is_multi_worker and in_multi_worker_mode(strategy)):
+        return logs
+    return {name: ops.reshape(value, (1,)) for name, value in logs.items()}
