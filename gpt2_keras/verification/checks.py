@@ -182,7 +182,8 @@ def _check_tokenizer(model: GPT2Model, artifact: Artifact, texts: list[str]) -> 
         text, ids, theirs = wrong[0]
         failure = (
             f"{len(wrong)} of {len(texts)} texts have other ids than those of the model's "
-            f"tokenizer: {text[:40]!r} has {theirs[:8]}, and not {ids[:8]}. Export this model again."
+            f"tokenizer: {text[:40]!r} has {theirs[:8]}, and not {ids[:8]}. "
+            "Export this model again."
         )
     checks = [Check("texts with other ids", len(wrong), 0, details, failure)]
     expected = [text.encode() for text in texts]

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from gpt2_keras.cli.main import main
-from gpt2_keras.generation import Rules
+from gpt2_keras.generation import LogitsProcessors
 from gpt2_keras.generation.sampling import Sampler
 from tests.models import text_model
 
@@ -17,32 +17,32 @@ def model_and_directory(tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    ("words", "sampler", "rules"),
+    ("words", "sampler", "processors"),
     [
-        (["--repetition-penalty", "1.7"], Sampler(0.0, repetition_penalty=1.7), Rules()),
-        (["--min-p", "0.2", "--temperature", "1.4"], Sampler(1.4, min_p=0.2), Rules()),
+        (["--repetition-penalty", "1.7"], Sampler(0.0, repetition_penalty=1.7), LogitsProcessors()),
+        (["--min-p", "0.2", "--temperature", "1.4"], Sampler(1.4, min_p=0.2), LogitsProcessors()),
         (
             ["--forced-prefix", " sat", "--min-new-tokens", "3"],
             None,
-            Rules(3, forced_prefix=" sat"),
+            LogitsProcessors(3, forced_prefix=" sat"),
         ),
         (
             ["--bad-word", "\x1c", "--bad-word", "\x06"],
             None,
-            Rules(bad_words=["\x1c", "\x06"]),
+            LogitsProcessors(bad_words=["\x1c", "\x06"]),
         ),
     ],
 )
-def test_its_options_are_those_of_generate(model_and_directory, capsys, words, sampler, rules):
+def test_its_options_are_those_of_generate(model_and_directory, capsys, words, sampler, processors):
     model, directory = model_and_directory
     command = ["generate", "--model", directory, "the cat", "--seed", "3", "--json"]
     assert main([*command, "--max-new-tokens", "9", *words]) == 0
-    options = {"seed": 3, "max_new_tokens": 9, "rules": rules}
+    options = {"seed": 3, "max_new_tokens": 9, "logits_processors": processors}
     expected = model.generate(["the cat"], sampler=sampler or "greedy", **options)
     assert json.loads(capsys.readouterr().out) == expected
     assert expected != model.generate(["the cat"], seed=3, max_new_tokens=9)
 
 
-def test_a_bad_word_that_is_empty_is_refused(model_and_directory, capsys):
+def test_an_empty_bad_word_is_an_error(model_and_directory, capsys):
     assert main(["generate", "--model", model_and_directory[1], "--bad-word", ""]) == 1
-    assert "`bad_words` must be strings, none of them empty" in capsys.readouterr().err
+    assert "bad_words=('',) has an empty string" in capsys.readouterr().err

@@ -189,7 +189,7 @@ def test_tokenize_and_detokenize_are_inverse_on_any_bytes(exported, signatures):
         ({"text": [b"the", b"\xff"]}, r"\[rows of text=\] \[1\] \[are not valid UTF-8\."),
         (
             {"text": ["zq" * 60]},
-            r"\[tokens of text, and room=\] \[\[120\]\[54\]\] \[do not fit into the context of 64 t",
+            r"\[tokens of text, and room=\] \[\[120\]\[54\]\] \[do not fit into the context of 64",
         ),
         (
             {"max_new_tokens": [0]},

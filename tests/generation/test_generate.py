@@ -1,10 +1,11 @@
 import numpy as np
 import pytest
 
-from gpt2_keras.generation import session as run_module
+from gpt2_keras.generation import BeamSearch, ContrastiveSearch, LogitsProcessors, Sampler
+from gpt2_keras.generation import session as session_module
 from gpt2_keras.generation.compiled import compiled
 from gpt2_keras.generation.stateless_random import uniform
-from gpt2_keras.generation.streaming import TextPieces
+from gpt2_keras.generation.streaming import TextDeltas
 from tests.models import random_model, text_model
 
 PROMPTS = ["the cat", "", "the dog sat on the log. it's", "é42"]
@@ -16,7 +17,7 @@ def model():
 
 
 def greedy_by_definition(model, prompt, count):
-    """The likeliest token of the full pass, again and again, with no cache."""
+    """The most likely token of the full pass, at every step, with no cache."""
     tokenizer = model.tokenizer
     ids = tokenizer.encode(prompt) or [tokenizer.end_token_id]
     new = []
@@ -27,7 +28,7 @@ def greedy_by_definition(model, prompt, count):
     return prompt + tokenizer.decode(new)
 
 
-def test_greedy_text_is_the_likeliest_token_again_and_again(model):
+def test_greedy_text_is_the_most_likely_token_every_time(model):
     for prompt in PROMPTS:
         expected = greedy_by_definition(model, prompt, 12)
         assert model.generate(prompt, max_new_tokens=12) == expected
@@ -41,20 +42,20 @@ def test_a_row_of_a_batch_gets_the_text_it_gets_alone(model, settings):
         assert model.generate(prompt, max_new_tokens=16, seed=seed, **settings) == text
 
 
-def test_a_seed_makes_a_draw_repeatable_and_another_changes_it(model):
-    def draw(seed):
+def test_a_seed_makes_sampling_repeatable_and_another_changes_it(model):
+    def sample(seed):
         return model.generate("the", max_new_tokens=20, temperature=1.0, seed=seed)
 
-    assert draw(1) == draw(1)
-    assert len({draw(seed) for seed in range(5)}) == 5
+    assert sample(1) == sample(1)
+    assert len({sample(seed) for seed in range(5)}) == 5
     unseeded = {model.generate("the", max_new_tokens=20, temperature=1.0) for _ in range(3)}
     assert len(unseeded) == 3
 
 
-def test_every_step_of_a_row_draws_with_a_number_of_its_own():
+def test_every_step_of_a_row_samples_with_a_number_of_its_own():
     model = text_model(context_length=64)
     # Without gain and shift in the final norm every token is equally likely, so that
-    # a number u draws the token u × vocab.
+    # a number u samples the token u × vocab.
     model.decoder.final_norm.gamma.assign(np.zeros(model.config.hidden_dim))
     model.decoder.final_norm.beta.assign(np.zeros(model.config.hidden_dim))
     seeds, vocab_size = np.array([5], "int32"), model.config.vocab_size
@@ -65,20 +66,19 @@ def test_every_step_of_a_row_draws_with_a_number_of_its_own():
     assert text == model.tokenizer.decode(expected)
 
 
-def test_streamed_pieces_joined_are_the_generated_text(model):
+def test_text_deltas_joined_are_the_generated_text(model):
     settings = {"max_new_tokens": 24, "temperature": 1.0, "seed": 4}
-    pieces = list(model.stream("the cat", **settings))
-    assert "".join(pieces) == model.generate("the cat", strip_prompt=True, **settings)
-    assert len(pieces) > 3
-    assert all(pieces)
+    deltas = list(model.stream("the cat", **settings))
+    assert "".join(deltas) == model.generate("the cat", strip_prompt=True, **settings)
+    assert len(deltas) > 3
+    assert all(deltas)
 
 
-def test_several_samples_of_a_prompt_are_several_texts(model):
-    texts = model.generate("the", max_new_tokens=12, temperature=1.0, seed=1, num_samples=3)
+def test_several_sequences_of_a_prompt_are_several_texts(model):
+    settings = {"max_new_tokens": 12, "temperature": 1.0, "seed": 1, "num_return_sequences": 3}
+    texts = model.generate("the", **settings)
     assert len(set(texts)) == 3
-    grouped = model.generate(
-        ["the", "a"], max_new_tokens=12, temperature=1.0, seed=1, num_samples=3
-    )
+    grouped = model.generate(["the", "a"], **settings)
     assert grouped[0] == texts
     assert [len(group) for group in grouped] == [3, 3]
 
@@ -86,10 +86,10 @@ def test_several_samples_of_a_prompt_are_several_texts(model):
 def test_the_text_ends_before_a_stop_string(model):
     whole = model.generate("the", max_new_tokens=30, temperature=1.0, seed=2, strip_prompt=True)
     stop = whole[9:12]
-    cut = whole[: whole.index(stop)]
+    expected = whole[: whole.index(stop)]
     settings = {"max_new_tokens": 30, "temperature": 1.0, "seed": 2, "stop": [stop, "never"]}
-    assert model.generate("the", strip_prompt=True, **settings) == cut
-    assert "".join(model.stream("the", **settings)) == cut
+    assert model.generate("the", strip_prompt=True, **settings) == expected
+    assert "".join(model.stream("the", **settings)) == expected
 
 
 def test_the_text_ends_at_the_end_token():
@@ -102,9 +102,9 @@ def test_the_text_ends_at_the_end_token():
     assert model.generate(["the", "a cat"], max_new_tokens=8) == ["the", "a cat"]
 
 
-def test_a_prompt_that_is_cropped_is_read_from_its_end(model):
+def test_a_truncated_prompt_keeps_its_end(model):
     long = "the cat sat on the mat. " * 20
-    with pytest.raises(ValueError, match=r"prompt 0 with \d+ tokens, max_new_tokens=10, context_l"):
+    with pytest.raises(ValueError, match=r"^prompts\[0\] has \d+ tokens: with max_new_tokens=10"):
         model.generate(long, max_new_tokens=10)
     ids = model.tokenizer.encode(long)[-54:]
     expected = (
@@ -113,7 +113,7 @@ def test_a_prompt_that_is_cropped_is_read_from_its_end(model):
             len(model.tokenizer.decode(ids)) :
         ]
     )
-    assert model.generate(long, max_new_tokens=10, overflow="crop") == expected
+    assert model.generate(long, max_new_tokens=10, on_overflow="truncate") == expected
 
 
 def test_nothing_is_traced_again_for_other_lengths_batches_or_numbers():
@@ -128,73 +128,146 @@ def test_nothing_is_traced_again_for_other_lengths_batches_or_numbers():
     assert functions.advance.experimental_get_tracing_count() == 1
 
 
-def test_pieces_never_split_a_character_and_hold_back_what_may_be_a_stop(model):
+def test_text_deltas_never_split_a_character_and_hold_back_what_may_be_a_stop(model):
     tokenizer = model.tokenizer
     text = "aé𝄞b STOP c"
-    pieces = TextPieces(tokenizer, stop=["STOP", " SX"])
-    given = [pieces.feed([token]) for token in tokenizer.encode(text)]
+    deltas = TextDeltas(tokenizer, stop=["STOP", " SX"])
+    given = [deltas.feed([token]) for token in tokenizer.encode(text)]
     assert "".join(given) == "aé𝄞b "
-    assert not any("\ufffd" in piece for piece in given)
-    assert pieces.stopped
-    assert pieces.feed(tokenizer.encode("more")) == ""
-    assert pieces.finish() == ""
+    assert not any("\ufffd" in delta for delta in given)
+    assert deltas.stopped
+    assert deltas.feed(tokenizer.encode("more")) == ""
+    assert deltas.finish() == ""
 
 
-def test_pieces_give_back_what_was_held_when_the_text_ends(model):
+def test_text_deltas_return_what_was_held_back_when_the_text_ends(model):
     tokenizer = model.tokenizer
-    pieces = TextPieces(tokenizer, stop=["STOP"])
-    assert pieces.feed(tokenizer.encode("a ST")) == "a "
-    assert pieces.finish() == "ST"
-    broken = TextPieces(tokenizer)
+    deltas = TextDeltas(tokenizer, stop=["STOP"])
+    assert deltas.feed(tokenizer.encode("a ST")) == "a "
+    assert deltas.finish() == "ST"
+    broken = TextDeltas(tokenizer)
     assert broken.feed(tokenizer.encode("é")[:1]) == ""
     assert broken.finish() == "\ufffd"
 
 
-@pytest.mark.parametrize(
-    ("arguments", "error", "message"),
-    [
-        ({"prompts": [3]}, TypeError, "Received: int"),
-        ({"prompts": [b"a"]}, TypeError, "Received: bytes"),
-        ({"prompts": []}, ValueError, "Received: an empty list"),
-        ({"max_new_tokens": 0}, ValueError, "max_new_tokens=0"),
-        ({"max_new_tokens": 2.5}, ValueError, "max_new_tokens=2.5"),
-        (
-            {"max_new_tokens": 64},
-            ValueError,
-            "=64, context_length=64, prefix of 0 tokens. Use at most 63",
-        ),
-        ({"num_samples": 0}, ValueError, "num_samples=0"),
-        ({"num_samples": 2}, ValueError, "num_samples=2, best_of=1 with a greedy"),
-        ({"stop": ["a", ""]}, ValueError, r"none of them empty. Received: stop=\('a', ''\)"),
-        ({"stop": ""}, ValueError, r"none of them empty. Received: stop=\('',\)"),
-        ({"overflow": "wrap"}, ValueError, "refuse, crop, slide. Received: overflow='wrap'"),
-        ({"best_of": 0}, ValueError, "best_of=0"),
-        ({"best_of": 2}, ValueError, "best_of=2 with a greedy sampler"),
-        ({"top_k": 10_000}, ValueError, "top_k=10000"),
-        ({"seed": [1, 2]}, ValueError, "2 seeds for 1 rows"),
-    ],
-)
-def test_bad_arguments_are_refused_before_any_compute(
+NAN = float("nan")
+BAD_ARGUMENTS = [
+    ({"max_new_tokens": 0}, ValueError, "max_new_tokens=0 is less than 1"),
+    ({"max_new_tokens": -3}, ValueError, "max_new_tokens=-3 is less than 1"),
+    ({"max_new_tokens": 2.5}, TypeError, "max_new_tokens=2.5 is a float"),
+    ({"max_new_tokens": True}, TypeError, "max_new_tokens=True is a bool"),
+    ({"max_new_tokens": 64}, ValueError, "max_new_tokens=64 after a prefix of 0 tokens .* 63,"),
+    ({"sampler": "beem"}, ValueError, "sampler='beem' is unknown"),
+    ({"sampler": 3}, TypeError, "sampler=3 is an int"),
+    ({"temperature": "hot"}, TypeError, "temperature='hot' is a str"),
+    ({"temperature": NAN}, ValueError, "temperature=nan is not finite"),
+    ({"temperature": -1.0}, ValueError, "temperature=-1.0 is not at least 0"),
+    ({"temperature": True}, TypeError, "temperature=True is a bool"),
+    ({"top_k": -1}, ValueError, "top_k=-1 is less than 0"),
+    ({"top_k": 2.5}, TypeError, "top_k=2.5 is a float"),
+    ({"top_k": 10_000}, ValueError, "top_k=10000 is greater than"),
+    ({"top_p": 0.0}, ValueError, "top_p=0.0 is not above 0"),
+    ({"top_p": NAN}, ValueError, "top_p=nan is not finite"),
+    ({"seed": "x"}, TypeError, "seed='x' is a str"),
+    ({"seed": 1.5}, TypeError, "seed=1.5 is a float"),
+    ({"seed": True}, TypeError, "seed=True is a bool"),
+    ({"stop": ["a", ""]}, ValueError, r"stop=\('a', ''\) has an empty string"),
+    ({"stop": ""}, ValueError, r"stop=\('',\) has an empty string"),
+    ({"stop": [3]}, TypeError, r"stop\[0\]=3 is an int"),
+    ({"stop": 3}, TypeError, "stop=3 is an int"),
+    ({"stop_token_ids": [-1]}, ValueError, "stop_token_ids=-1 is less than 0"),
+    ({"stop_token_ids": [9999]}, ValueError, "Token id 9999 is not in the vocabulary"),
+    ({"stop_token_ids": [True]}, TypeError, "stop_token_ids=True is a bool"),
+    ({"logits_processors": {}}, TypeError, "logits_processors={} is a dict"),
+    ({"prefix_cache": "the"}, TypeError, "prefix_cache='the' is a str"),
+    ({"on_overflow": "wrap"}, ValueError, "on_overflow='wrap' is unknown. Use one of 'error'"),
+    ({"on_overflow": None}, TypeError, "on_overflow is None"),
+]
+ONLY_GENERATE = [
+    ({"prompts": [3]}, TypeError, r"prompts\[0\]=3 is an int"),
+    ({"prompts": [b"a"]}, TypeError, r"prompts\[0\]=b'a' is a bytes. .* Decode bytes first"),
+    ({"prompts": []}, ValueError, "prompts is empty"),
+    ({"prompts": None}, TypeError, "prompts is None"),
+    ({"num_return_sequences": 0}, ValueError, "num_return_sequences=0 is less than 1"),
+    ({"num_return_sequences": True}, TypeError, "num_return_sequences=True is a bool"),
+    ({"num_return_sequences": 2}, ValueError, "num_return_sequences=2 and best_of=1 ask"),
+    ({"best_of": 0}, ValueError, "best_of=0 is less than 1"),
+    ({"best_of": NAN}, TypeError, "best_of=nan is a float"),
+    ({"best_of": 2}, ValueError, "best_of=2 ask for several texts of a greedy sampler"),
+    ({"seed": [1, 2]}, ValueError, "2 seeds were given for 1 rows"),
+    ({"strip_prompt": 1}, TypeError, "strip_prompt=1 is an int"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "error", "message"), BAD_ARGUMENTS + ONLY_GENERATE)
+def test_bad_arguments_are_an_error_before_any_compute(
     model, monkeypatch, arguments, error, message
 ):
-    monkeypatch.setattr(run_module, "compiled", lambda model: pytest.fail("computed"))
+    monkeypatch.setattr(session_module, "compiled", lambda model: pytest.fail("computed"))
     with pytest.raises(error, match=message):
         model.generate(**{"prompts": "a", "max_new_tokens": 8, **arguments})
 
 
+@pytest.mark.parametrize(("arguments", "error", "message"), BAD_ARGUMENTS)
+def test_bad_arguments_of_stream_are_an_error_at_the_call(model, arguments, error, message):
+    with pytest.raises(error, match=message):
+        model.stream(**{"prompt": "a", "max_new_tokens": 8, **arguments})
+
+
+def test_an_unknown_argument_is_an_error(model):
+    with pytest.raises(TypeError, match=r"num_samples"):
+        model.generate("a", num_samples=2)
+    with pytest.raises(TypeError, match=r"strip_prompt"):
+        model.generate_details("a", strip_prompt=True)
+
+
 def test_a_streamed_prompt_must_be_one_text(model):
-    with pytest.raises(TypeError, match="Received: list"):
+    with pytest.raises(TypeError, match=r"prompt=\['a'\] is a list. Use a str"):
         model.stream(["a"])
 
 
-def test_another_backend_is_refused(monkeypatch):
+@pytest.mark.parametrize("search", [BeamSearch(), ContrastiveSearch(), "beam", "contrastive"])
+def test_a_search_cannot_be_streamed(model, search):
+    with pytest.raises(ValueError, match=r"Search cannot be streamed: .*Use a Sampler"):
+        model.stream("a", sampler=search, temperature=1.0)
+
+
+def test_the_type_of_the_result_depends_on_the_prompts_alone(model):
+    settings = {"max_new_tokens": 3, "sampler": Sampler(), "seed": 0}
+    assert isinstance(model.generate("a", **settings), str)
+    assert model.generate("a", **settings) == "a" + model.generate_details("a", **settings).text
+    details = model.generate_details(["a", "b"], num_return_sequences=2, **settings)
+    texts = model.generate(["a", "b"], num_return_sequences=2, strip_prompt=True, **settings)
+    assert texts == [[each.text for each in row] for row in details]
+
+
+@pytest.mark.parametrize(
+    ("fields", "error", "message"),
+    [
+        ({"min_new_tokens": 2.5}, TypeError, "min_new_tokens=2.5 is a float"),
+        ({"min_new_tokens": -1}, ValueError, "min_new_tokens=-1 is less than 0"),
+        ({"bad_words": [""]}, ValueError, r"bad_words=\('',\) has an empty string"),
+        ({"bad_words": 3}, TypeError, "bad_words=3 is an int"),
+        ({"forced_prefix": 3}, TypeError, "forced_prefix=3 is an int"),
+        ({"logit_bias": [1]}, TypeError, r"logit_bias=\[1\] is a list"),
+        ({"logit_bias": {1: NAN}}, ValueError, r"logit_bias\[1\]=nan is not finite"),
+        ({"logit_bias": {1: float("inf")}}, ValueError, r"logit_bias\[1\]=inf is not finite"),
+        ({"logit_bias": {-1: 0.0}}, ValueError, "logit_bias=-1 is less than 0"),
+    ],
+)
+def test_bad_logits_processors_are_an_error(fields, error, message):
+    with pytest.raises(error, match=message):
+        LogitsProcessors(**fields)
+
+
+def test_another_backend_is_an_error(monkeypatch):
     import keras
 
     monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
-    with pytest.raises(RuntimeError, match="Received: Keras backend 'jax'"):
+    with pytest.raises(RuntimeError, match=r"Keras runs on the backend 'jax'"):
         compiled(text_model())
 
 
 def test_a_model_of_bare_ids_generates_no_text():
-    with pytest.raises(ValueError, match="tokenizer=None"):
+    with pytest.raises(ValueError, match=r"The model has no tokenizer"):
         random_model().generate("a")

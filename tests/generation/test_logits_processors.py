@@ -1,12 +1,17 @@
-"""Penalties and rules, against their definitions in plain Python."""
+"""Penalties and logits processors, against their definitions in plain Python."""
 
 import math
 
 import numpy as np
 import pytest
 
-from gpt2_keras.generation import Rules, Sampler
-from gpt2_keras.generation.logits_processors import NO_TOKEN, History, constrain, make_constraints
+from gpt2_keras.generation import LogitsProcessors, Sampler
+from gpt2_keras.generation.logits_processors import (
+    NO_TOKEN,
+    History,
+    process_logits,
+    processor_tensors,
+)
 from gpt2_keras.generation.sampling import sampling_tensors
 from tests.models import text_model
 
@@ -23,11 +28,11 @@ def history():
     return History(ids, np.int32(FIRST_NEW), np.int32(7))
 
 
-def constrained(sampler=None, **rules):
+def processed(sampler=None, **fields):
     logits = np.random.default_rng(0).normal(size=(2, VOCAB)).astype("float32")
     numbers = sampling_tensors(sampler or Sampler(), np.zeros(2, "int32"))
-    constraints = make_constraints(VOCAB, 0, **rules)
-    return logits, np.asarray(constrain(logits, history(), numbers, constraints))
+    processors = processor_tensors(VOCAB, 0, **fields)
+    return logits, np.asarray(process_logits(logits, history(), numbers, processors))
 
 
 def new_tokens(row):
@@ -35,12 +40,12 @@ def new_tokens(row):
 
 
 def test_nothing_asked_changes_nothing():
-    before, after = constrained()
+    before, after = processed()
     np.testing.assert_array_equal(after, before)
 
 
 def test_the_repetition_penalty_is_that_of_its_paper():
-    before, after = constrained(Sampler(repetition_penalty=1.7))
+    before, after = processed(Sampler(repetition_penalty=1.7))
     for row in range(2):
         for token in range(VOCAB):
             value = before[row, token]
@@ -51,7 +56,7 @@ def test_the_repetition_penalty_is_that_of_its_paper():
 
 
 def test_presence_and_frequency_count_the_new_text_alone():
-    before, after = constrained(Sampler(presence_penalty=0.5, frequency_penalty=0.25))
+    before, after = processed(Sampler(presence_penalty=0.5, frequency_penalty=0.25))
     for row in range(2):
         for token in range(VOCAB):
             count = new_tokens(row).count(token)
@@ -61,7 +66,7 @@ def test_presence_and_frequency_count_the_new_text_alone():
 
 @pytest.mark.parametrize("size", [1, 2, 3, 4])
 def test_no_sequence_of_the_size_comes_twice(size):
-    before, after = constrained(Sampler(no_repeat_ngram_size=size))
+    before, after = processed(Sampler(no_repeat_ngram_size=size))
     for row, ids in enumerate(ROWS):
         there = {tuple(ids[i : i + size]) for i in range(len(ids) - size + 1)}
         ending = ids[len(ids) - size + 1 :]
@@ -73,20 +78,20 @@ def test_no_sequence_of_the_size_comes_twice(size):
     assert (after == -np.inf).any() == (size < 4)
 
 
-def test_bad_words_are_cut_before_their_last_token():
+def test_the_last_token_of_a_bad_word_is_banned():
     # Row 0 ends with 1, 4 and row 1 with 1, 8.
     words = [[9], [4, 2], [1, 4, 6], [8, 3], [5, 5], [7, 1, 8, 2], [3, 2, 7, 1, 8, 10]]
-    before, after = constrained(bad_words=words)
-    forbidden = [{9, 2, 6}, {9, 3, 2}]
+    before, after = processed(bad_words=words)
+    banned = [{9, 2, 6}, {9, 3, 2}]
     for row in range(2):
         got = {token for token in range(VOCAB) if after[row, token] == -np.inf}
-        assert got == forbidden[row]
+        assert got == banned[row]
     free = after != -np.inf
     np.testing.assert_array_equal(after[free], before[free])
 
 
-def test_a_bias_is_added_and_minus_infinity_forbids():
-    before, after = constrained(logit_bias={3: 2.5, 5: -math.inf})
+def test_a_bias_is_added_and_minus_infinity_bans():
+    before, after = processed(logit_bias={3: 2.5, 5: -math.inf})
     np.testing.assert_allclose(after[:, 3], before[:, 3] + 2.5, rtol=1e-6)
     assert (after[:, 5] == -np.inf).all()
     np.testing.assert_array_equal(np.delete(after, [3, 5], 1), np.delete(before, [3, 5], 1))
@@ -94,16 +99,16 @@ def test_a_bias_is_added_and_minus_infinity_forbids():
 
 def test_no_stop_id_comes_before_the_minimum():
     # Three new tokens are there.
-    for minimum, forbidden in ((3, set()), (4, {0, 6})):
-        _, after = constrained(stop_ids=[6], min_new_tokens=minimum)
-        assert {token for token in range(VOCAB) if after[0, token] == -np.inf} == forbidden
+    for minimum, banned in ((3, set()), (4, {0, 6})):
+        _, after = processed(stop_ids=[6], min_new_tokens=minimum)
+        assert {token for token in range(VOCAB) if after[0, token] == -np.inf} == banned
 
 
 def test_a_forced_token_is_the_only_one():
-    _, after = constrained(forced_ids=[9, 9, 9, 7])
+    _, after = processed(forced_ids=[9, 9, 9, 7])
     assert after.argmax(axis=1).tolist() == [7, 7]
     assert (np.delete(after, 7, axis=1) == -np.inf).all()
-    before, after = constrained(forced_ids=[9, 9, 9])
+    before, after = processed(forced_ids=[9, 9, 9])
     np.testing.assert_array_equal(after, before)
 
 
@@ -112,48 +117,35 @@ def model():
     return text_model(context_length=64)
 
 
-def test_rules_hold_for_whole_texts(model):
-    settings = {"max_new_tokens": 24, "temperature": 1.0, "seed": 3, "strip_prompt": True}
-    free = model.generate("the cat", **settings)
-    assert model.generate("the cat", rules=Rules(forced_prefix=" sat on"), **settings).startswith(
-        " sat on"
-    )
+def test_the_processors_hold_for_whole_texts(model):
+    def generate(prompt, **fields):
+        settings = {"max_new_tokens": 24, "temperature": 1.0, "seed": 3, "strip_prompt": True}
+        processors = LogitsProcessors(**fields)
+        return model.generate(prompt, logits_processors=processors, **settings)
+
+    free = generate("the cat")
+    assert generate("the cat", forced_prefix=" sat on").startswith(" sat on")
     letter = next(char for char in free if char.isascii() and char.isalnum())
-    without = model.generate("the cat", rules=Rules(bad_words=[letter]), **settings)
-    tokens = model.tokenizer.encode(without)
+    tokens = model.tokenizer.encode(generate("the cat", bad_words=[letter]))
     assert model.tokenizer.encode(letter)[0] not in tokens
     only = {token: -math.inf for token in range(model.config.vocab_size) if token not in (65, 66)}
-    assert set(model.generate("the", rules=Rules(logit_bias=only), **settings)) <= set("bc")
+    assert set(generate("the", logit_bias=only)) <= set("bc")
 
 
 def test_a_stop_id_ends_the_text_and_the_minimum_holds_it_back(model):
-    details = {"max_new_tokens": 24, "temperature": 1.0, "seed": 3, "return_details": True}
-    free = model.generate("the", **details)
+    settings = {"max_new_tokens": 24, "temperature": 1.0, "seed": 3}
+    free = model.generate_details("the", **settings)
     stop = free.token_ids[5]
     first = free.token_ids.index(stop)
-    ended = model.generate("the", rules=Rules(stop_ids=[stop]), **details)
+    settings["stop_token_ids"] = [stop]
+    ended = model.generate_details("the", **settings)
     assert ended.token_ids == free.token_ids[:first]
     assert ended.finish_reason == "end"
-    held = model.generate("the", rules=Rules(stop_ids=[stop], min_new_tokens=10), **details)
+    minimum = LogitsProcessors(min_new_tokens=10)
+    held = model.generate_details("the", logits_processors=minimum, **settings)
     assert len(held.token_ids) >= 10
 
 
-@pytest.mark.parametrize(
-    ("fields", "message"),
-    [
-        ({"bad_words": [""]}, r"`bad_words` must be strings.*Received: bad_words=\[''\]"),
-        ({"bad_words": "bad"}, "Received: bad_words='bad'"),
-        ({"min_new_tokens": -1}, "Received: min_new_tokens=-1"),
-        ({"logit_bias": {3: math.nan}}, r"Received: logit_bias=\{3: nan\}"),
-        ({"logit_bias": {3: math.inf}}, r"Received: logit_bias=\{3: inf\}"),
-    ],
-)
-def test_rules_that_make_no_sense_are_refused(fields, message):
-    with pytest.raises(ValueError, match=message):
-        Rules(**fields)
-
-
-def test_rules_about_unknown_ids_are_refused(model):
-    for rules in (Rules(stop_ids=[9999]), Rules(logit_bias={9999: 1.0})):
-        with pytest.raises(ValueError, match="Received: 9999"):
-            model.generate("a", rules=rules)
+def test_a_bias_of_an_unknown_id_is_an_error(model):
+    with pytest.raises(ValueError, match=r"^Token id 9999 is not in the vocabulary"):
+        model.generate("a", logits_processors=LogitsProcessors(logit_bias={9999: 1.0}))

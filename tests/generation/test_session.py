@@ -1,4 +1,4 @@
-"""Details, prefixes, contexts that slide, and the best of several draws."""
+"""Details, prefix caches, sliding windows, and the best of several samples."""
 
 import re
 
@@ -16,7 +16,7 @@ def model():
 
 def test_details_are_the_tokens_with_the_models_log_probabilities(model):
     for settings in ({}, {"temperature": 0.7, "top_k": 9, "seed": 1}):
-        details = model.generate(["the cat", "a"], return_details=True, **settings)
+        details = model.generate_details(["the cat", "a"], **settings)
         texts = model.generate(["the cat", "a"], strip_prompt=True, **settings)
         for generation, text in zip(details, texts, strict=True):
             assert generation.text == text
@@ -25,41 +25,43 @@ def test_details_are_the_tokens_with_the_models_log_probabilities(model):
             prompt_ids = model.tokenizer.encode(generation.prompt)
             ids = np.array([prompt_ids + generation.token_ids])
             logits = np.array(model(ids)[0], "float64")[len(prompt_ids) - 1 : -1]
-            shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-            expected = np.log(shares[np.arange(len(logits)), generation.token_ids])
+            probs = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+            expected = np.log(probs[np.arange(len(logits)), generation.token_ids])
             np.testing.assert_allclose(generation.log_probs, expected, atol=1e-3)
 
 
 def test_the_reason_of_the_end_is_told(model):
-    free = model.generate("the", return_details=True, temperature=1.0, seed=2)
+    free = model.generate_details("the", temperature=1.0, seed=2)
     # Two characters that are bytes of the text: the marks of broken ones are not.
     stop = re.findall("[ -~]{2}", free.text)[0]
-    stopped = model.generate("the", return_details=True, temperature=1.0, seed=2, stop=stop)
+    stopped = model.generate_details("the", temperature=1.0, seed=2, stop=stop)
     assert (stopped.finish_reason, stopped.text) == ("stop", free.text[: free.text.index(stop)])
 
 
-def test_the_best_of_several_is_the_likeliest_of_them(model):
-    settings = {"temperature": 1.5, "max_new_tokens": 10, "return_details": True}
-    drawn = [model.generate("the", seed=seed, **settings) for seed in range(10, 14)]
-    best = model.generate("the", seed=10, best_of=4, **settings)
-    likeliest = max(drawn, key=lambda generation: generation.mean_log_prob)
-    assert best.token_ids == likeliest.token_ids
-    assert len({generation.text for generation in drawn}) == 4
-    pairs = model.generate(["the", "a"], seed=10, best_of=2, num_samples=2, **settings)
+def test_the_best_of_several_is_the_most_likely_of_them(model):
+    settings = {"temperature": 1.5, "max_new_tokens": 10}
+    sampled = [model.generate_details("the", seed=seed, **settings) for seed in range(10, 14)]
+    best = model.generate_details("the", seed=10, best_of=4, **settings)
+    most_likely = max(sampled, key=lambda generation: generation.mean_log_prob)
+    assert best.token_ids == most_likely.token_ids
+    assert len({generation.text for generation in sampled}) == 4
+    pairs = model.generate_details(
+        ["the", "a"], seed=10, best_of=2, num_return_sequences=2, **settings
+    )
     assert [len(group) for group in pairs] == [2, 2]
 
 
-def test_a_prefix_read_once_gives_what_reading_it_again_gives(model):
+def test_a_cached_prefix_gives_the_text_of_the_whole_prompt(model):
     prefix = cache_prefix(model, "the cat sat on")
     prompts = [" the mat", "!", " a log. it's"]
     settings = {"max_new_tokens": 12, "sampler": Sampler(0.0, no_repeat_ngram_size=3)}
-    again = model.generate(prompts, prefix=prefix, **settings)
+    texts = model.generate(prompts, prefix_cache=prefix, **settings)
     tokenizer = model.tokenizer
-    for prompt, text in zip(prompts, again, strict=True):
+    for prompt, text in zip(prompts, texts, strict=True):
         # Prefix and prompt are tokens of their own: so they are joined as tokens here.
         ids = prefix.token_ids + tokenizer.encode(prompt)
         assert tokenizer.decode(ids) == prefix.text + prompt
-        alone = model.generate(prompt, prefix=prefix, **settings)
+        alone = model.generate(prompt, prefix_cache=prefix, **settings)
         assert alone == text
         if tokenizer.encode(prefix.text + prompt) == ids:
             assert model.generate(prefix.text + prompt, **settings) == text
@@ -69,17 +71,17 @@ def test_a_prefix_read_once_gives_what_reading_it_again_gives(model):
 
 
 def test_a_prefix_must_have_tokens_and_fit(model):
-    with pytest.raises(ValueError, match="Received: 0 tokens, context_length=64"):
+    with pytest.raises(ValueError, match=r"^The prefix has 0 tokens\. .*context_length=64"):
         cache_prefix(model, "")
-    with pytest.raises(ValueError, match=r"Received: \d+ tokens, context_length=64"):
+    with pytest.raises(ValueError, match=r"^The prefix has \d+ tokens\. .*context_length=64"):
         cache_prefix(model, "zq" * 64)
     prefix = cache_prefix(model, "zq" * 20)
-    with pytest.raises(ValueError, match=r"max_new_tokens=30, context_length=64, prefix of 40"):
-        model.generate("a", prefix=prefix, max_new_tokens=30)
+    with pytest.raises(ValueError, match=r"^max_new_tokens=30 after a prefix of 40 tokens .*=64"):
+        model.generate("a", prefix_cache=prefix, max_new_tokens=30)
 
 
-def slide_by_definition(model, prompt, count):
-    """Greedy tokens; whenever the context is full, its last half is read anew."""
+def sliding_window_by_definition(model, prompt, count):
+    """Greedy tokens; whenever the context is full, its last half is read again."""
     tokenizer, context = model.tokenizer, model.config.context_length
     everything, new = tokenizer.encode(prompt), []
     window = everything
@@ -91,13 +93,18 @@ def slide_by_definition(model, prompt, count):
     return prompt + tokenizer.decode(new)
 
 
-def test_a_context_that_slides_reads_its_last_half_anew():
+def test_a_sliding_window_goes_on_with_the_last_half_of_the_context():
     model = text_model(context_length=16)
     for prompt in ("the cat", "zqzqzqzqz"):
-        text = model.generate(prompt, max_new_tokens=40, overflow="slide")
-        assert text == slide_by_definition(model, prompt, 40)
-    both = model.generate(["the cat", "zqzqzqzqz"], max_new_tokens=40, overflow="slide")
+        text = model.generate(prompt, max_new_tokens=40, on_overflow="sliding_window")
+        assert text == sliding_window_by_definition(model, prompt, 40)
+    both = model.generate(["the cat", "zqzqzqzqz"], max_new_tokens=40, on_overflow="sliding_window")
     assert both[1] == text
-    settings = {"max_new_tokens": 40, "temperature": 1.0, "seed": 1, "overflow": "slide"}
-    drawn = model.generate("the cat", strip_prompt=True, **settings)
-    assert "".join(model.stream("the cat", **settings)) == drawn
+    settings = {
+        "max_new_tokens": 40,
+        "temperature": 1.0,
+        "seed": 1,
+        "on_overflow": "sliding_window",
+    }
+    sampled = model.generate("the cat", strip_prompt=True, **settings)
+    assert "".join(model.stream("the cat", **settings)) == sampled

@@ -60,7 +60,7 @@ def test_the_progress_bar_shows_perplexity_and_speed(capsys):
 def test_a_loss_that_is_no_number_stops_fit_with_an_error():
     model = random_model(CONFIG)
     model.compile(optimizer=keras.optimizers.SGD(1e30), jit_compile=False)
-    with pytest.raises(ValueError, match=r"loss=(nan|inf) is not finite in step \d+\. Use a smaller"):
+    with pytest.raises(ValueError, match=r"loss=(nan|inf) is not finite in step \d+\. Use"):
         model.fit(INPUTS, TARGETS, batch_size=8, verbose=0, callbacks=[RequireFiniteLoss()])
 
 

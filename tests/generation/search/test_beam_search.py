@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from gpt2_keras import GPT2Config
-from gpt2_keras.generation.compiled import kept_trace
-from gpt2_keras.generation.search.beam_search import Beam, BeamSearch, beam_ids, generate_beams
+from gpt2_keras.generation.compiled import cached_function
+from gpt2_keras.generation.search.beam_search import BeamSearch
+from gpt2_keras.generation.search.results import search_texts
 from tests.models import random_model, text_model
 
 VOCAB, END = 6, 5
@@ -20,13 +21,18 @@ def model():
     return random_model(SMALL)
 
 
-def search(model, prompts, settings, max_new_tokens, end=END):
+def search(model, prompts, settings, max_new_tokens, end=END, count=1):
     """Each prompt's results as (score, new ids before the end)."""
     time = max(map(len, prompts))
     token_ids = np.array([[0] * (time - len(row)) + row for row in prompts], "int32")
     num_tokens = np.array([len(row) for row in prompts], "int32")
-    found = beam_ids(
-        model, token_ids, num_tokens, settings, max_new_tokens=max_new_tokens, end_token_id=end
+    found = settings.run(
+        model,
+        token_ids,
+        num_tokens,
+        max_new_tokens=max_new_tokens,
+        end_token_id=end,
+        num_return_sequences=count,
     )
     for ids, counts, _ in zip(*found, strict=True):
         for row, count in zip(ids, counts, strict=True):
@@ -74,8 +80,8 @@ def assert_same(found, expected):
 @pytest.mark.parametrize("penalty", [1.0, 0.0, 2.0, -0.5])
 @pytest.mark.parametrize("num_beams", [2, 4])
 def test_the_results_are_those_of_beam_search_by_the_definition(model, num_beams, penalty):
-    settings = BeamSearch(num_beams, penalty, num_results=num_beams)
-    found = search(model, PROMPTS, settings, 7)
+    settings = BeamSearch(num_beams, penalty)
+    found = search(model, PROMPTS, settings, 7, count=num_beams)
     for prompt, row in zip(PROMPTS, found, strict=True):
         assert_same(row, beams_by_definition(model, prompt, num_beams, penalty, 7))
 
@@ -83,7 +89,7 @@ def test_the_results_are_those_of_beam_search_by_the_definition(model, num_beams
 def test_some_rows_finish_before_others_and_some_never(model):
     lengths = [
         {len(ids) for _, ids in row}
-        for row in search(model, PROMPTS, BeamSearch(4, 1.0, num_results=4), 7)
+        for row in search(model, PROMPTS, BeamSearch(4, 1.0), 7, count=4)
     ]
     assert set.union(*lengths) & {7}
     assert set.union(*lengths) - {7}
@@ -102,8 +108,8 @@ def test_as_many_beams_as_sequences_search_exhaustively():
         everything[new[:length]] = sum(rows[np.arange(length), new[:length]]) / length
     best = sorted(((score, new) for new, score in everything.items()), reverse=True)
     best = [(score, [token for token in new if token != END]) for score, new in best]
-    settings = BeamSearch(VOCAB**steps, 1.0, num_results=VOCAB**steps)
-    found = search(model, [prompt], settings, steps)[0]
+    settings = BeamSearch(VOCAB**steps, 1.0)
+    found = search(model, [prompt], settings, steps, count=VOCAB**steps)[0]
     assert_same(found[: len(best)], best)
     # There are no more sequences than these.
     assert all(score == -np.inf for score, _ in found[len(best) :])
@@ -122,23 +128,23 @@ def test_one_beam_is_greedy(model):
 
 
 def test_a_row_of_a_batch_gets_the_results_it_gets_alone(model):
-    settings = BeamSearch(3, 1.0, num_results=3)
-    together = search(model, PROMPTS, settings, 7)
+    settings = BeamSearch(3, 1.0)
+    together = search(model, PROMPTS, settings, 7, count=3)
     for prompt, row in zip(PROMPTS, together, strict=True):
-        assert_same(search(model, [prompt], settings, 7)[0], row)
+        assert_same(search(model, [prompt], settings, 7, count=3)[0], row)
 
 
 def test_a_row_that_is_done_waits_for_the_others_unchanged(model):
     # A strong preference for long texts: rows that went on would find better ones.
-    settings = BeamSearch(2, 3.0, num_results=2)
+    settings = BeamSearch(2, 3.0)
     prompts = np.random.default_rng(0).integers(0, VOCAB, (24, 2)).tolist()
-    together = search(model, prompts, settings, 13)
+    together = search(model, prompts, settings, 13, count=2)
     for prompt, row in zip(prompts, together, strict=True):
-        assert_same(search(model, [prompt], settings, 13)[0], row)
+        assert_same(search(model, [prompt], settings, 13, count=2)[0], row)
 
 
 def test_the_first_result_does_not_depend_on_how_many_are_asked_for(model):
-    several = search(model, PROMPTS, BeamSearch(4, num_results=3), 6)
+    several = search(model, PROMPTS, BeamSearch(4), 6, count=3)
     single = search(model, PROMPTS, BeamSearch(4), 6)
     assert [row[:1] for row in several] == single
 
@@ -146,65 +152,76 @@ def test_the_first_result_does_not_depend_on_how_many_are_asked_for(model):
 def test_nothing_is_traced_again_for_other_lengths_batches_or_settings():
     model = random_model(SMALL)
     for count in range(1, 5):
-        settings = BeamSearch(count, 0.5 * count, num_results=count)
-        search(model, PROMPTS[:count], settings, count + 1)
-    trace = kept_trace(model, "beam_search", (END,), lambda: pytest.fail("made again"))
+        settings = BeamSearch(count, 0.5 * count)
+        search(model, PROMPTS[:count], settings, count + 1, count=count)
+    trace = cached_function(model, "beam_search", (END,), lambda: pytest.fail("traced again"))
     assert trace.experimental_get_tracing_count() == 1
     search(model, PROMPTS, BeamSearch(2), 4, end=0)  # another end is another function
-    assert kept_trace(model, "beam_search", (0,), lambda: None) is not trace
+    assert cached_function(model, "beam_search", (0,), lambda: None) is not trace
 
 
 def test_texts_come_with_their_scores_the_best_first():
     model = text_model()
-    settings = BeamSearch(3, num_results=2)
-    found = generate_beams(model, ["the cat", "a"], settings, max_new_tokens=6)
+    prompts, settings = ["the cat", "a"], {"max_new_tokens": 6, "num_return_sequences": 2}
+    found = search_texts(model, prompts, BeamSearch(3), **settings)
     assert [len(row) for row in found] == [2, 2]
-    for prompt, row in zip(["the cat", "a"], found, strict=True):
+    for prompt, row in zip(prompts, found, strict=True):
         assert row[0].score > row[1].score
-        assert all(beam.text.startswith(prompt) for beam in row)
-        bare = generate_beams(model, prompt, settings, max_new_tokens=6, strip_prompt=True)[0]
-        assert [prompt + beam.text for beam in bare] == [beam.text for beam in row]
+        assert all(each.prompt == prompt for each in row)
     ids = model.tokenizer.encode("the cat")
-    score, new = search(model, [ids], settings, 6, end=model.tokenizer.end_token_id)[0][0]
-    assert found[0][0] == Beam("the cat" + model.tokenizer.decode(new), pytest.approx(score))
+    score, new = search(model, [ids], BeamSearch(3), 6, model.tokenizer.end_token_id, count=2)[0][0]
+    assert found[0][0].token_ids == new
+    assert found[0][0].text == model.tokenizer.decode(new)
+    assert found[0][0].score == pytest.approx(score)
 
 
-def test_fewer_texts_than_asked_for_are_no_empty_places():
-    # With one new token there are as many texts as tokens, and not as many as beams.
+def test_fewer_texts_than_asked_for_leave_no_empty_results():
+    # With one new token there are as many texts as tokens, and fewer than beams.
     model = text_model()
     beams = model.config.vocab_size + 20
-    found = generate_beams(model, "a", BeamSearch(beams, num_results=beams), max_new_tokens=1)
+    settings = {"max_new_tokens": 1, "num_return_sequences": beams}
+    found = search_texts(model, ["a"], BeamSearch(beams), **settings)
     assert len(found[0]) == model.config.vocab_size
-    assert all(np.isfinite(beam.score) for beam in found[0])
+    assert all(np.isfinite(each.score) for each in found[0])
 
 
 @pytest.mark.parametrize(
-    ("fields", "message"),
+    ("fields", "error", "message"),
     [
-        ({"num_beams": 0}, "num_beams=0"),
-        ({"num_beams": 2.5}, "num_beams=2.5"),
-        ({"length_penalty": float("nan")}, "length_penalty=nan"),
-        ({"length_penalty": float("inf")}, "length_penalty=inf"),
-        ({"num_results": 0}, "num_results=0, num_beams=5"),
-        ({"num_results": 6}, "num_results=6, num_beams=5"),
-        ({"num_results": 1.5}, "num_results=1.5, num_beams=5"),
+        ({"num_beams": 0}, ValueError, "num_beams=0 is less than 1"),
+        ({"num_beams": 2.5}, TypeError, "num_beams=2.5 is a float"),
+        ({"num_beams": True}, TypeError, "num_beams=True is a bool"),
+        ({"length_penalty": float("nan")}, ValueError, "length_penalty=nan is not finite"),
+        ({"length_penalty": float("inf")}, ValueError, "length_penalty=inf is not finite"),
+        ({"length_penalty": "1"}, TypeError, "length_penalty='1' is a str"),
     ],
 )
-def test_numbers_out_of_range_are_refused(fields, message):
-    with pytest.raises(ValueError, match=f"Received: {message}"):
+def test_numbers_out_of_range_are_an_error(fields, error, message):
+    with pytest.raises(error, match=f"^{message}"):
         BeamSearch(**fields)
 
 
-@pytest.mark.parametrize("count", [0, 2.5, 14])
-def test_new_tokens_that_do_not_fit_are_refused(model, count):
-    message = f"max_new_tokens={count}, prompts of 3 tokens, context_length=16"
-    with pytest.raises(ValueError, match=message):
+def test_more_texts_than_beams_are_an_error(model):
+    with pytest.raises(ValueError, match=r"num_return_sequences=6 is greater than 5. .*num_beams"):
+        search(model, PROMPTS, BeamSearch(), 2, count=6)
+
+
+@pytest.mark.parametrize(
+    ("count", "error", "message"),
+    [
+        (0, ValueError, "max_new_tokens=0 is less than 1"),
+        (2.5, TypeError, "max_new_tokens=2.5 is a float"),
+        (14, ValueError, "prompt of 3 tokens and max_new_tokens=14 .* context_length=16"),
+    ],
+)
+def test_new_tokens_that_do_not_fit_are_an_error(model, count, error, message):
+    with pytest.raises(error, match=message):
         search(model, [[1, 2, 3]], BeamSearch(), count)
 
 
-def test_another_backend_is_refused(model, monkeypatch):
+def test_another_backend_is_an_error(model, monkeypatch):
     import keras
 
     monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
-    with pytest.raises(RuntimeError, match="Received: Keras backend 'jax'"):
+    with pytest.raises(RuntimeError, match=r"Keras runs on the backend 'jax'"):
         search(model, PROMPTS, BeamSearch(), 2)
