@@ -50,7 +50,7 @@ def left_padding_mask(num_tokens: Any, time: Any, length: Any = None) -> tf.Tens
         Bool tensor `(batch, length)`, False for padding.
 
     Example:
-        >>> left_padding_mask(np.array([1, 2]), 2, 3).numpy().astype(int).tolist()
+        >>> left_padding_mask(np.array([1, 2], "int32"), 2, 3).numpy().astype(int).tolist()
         [[0, 1, 1], [1, 1, 1]]
     """
     first = tf.expand_dims(time - num_tokens, 1)  # (batch, 1): columns of padding
