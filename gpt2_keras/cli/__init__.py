@@ -1,1 +1,1 @@
-"""The `gpt2-keras` program: one module a command, the only place that prints."""
+"""The `gpt2-keras` program: one module for each command, the only place that prints."""

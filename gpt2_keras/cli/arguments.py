@@ -1,4 +1,4 @@
-"""Kinds of command-line values, checked where they are parsed."""
+"""Types of command-line values, checked where they are parsed."""
 
 import argparse
 import math

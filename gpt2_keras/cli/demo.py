@@ -1,9 +1,9 @@
-"""Shows the whole job in about five minutes, on a bare machine without a network.
+"""Trains, generates, exports and runs the export in about five minutes, without a network.
 
 Trains a tokenizer and a small GPT-2 on the documentation text that ships inside
 Python (or on --corpus), shows samples from before and after, exports a SavedModel
 and a .tflite file, and asks both in fresh processes that do not import this
-package. If OUT is taken, the next free of OUT-2, OUT-3, … is used.
+package. If DIR exists, DIR-2, DIR-3, … is used.
 
 Example:
   gpt2-keras demo --out demo
@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Runs the command."""
-    out = _free_place(Path(args.out))
+    out = _new_directory(Path(args.out))
     out.mkdir(parents=True)
     load_tensorflow()
     _heading(f"1/5  Text and tokenizer, into {out}")
@@ -66,15 +66,15 @@ def run(args: argparse.Namespace) -> None:
     _print_summary(out)
 
 
-def _free_place(out: Path) -> Path:
-    """Returns the path, or the next free one with a number."""
-    place, number = out, 1
-    while place.exists() and not (place.is_dir() and not any(place.iterdir())):
+def _new_directory(out: Path) -> Path:
+    """Returns the path, or the first one with a number that does not exist."""
+    path, number = out, 1
+    while path.exists() and not (path.is_dir() and not any(path.iterdir())):
         number += 1
-        place = out.with_name(f"{out.name}-{number}")
-    if place.is_dir():
-        place.rmdir()
-    return place
+        path = out.with_name(f"{out.name}-{number}")
+    if path.is_dir():
+        path.rmdir()
+    return path
 
 
 def _prepare(out: Path, corpus: Sequence[str] | None) -> Any:
@@ -87,7 +87,7 @@ def _prepare(out: Path, corpus: Sequence[str] | None) -> Any:
     tokenizer.save(out / "tokenizer")
     shards = prepare(files, tokenizer, out / "shards")
     size = sum(file.stat().st_size for file in files)
-    print(f"{size:,} bytes of text, {len(shards):,} tokens of {tokenizer.vocab_size:,} kinds")
+    print(f"{size:,} bytes of text, {len(shards):,} tokens, vocabulary of {tokenizer.vocab_size:,}")
     return tokenizer
 
 
@@ -143,7 +143,7 @@ def _ask(out: Path, program: str, arguments: Sequence[str]) -> Any:
 
     copy = out / program
     shutil.copyfile(Path(clients.__file__).with_name(program), copy)
-    # Isolated: neither this directory nor the environment can lend it this package's help.
+    # Isolated: it cannot import this package from this directory or the environment.
     command = [sys.executable, "-I", str(copy), *arguments]
     result = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", check=False)
     if result.returncode:
@@ -152,16 +152,16 @@ def _ask(out: Path, program: str, arguments: Sequence[str]) -> Any:
 
 
 def _check(answers: list[str], prompts: list[str], model: Any, artifact: str) -> None:
-    """Shows an artifact's answers, and makes sure that the Keras model gives the same."""
+    """Prints an artifact's answers, and checks that the Keras model gives the same."""
     for prompt, answer in zip(prompts, answers, strict=True):
         _show(prompt, answer[len(prompt) :])
     expected = model.generate(prompts, max_new_tokens=NEW_TOKENS)
     if answers != expected:
         raise ValueError(
-            f"The {artifact} must say what model.generate says. "
-            f"Received: {answers!r}, and from the model {expected!r}. Please report this."
+            f"The {artifact} answers {answers!r}, and model.generate {expected!r}. They must be "
+            "equal. Please report this."
         )
-    print(f"The {artifact} says exactly what model.generate says.")
+    print(f"The {artifact} gives exactly the texts of model.generate.")
 
 
 def _heading(text: str) -> None:
@@ -169,14 +169,14 @@ def _heading(text: str) -> None:
 
 
 def _show(prompt: str, continuation: str) -> None:
-    """Prints a prompt and what follows, indented."""
+    """Prints a prompt and its continuation, indented."""
     print(f"  [{prompt}]{continuation}".replace("\n", "\n  ").rstrip(), flush=True)
 
 
 def _print_summary(out: Path) -> None:
-    """Prints what was made, where, and what to try next."""
+    """Prints the list of files, and what to try next."""
     print(
-        f"\n== Made in {out}\n\n"
+        f"\n== Written to {out}\n\n"
         "  tokenizer/      vocabulary and merges, in Hugging Face's files\n"
         "  shards/         the text as token ids\n"
         "  run/model/      the model directory\n"

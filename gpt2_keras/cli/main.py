@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         (SIGTERM). A wrong usage ends the process with 2, as `argparse` does.
     """
     args = _parser().parse_args(arguments)
-    # Must be set before TensorFlow is imported; its start-up lines are no news to a user.
+    # Must be set before TensorFlow is imported; its start-up lines say nothing to a user.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     command = _command(args.command)
     try:
@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # A shell's status of a process that a signal has ended.
         return 128 + getattr(stop, "number", signal.SIGINT)
     except BrokenPipeError:
-        # The reader of our output went away (`| head`); nothing is left to say to it.
+        # The reader of our output went away (`| head`); nothing more can be written to it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_FAILED
     except (ValueError, TypeError, OSError, ImportError, RuntimeError) as error:

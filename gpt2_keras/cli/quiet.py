@@ -7,11 +7,11 @@ from collections.abc import Iterator
 
 
 def load_tensorflow() -> None:
-    """Imports TensorFlow, if it is installed, and Keras and finds the devices, in silence.
+    """Imports TensorFlow, if it is installed, and Keras and finds the devices, silently.
 
     TensorFlow's C++ code writes to the error stream, before its log level counts,
-    of kernels and devices it does or does not have: no news to a user. Errors
-    are raised all the same.
+    of kernels and devices it does or does not have, which says nothing to a user. Errors
+    are still raised.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with _silent_error_stream():
@@ -28,7 +28,7 @@ def load_tensorflow() -> None:
 
 @contextlib.contextmanager
 def _silent_error_stream() -> Iterator[None]:
-    """Points the process's error stream, C++ code's included, at nothing."""
+    """Redirects the error stream of the process, C++ code included, to the null device."""
     kept = os.dup(2)
     nothing = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nothing, 2)

@@ -8,7 +8,7 @@ def in_columns(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> str:
 
     Args:
         rows: Cells, the same number in each row.
-        right: Numbers of the columns whose cells stand at their right end.
+        right: Indices of the columns whose cells are aligned to the right.
 
     Example:
         >>> print(in_columns([["file", "tokens"], ["a.txt", "12"]], right=[1]))

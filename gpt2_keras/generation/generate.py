@@ -120,7 +120,7 @@ def generate_details(model: GPT2Model, prompts: str | Sequence[str] = "", **argu
         **arguments: As for `generate`, without `strip_prompt`.
 
     Returns:
-        `Generation`s in the places of the texts that `generate` returns.
+        `Generation`s in place of the texts that `generate` returns.
 
     Raises:
         TypeError, ValueError: As for `generate`.

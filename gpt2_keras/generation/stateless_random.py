@@ -43,7 +43,7 @@ def _mix(x: tf.Tensor) -> tf.Tensor:
 
 
 def _shift_right(x: tf.Tensor, bits: int) -> tf.Tensor:
-    """Shifts in zeros; the op alone copies the sign, which is taken away again.
+    """Shifts in zeros; the op alone copies the sign, which is subtracted.
 
     With a product and not a bitwise "and", which LiteRT does not have.
     """

@@ -19,7 +19,7 @@ def main() -> None:
         answer = generate(
             text=np.frombuffer(text.encode(), np.uint8),
             max_new_tokens=np.array([count], np.int32),
-            temperature=np.array([0], np.float32),  # the likeliest token
+            temperature=np.array([0], np.float32),  # the most likely token
             top_k=np.array([0], np.int32),
             seed=np.array([0], np.int32),
         )
