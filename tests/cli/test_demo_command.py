@@ -18,8 +18,8 @@ def test_the_demo_ends_with_the_answers_of_both_artifacts(
     out = tmp_path / "demo"
     assert main(["demo", "--out", str(out), "--steps", "3", "--corpus", str(corpus)]) == 0
     printed = capfd.readouterr().out
-    assert "The SavedModel says exactly what model.generate says." in printed
-    assert "The .tflite file says exactly what model.generate says." in printed
+    assert "The SavedModel gives exactly the texts of model.generate." in printed
+    assert "The .tflite file gives exactly the texts of model.generate." in printed
     assert printed.count("gpt2-keras generate --model") == 1
     for name in ("tokenizer/vocab.json", "shards/index.json", "run/model/config.json"):
         assert (out / name).is_file()
