@@ -34,7 +34,7 @@ def flags_of(settings):
     values |= {name: getattr(settings, name) for name in names}
     values |= {"dropout": settings.dropout_rate, "context_length": settings.context_length}
     values |= {"checkpoint_every": settings.checkpoint_every or settings.steps}
-    pairs = [("--" + name.rerun("_", "-"), str(value)) for name, value in values.items()]
+    pairs = [("--" + name.replace("_", "-"), str(value)) for name, value in values.items()]
     return [word for pair in pairs for word in pair]
 
 

@@ -20,6 +20,7 @@ from gpt2_keras import GPT2Config
 from gpt2_keras.runs import open_strategy
 from gpt2_keras.training import IGNORED_TARGET, make_optimizer
 from tests.models import random_ids, random_model
+from tests.training.tolerances import MODEL_SEED
 
 CONFIG = GPT2Config(
     vocab_size=16, context_length=6, num_layers=1, num_heads=2, hidden_dim=8, dropout_rate=0.0
@@ -47,7 +48,7 @@ def train(case):
     dropout = options.pop("dropout_rate", 0.0)
     config = GPT2Config(**{**CONFIG.to_dict(), "dropout_rate": dropout})
     with strategy.building():
-        model = random_model(config, dtype=options.pop("dtype"))
+        model = random_model(config, dtype=options.pop("dtype"), seed=MODEL_SEED)
         optimizer = make_optimizer(1e-3, clip_norm=options.pop("clip_norm"))
         model.compile(optimizer, jit_compile="auto", **options)
 
@@ -71,7 +72,7 @@ def train(case):
 
 @functools.cache
 def reference():
-    """What one device of this process makes of the plain case."""
+    """The plain case on one device of this process."""
     return train({})
 
 

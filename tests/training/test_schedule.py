@@ -31,14 +31,14 @@ def test_every_step_has_the_rate_of_the_formula(warmup):
 
 
 @pytest.mark.parametrize("warmup", [0, 1, 20])
-@pytest.mark.parametrize(("kind", "share"), [("linear", 0.1), ("linear", 0.0), ("constant", 0.1)])
-def test_a_line_runs_from_the_end_of_the_warmup_to_the_share(kind, share, warmup):
+@pytest.mark.parametrize(("decay", "ratio"), [("linear", 0.1), ("linear", 0.0), ("constant", 0.1)])
+def test_a_linear_decay_ends_at_the_ratio(decay, ratio, warmup):
     schedule = make_schedule(
-        2e-3, 100, warmup_steps=warmup, kind=kind, final_learning_rate_ratio=share
+        2e-3, 100, warmup_steps=warmup, decay=decay, final_learning_rate_ratio=ratio
     )
     copy = type(schedule).from_config(schedule.get_config())
     steps = np.arange(0, 130)
-    end = 2e-3 * (1 if kind == "constant" else share)
+    end = 2e-3 * (1 if decay == "constant" else ratio)
     xs = [-1, warmup, 100] if warmup else [0, 100]
     ys = [0.0, 2e-3, end] if warmup else [2e-3, end]
     expected = np.interp(steps, xs, ys)
@@ -46,7 +46,7 @@ def test_a_line_runs_from_the_end_of_the_warmup_to_the_share(kind, share, warmup
         np.testing.assert_allclose([float(made(s)) for s in steps], expected, rtol=1e-5, atol=1e-9)
 
 
-def test_a_cosine_ends_at_the_share_too():
+def test_a_cosine_decay_ends_at_the_ratio():
     schedule = make_schedule(1.0, 100, warmup_steps=10, final_learning_rate_ratio=0.25)
     assert float(schedule(100)) == pytest.approx(0.25)
 
@@ -56,13 +56,24 @@ def test_the_warmup_is_a_twentieth_up_to_2000_steps(total, warmup):
     assert default_warmup_steps(total) == warmup
 
 
-def test_steps_that_do_not_fit_are_refused():
-    with pytest.raises(ValueError, match=r"`total_steps` must be at least 1\. .*total_steps=0"):
-        make_schedule(1e-3, 0)
-    with pytest.raises(ValueError, match=r"warmup_steps=10, total_steps=10\. .*warmup_steps=0"):
-        make_schedule(1e-3, 10, warmup_steps=10)
-    with pytest.raises(ValueError, match=r"cosine, linear, constant\. Received: kind='step'"):
-        make_schedule(1e-3, 10, kind="step")
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"total_steps": 0}, ValueError, r"^total_steps=0 is less than 1\."),
+        ({"total_steps": 2.5}, TypeError, r"^total_steps=2\.5 is a float\."),
+        ({"total_steps": True}, TypeError, r"^total_steps=True is a bool\."),
+        ({"warmup_steps": 10}, ValueError, r"^warmup_steps=10 .*total_steps=10"),
+        ({"warmup_steps": -1}, ValueError, r"^warmup_steps=-1 is less than 0\."),
+        ({"learning_rate": float("nan")}, ValueError, r"^learning_rate=nan is not finite\."),
+        ({"learning_rate": -1.0}, ValueError, r"^learning_rate=-1\.0 is not at least 0\."),
+        ({"learning_rate": "1"}, TypeError, r"^learning_rate='1' is a str\."),
+        ({"decay": "step"}, ValueError, r"^decay='step' is unknown\. Use one of 'cosine', "),
+        ({"final_learning_rate_ratio": 2.0}, ValueError, r"^final_learning_rate_ratio=2\.0 is"),
+    ],
+)
+def test_a_wrong_argument_is_an_error(arguments, error, message):
+    with pytest.raises(error, match=message):
+        make_schedule(**{"learning_rate": 1e-3, "total_steps": 10, **arguments})
 
 
 @pytest.mark.parametrize(
