@@ -1,4 +1,4 @@
-"""The files that the benchmark of devices loads, all of the same random weights."""
+"""The files that the on-device benchmark loads, all with the same random weights."""
 
 import subprocess
 import sys
@@ -8,43 +8,43 @@ from _workers import write_model
 
 CONTEXT_LENGTH = 256
 _EXPORT = (
-    "import sys; from gpt2_keras import GPT2LM; folder, place, *_ = sys.argv[1:]\n"
-    "GPT2LM.from_preset(folder + '/model').export(place, certificate=False,\n"
+    "import sys; from gpt2_keras import GPT2LM; folder, path, *_ = sys.argv[1:]\n"
+    "GPT2LM.from_preset(folder + '/model').export(path, certificate=False,\n"
     f"    context_length={CONTEXT_LENGTH}, "
 )
 _QUANTIZE = (
-    "import sys; from pathlib import Path; folder, place = map(Path, sys.argv[1:])\n"
+    "import sys; from pathlib import Path; folder, path = map(Path, sys.argv[1:])\n"
     "from gpt2_keras.export.litert_quantization import quantize\n"
     "contents = (folder / 'float32.tflite').read_bytes()\n"
-    "place.write_bytes(quantize(contents, place.stem))"
+    "path.write_bytes(quantize(contents, path.stem))"
 )
 _CTRANSLATE2 = (
-    "import sys, ctranslate2; folder, place = sys.argv[1:]\n"
+    "import sys, ctranslate2; folder, path = sys.argv[1:]\n"
     "converter = ctranslate2.converters.TransformersConverter(folder + '/model')\n"
-    "kind = 'int8' if place.endswith('int8') else 'float32'\n"
-    "converter.convert(place, quantization=kind)"
+    "dtype = 'int8' if path.endswith('int8') else 'float32'\n"
+    "converter.convert(path, quantization=dtype)"
 )
 _KERAS_HUB = (
-    "import sys, tempfile; folder, place = sys.argv[1:]\n"
+    "import sys, tempfile; folder, path = sys.argv[1:]\n"
     "import keras_hub; from gpt2_keras import GPT2LM; from gpt2_keras.checkpoints import *\n"
     "with tempfile.TemporaryDirectory() as name:\n"
     "    save_keras_hub(GPT2LM.from_preset(folder + '/model'), name + '/m')\n"
     "    hub = keras_hub.models.GPT2CausalLM.from_preset(name + '/m', preprocessor=None)\n"
-    "hub.export(place, format='litert', verbose=False)"
+    "hub.export(path, format='litert', verbose=False)"
 )
 _GGUF = (
     "import sys; from gpt2_keras import GPT2LM; from gpt2_keras.checkpoints import *\n"
-    "folder, place = sys.argv[1:]\n"
-    "save_gguf(GPT2LM.from_preset(folder + '/model'), place, dtype='float16')"
+    "folder, path = sys.argv[1:]\n"
+    "save_gguf(GPT2LM.from_preset(folder + '/model'), path, dtype='float16')"
 )
 _GGUF_Q8 = (
-    "import ctypes, sys, llama_cpp; folder, place = sys.argv[1:]\n"
+    "import ctypes, sys, llama_cpp; folder, path = sys.argv[1:]\n"
     "options = llama_cpp.llama_model_quantize_default_params()\n"
     "options.ftype = llama_cpp.LLAMA_FTYPE_MOSTLY_Q8_0\n"
     "whole = folder + '/llama_f16.gguf'\n"
-    "sys.exit(llama_cpp.llama_model_quantize(whole.encode(), place.encode(), options))"
+    "sys.exit(llama_cpp.llama_model_quantize(whole.encode(), path.encode(), options))"
 )
-# Programs that take the folder and the file, and write the file; some of another file.
+# Programs that take the folder and the path of the file to write.
 PROGRAMS = {
     "float32.tflite": _EXPORT + "format='litert')",
     "float16.tflite": _QUANTIZE,
@@ -57,7 +57,7 @@ PROGRAMS = {
     "llama_f16.gguf": _GGUF,
     "llama_q8.gguf": _GGUF_Q8,
 }
-MADE_OF = {
+SOURCES = {
     "float16.tflite": "float32.tflite",
     "int8.tflite": "float32.tflite",
     "int4.tflite": "float32.tflite",
@@ -66,7 +66,7 @@ MADE_OF = {
 
 
 def write(path: Path) -> None:
-    """Writes a file, and what it is made of, where they are not there; by processes that end.
+    """Writes a file and its sources, unless they exist, each in its own process.
 
     Raises:
         RuntimeError: If the program fails; with the last line that it wrote.
@@ -75,8 +75,8 @@ def write(path: Path) -> None:
         return
     if not (path.parent / "model").is_dir():
         write_model(path.parent / "model")
-    if path.name in MADE_OF:
-        write(path.parent / MADE_OF[path.name])
+    if path.name in SOURCES:
+        write(path.parent / SOURCES[path.name])
     print(f"writing {path}", file=sys.stderr)
     command = [sys.executable, "-c", PROGRAMS[path.name], str(path.parent), str(path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

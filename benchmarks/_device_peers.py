@@ -1,4 +1,4 @@
-"""The peers of the benchmark of devices: how each is loaded and asked."""
+"""The peers of the on-device benchmark: how each is loaded and called."""
 
 import importlib.util
 import json
@@ -14,7 +14,7 @@ from _device_files import CONTEXT_LENGTH, write
 PROMPT_LENGTH, NEW_TOKENS = 32, 128
 TEXT = " the" * PROMPT_LENGTH  # a token each
 RUNNER = Path(__file__).resolve().parents[1] / "export" / "on_device" / "python" / "run.py"
-HUB_STEPS = 8  # of KerasHub, which takes a second for each: others take NEW_TOKENS - 1
+HUB_STEPS = 8  # of KerasHub, at a second per step; the others run NEW_TOKENS - 1
 Case = Callable[[], dict[str, float]]
 
 
@@ -22,10 +22,10 @@ class Peer(NamedTuple):
     """A peer.
 
     Args:
-        name: In the table.
-        file: What it loads, in the folder of artifacts.
+        name: Its name in the table.
+        file: The file it loads, in the folder of artifacts.
         ours: The peer it is compared with, of the same type of weights.
-        needs: What has to be installed.
+        needs: The package that must be installed.
         load: Takes the path of the file and a number of threads.
     """
 
@@ -37,7 +37,7 @@ class Peer(NamedTuple):
 
 
 def random_prompt() -> np.ndarray:
-    """Returns ids, int32 (PROMPT_LENGTH,), the same every time."""
+    """Returns the ids of the prompt, int32 (PROMPT_LENGTH,); always the same."""
     return np.random.default_rng(0).integers(0, 50_000, PROMPT_LENGTH).astype(np.int32)
 
 
@@ -60,7 +60,10 @@ def load_litert(path: str, threads: int) -> Case:
             seed=np.zeros(1, np.int32),
         )
         if answer["num_tokens"] != count:
-            raise ValueError("a stop id ended the text: measure another")
+            raise ValueError(
+                f"num_tokens={answer['num_tokens']} is not {count}: the end token was generated. "
+                "Use another TEXT."
+            )
         return time.perf_counter() - start
 
     def run() -> dict[str, float]:
@@ -78,7 +81,7 @@ def load_litert(path: str, threads: int) -> Case:
 
 
 def load_runner(path: str, threads: int) -> Case:
-    """Loads the runner that users copy, which has the weights in memory once."""
+    """Loads the runner in export/, which has the weights in memory once."""
     spec = importlib.util.spec_from_file_location("runner", RUNNER)
     runner = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(runner)
@@ -117,7 +120,9 @@ def load_litertlm(path: str, threads: int) -> Case:
     cpu = litert_lm.Backend.CPU(thread_count=threads)
     engine = litert_lm.Engine(path, cache_dir=":nocache", backend=cpu)
     if len(engine.tokenize(TEXT)) != PROMPT_LENGTH:
-        raise ValueError("the prompt must be of PROMPT_LENGTH tokens: measure another")
+        raise ValueError(
+            f"TEXT has not {PROMPT_LENGTH} tokens in this tokenizer. Use another TEXT."
+        )
 
     def seconds(count: int) -> float:
         with engine.create_session(
@@ -176,7 +181,7 @@ def load_llama_cpp(path: str, threads: int) -> Case:
 
 
 def load_keras_hub(path: str, threads: int) -> Case:
-    """Loads a file that gives the logits of a whole text, which is read anew for each token."""
+    """Loads a file that returns the logits of a whole text; each token processes it again."""
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter = Interpreter(model_path=path, num_threads=threads)
@@ -233,10 +238,10 @@ PEERS = {
 
 
 def prepared(folder: Path, names: Iterable[str]) -> dict[str, Path]:
-    """Writes what the peers load, where it is not there; returns it by peer.
+    """Writes the files that the peers load, unless they exist; returns their paths by peer.
 
-    A peer that is not installed, or cannot be made, is left out with a line on the
-    error stream.
+    A peer that is not installed, or whose file cannot be written, is left out with a
+    line on stderr.
     """
     paths = {}
     for name in names:
@@ -254,5 +259,5 @@ def prepared(folder: Path, names: Iterable[str]) -> dict[str, Path]:
 
 
 def load(name: str, path: str, threads: int) -> Case:
-    """Loads a peer, and has it answer once."""
+    """Loads a peer and runs it once."""
     return PEERS[name].load(path, threads)

@@ -1,4 +1,4 @@
-"""GPT-2 in plain PyTorch, as one would write it there: a peer of the training benchmarks."""
+"""GPT-2 in plain, idiomatic PyTorch: a peer of the training benchmarks."""
 
 import math
 from collections.abc import Iterable

@@ -1,6 +1,6 @@
 """The peers of the training benchmarks: each trains one `Job`.
 
-Run as a program it does a job in this process, the result a line of JSON.
+Run as a program, it trains a job in this process and prints the result as a line of JSON.
 
 Every peer trains the same shape on the same random ids by AdamW (weight decay 0.1, betas
 0.9 and 0.95), clips gradients by their global norm 1.0 and has no dropout. A Keras peer
@@ -27,14 +27,16 @@ def fit(model: Any, inputs: Any, targets: np.ndarray, job: Job, times: Times) ->
     import keras
 
     class Clock(keras.callbacks.Callback):
-        """Notes when steps have ended, and waits for the device only where that is needed."""
+        """Records when steps end, and waits for the device only at the timed ones."""
 
         def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002
             if batch - 1 in needed_steps(job):
-                # On JAX the weights are here between steps, and the model has none.
+                # On JAX the current weights are in this state between steps.
                 state = getattr(self.model, "_jax_state", None)
                 weights = state["trainable_variables"] if state else self.model.trainable_variables
-                keras.ops.convert_to_numpy(weights[-1])  # a small one, ready when the step is done
+                keras.ops.convert_to_numpy(
+                    weights[-1]
+                )  # a small weight: ready when the step is done
                 times.ends[batch - 1] = time.perf_counter()
 
     options = {"callbacks": [Clock()], "verbose": 0}
@@ -52,7 +54,7 @@ def fit(model: Any, inputs: Any, targets: np.ndarray, job: Job, times: Times) ->
 
 
 def keras_device() -> dict[str, Any]:
-    """Returns the name and peak memory of the GPU that Keras used; nothing if it had none."""
+    """Returns the name and peak memory of the GPU that Keras used; empty if none."""
     import keras
 
     if keras.backend.backend() == "jax":
@@ -85,7 +87,7 @@ def train_gpt2_keras(job: Job) -> dict[str, Any]:
 
     from gpt2_keras import GPT2LM, GPT2Config
 
-    keras.ops.zeros(1)  # the backend is loaded and its devices are found
+    keras.ops.zeros(1)  # initializes the backend and its devices
     set_keras_dtype(job)
     inputs, targets = job.batches()
     times = Times()
@@ -122,19 +124,19 @@ def train_keras_hub(job: Job, jit_compile: bool | str = "auto") -> dict[str, Any
 
 
 def loop(model: Any, inputs: Any, targets: Any, job: Job, times: Times) -> dict[str, Any]:
-    """Trains a PyTorch module that gives the loss of inputs and targets."""
+    """Trains a PyTorch module that returns the loss of inputs and targets."""
     import torch
     from _plain_torch import make_adamw
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.set_num_threads(os.cpu_count() or 1)
-    torch.set_float32_matmul_precision("high")  # on a GPU TF32, as JAX has it
+    torch.set_float32_matmul_precision("high")  # TF32 on a GPU, as in JAX
     model = model.to(device).train()
     optimizer = make_adamw(model.parameters())
-    reduced = job.dtype != "float32"
+    mixed_precision = job.dtype != "float32"
     x, y = (torch.from_numpy(ids).long().split(job.batch_size) for ids in (inputs, targets))
     for step, (ids, labels) in enumerate(zip(x, y, strict=True)):
-        with torch.autocast(device, dtype=torch.bfloat16, enabled=reduced):
+        with torch.autocast(device, dtype=torch.bfloat16, enabled=mixed_precision):
             loss = model(ids.to(device), labels.to(device))
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP_NORM)
@@ -143,7 +145,7 @@ def loop(model: Any, inputs: Any, targets: Any, job: Job, times: Times) -> dict[
         if step in needed_steps(job):
             times.loss = float(loss)
             if device == "cuda":
-                torch.cuda.synchronize()  # the loss comes before the optimizer's work
+                torch.cuda.synchronize()  # the loss is ready before the optimizer's update
             times.ends[step] = time.perf_counter()
         if step == needed_steps(job)[-1]:
             break
@@ -159,7 +161,7 @@ def train_transformers(job: Job) -> dict[str, Any]:
     from transformers import GPT2Config, GPT2LMHeadModel
 
     class LossOnly(torch.nn.Module):
-        """The model, which shifts its labels itself."""
+        """Returns only the loss; the model shifts its labels itself."""
 
         def __init__(self, model: Any) -> None:
             super().__init__()

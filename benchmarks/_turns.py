@@ -1,6 +1,6 @@
-"""Turns of the training benchmarks: what a peer trains, and what of it is compared.
+"""Turns of the training benchmarks: the jobs that peers train, and the figures compared.
 
-Each turn is a process of its own, for one that trains GPT-2 124M needs up to 6 GB.
+Each turn runs in its own process, since training GPT-2 124M needs up to 6 GB.
 """
 
 import dataclasses
@@ -32,7 +32,7 @@ WARM_UP_STEPS = 2  # the first compiles, and on some the second as well
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """What a peer trains, for how many timed steps."""
+    """The shape that a peer trains, and the number of timed steps."""
 
     num_layers: int
     num_heads: int
@@ -41,10 +41,10 @@ class Job:
     batch_size: int
     vocab_size: int
     steps: int = 4
-    dtype: str = "float32"  # bfloat16: of the products; weights stay float32
+    dtype: str = "float32"  # the compute dtype; weights stay float32
 
     def shape(self) -> dict[str, int]:
-        """Returns what `GPT2Config` calls the shape."""
+        """Returns the shape as arguments of `GPT2Config`."""
         names = ("vocab_size", "context_length", "num_layers", "num_heads", "hidden_dim")
         return {name: getattr(self, name) for name in names}
 
@@ -56,7 +56,7 @@ class Job:
     def batches(self) -> tuple[np.ndarray, np.ndarray]:
         """Returns the inputs and targets of all steps, each int32 (steps × batch, time).
 
-        There is one more step than needed: Keras ends the epoch with work of its own.
+        There is one more step than timed: Keras does other work at the end of the epoch.
         """
         count = (WARM_UP_STEPS + self.steps + 1) * self.batch_size
         shape = (count, self.context_length + 1)
@@ -65,7 +65,7 @@ class Job:
 
 
 class Times:
-    """When the first step began, and when steps ended."""
+    """The times at which the first step began and steps ended."""
 
     def __init__(self) -> None:
         self.begin = time.perf_counter()
@@ -73,9 +73,9 @@ class Times:
         self.loss = math.nan
 
     def result(self, job: Job) -> dict[str, Any]:
-        """Returns what is compared; raises ValueError if the loss is not finite."""
+        """Returns the figures compared; raises ValueError if the loss is not finite."""
         if not math.isfinite(self.loss):
-            raise ValueError(f"the loss must be finite. Received: loss={self.loss}")
+            raise ValueError(f"loss={self.loss} is not finite. Check the optimizer's settings.")
         first, warm, last = (self.ends[step] for step in needed_steps(job))
         return {
             "tokens_per_second": job.steps * job.tokens_per_step / (last - warm),
@@ -91,15 +91,15 @@ def needed_steps(job: Job) -> tuple[int, int, int]:
 
 
 def take_turn(peer: str, job: Job, **environment: str) -> dict[str, Any]:
-    """Does a job in a new process.
+    """Trains a job in a new process.
 
     Args:
         peer: A key of `NAMES`.
-        job: What it trains.
+        job: The shape and steps to train.
         **environment: Variables of the process.
 
     Returns:
-        The figures of the peer; or what it wrote last, as `error`.
+        The figures of the peer; or the end of its stderr, as `error`.
     """
     environment |= {
         "KERAS_BACKEND": "jax" if peer.endswith("_jax") else "tensorflow",

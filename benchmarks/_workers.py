@@ -1,4 +1,4 @@
-"""Peers in processes of their own, which take turns."""
+"""Peers in their own processes, which take turns."""
 
 import json
 import os
@@ -10,11 +10,11 @@ from typing import Any
 
 
 class Worker:
-    """A process that answers requests, a JSON line each.
+    """A process that answers requests, one JSON line each.
 
     Args:
         program: The benchmark; it calls `serve` when run with `--work` and the arguments.
-        arguments: What follows `--work`.
+        arguments: The arguments of `--work`.
     """
 
     def __init__(self, program: str, arguments: Sequence[str]) -> None:
@@ -44,10 +44,10 @@ def serve(start: Callable[[], tuple[Any, Callable[[Any], Any]]]) -> None:
     """Answers requests on standard input until it ends.
 
     Args:
-        start: Called first; returns the first answer, and what answers a request.
+        start: Called first; returns the first answer and the function that answers a request.
     """
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what libraries print is no answer
+    os.dup2(2, 1)  # output of libraries goes to stderr
     first, answer = start()
     print(json.dumps(first), file=answers, flush=True)
     for line in sys.stdin:
@@ -56,13 +56,13 @@ def serve(start: Callable[[], tuple[Any, Callable[[Any], Any]]]) -> None:
 
 def peak_megabytes() -> float:
     """Returns the peak memory of this process."""
-    # Not getrusage: its figure begins with that of the process that started this one.
+    # Not getrusage: its peak includes that of the parent process.
     status = Path("/proc/self/status").read_text()
     return int(status.split("VmHWM:")[1].split()[0]) / 1024
 
 
 def write_model(directory: Path) -> None:
-    """Writes GPT-2 124M in random weights, in a process of its own so that this stays small."""
+    """Writes GPT-2 124M with random weights, in its own process so that this one stays small."""
     code = (
         "import sys; from pathlib import Path; from gpt2_keras import *\n"
         "t = GPT2Tokenizer.from_directory(sys.argv[2])\n"

@@ -1,14 +1,14 @@
-"""Speed of generation, side by side: us, KerasHub, transformers (PyTorch), CTranslate2.
+"""Speed of generation, side by side: gpt2_keras, KerasHub, transformers (PyTorch), CTranslate2.
 
 All load one model directory: the shape of GPT-2 124M with random weights, float32.
-Each peer is a process of its own; their turns alternate, so that other work on the
-machine hits all of them. A peer that is not installed is left out, and said so:
-`pip install "gpt2-keras[bench]"` brings all.
+Each peer runs in its own process; their turns alternate, so that other work on the
+machine affects all of them. A peer that is not installed is left out with a message:
+`pip install "gpt2-keras[bench]"` installs all.
 
-Prefill is the time to the first token; decoding the time of the others. Greedy, and
-no peer stops early. Figures are medians; ratios are ours by theirs. A step of decoding
-must read every weight once, so its share of the memory's measured bandwidth is given
-for batch 1: the floor is 100 %.
+Prefill is the time to the first token; decoding the time of the others. Decoding is greedy,
+and no peer stops early. Figures are medians; ratios are our speed divided by theirs. A
+decoding step must read every weight once, so batch 1 is also given as a fraction of the
+measured memory bandwidth.
 """
 
 import argparse
@@ -55,9 +55,9 @@ Generate = Callable[[np.ndarray, int], Any]
 def load_gpt2_keras(directory: str, dtype: str = "float32") -> Generate:
     from gpt2_keras import GPT2LM
     from gpt2_keras.generation.compiled import compiled
-    from gpt2_keras.generation.logits_processors import make_constraints
+    from gpt2_keras.generation.logits_processors import processor_tensors
+    from gpt2_keras.generation.padding import pad
     from gpt2_keras.generation.prefix_cache import no_prefix
-    from gpt2_keras.generation.prompts import pad
     from gpt2_keras.generation.sampling import Sampler, sampling_tensors
 
     model = GPT2LM.from_preset(directory, dtype=dtype)
@@ -66,8 +66,8 @@ def load_gpt2_keras(directory: str, dtype: str = "float32") -> Generate:
     prefix = no_prefix(model)
 
     def generate(ids: np.ndarray, count: int) -> Any:
-        rules = make_constraints(vocab_size, end, min_new_tokens=count)
-        settings = sampling_tensors(Sampler(0.0), np.zeros(len(ids), "int32")), rules
+        processors = processor_tensors(vocab_size, end, min_new_tokens=count)
+        settings = sampling_tensors(Sampler(0.0), np.zeros(len(ids), "int32")), processors
         rows = pad(ids.tolist(), end, side="left")
         state = functions.start(*rows, *settings, np.int32(count), prefix)
         if count == 1:
@@ -146,7 +146,7 @@ def load_ctranslate2_int8(directory: str) -> Generate:
 
 
 def work(peer: str, directory: str) -> None:
-    """Answers cases with their seconds."""
+    """Answers each case with its seconds."""
 
     def start() -> tuple[Any, Callable[[Any], Any]]:
         started = time.perf_counter()
@@ -172,7 +172,7 @@ def work(peer: str, directory: str) -> None:
 
 
 def bytes_per_second() -> float:
-    """Returns how fast two threads read memory: products of 1 GiB with itself."""
+    """Returns the memory bandwidth of two threads: dot products of 1 GiB with itself."""
     array = np.ones(2**28, "float32")
 
     def once() -> float:
@@ -196,7 +196,7 @@ def bare_tensorflow_megabytes() -> float:
 
 
 def measure(workers: dict[str, Worker], rounds: int) -> dict[str, dict[str, dict[str, float]]]:
-    """Lets the peers take turns; returns tokens a second by case and peer."""
+    """Measures the peers in turns; returns tokens per second by case and peer."""
     table: dict[str, dict[str, dict[str, float]]] = {}
     for name, case in CASES.items():
         batch, time_steps, count = case
@@ -220,9 +220,9 @@ def measure(workers: dict[str, Worker], rounds: int) -> dict[str, dict[str, dict
 
 
 def markdown(result: dict[str, Any]) -> str:
-    """Returns the tables of the README."""
+    """Returns the tables of docs/benchmarks.md."""
     cases = result["cases"]
-    floor = result["memory_bytes_per_second"] / WEIGHTS_FILE_BYTES  # steps a second
+    bandwidth_limit = result["memory_bytes_per_second"] / WEIGHTS_FILE_BYTES  # steps per second
     first = result["load_and_first_token_seconds"]
     lines = []
     for title, key in (("Decoding", "decode"), ("Prefill", "prefill")):
@@ -232,7 +232,9 @@ def markdown(result: dict[str, Any]) -> str:
             speeds = [case[peer][f"{key}_tokens_per_second"] for case in cases.values()]
             ours = [case["gpt2_keras"][f"{key}_tokens_per_second"] for case in cases.values()]
             cells = [f"{s:.1f} ({o / s:.2f} ×)" for s, o in zip(speeds, ours, strict=True)]
-            cells.append(f"{speeds[0] / floor:.0%}" if key == "decode" else f"{first[peer]:.1f}")
+            cells.append(
+                f"{speeds[0] / bandwidth_limit:.0%}" if key == "decode" else f"{first[peer]:.1f}"
+            )
             lines.append(f"| {NAMES[peer]} | {' | '.join(cells)} |")
         lines.append("")
     return "\n".join(lines)

@@ -1,20 +1,19 @@
-"""Speed of training on one GPU, side by side: us on JAX against `torch.compile`.
+"""Speed of training on one GPU, side by side: gpt2_keras on JAX and `torch.compile`.
 
 GPT-2 124M, context 1024, products in bfloat16 and weights in float32, no dropout; random
 ids, AdamW and clipping as in `_trainers.py`. The PyTorch peer is plain PyTorch compiled as
 a whole, with flash attention (`scaled_dot_product_attention`) and fused AdamW. Each peer
-trains with the largest batch, a power of two, that fits into the GPU; which that is, is
-found by doubling. Then they take turns, each turn a process of its own; figures are medians.
+trains with the largest batch, a power of two, that fits into the GPU's memory,
+found by doubling. Then they take turns, each turn in its own process; figures are medians.
 
-MFU, model FLOPs utilisation, is the FLOPs that the formula asks for by those that the GPU
-could do: `flops_per_token` and `find_peak` of `gpt2_keras.runs.mfu`, where the
-sources are.
+MFU, model FLOPs utilization, is the FLOP/s of the model's formula divided by the GPU's peak:
+`flops_per_token` and `find_peak` of `gpt2_keras.runs.mfu`, which cites the sources.
 
-No figures have been published: none was run on a GPU so far.
+There are no published results: it has not been run on a GPU so far.
 
-    benchmarks/gpu.py                     a GPU, half an hour
+    benchmarks/gpu.py                     half an hour on a GPU
     benchmarks/gpu.py --rounds 1 --batch-sizes 64 128
-    benchmarks/gpu.py --tiny              tries the program out, on the CPU too, and keeps nothing
+    benchmarks/gpu.py --tiny              a test run, also on a CPU, which writes no results
 
 It needs JAX for the GPU (`pip install "jax[cuda13]"`) and PyTorch, and no TensorFlow.
 """
@@ -38,18 +37,18 @@ GPT2 = Job(
 )
 TINY = Job(2, 2, 32, context_length=16, batch_size=1, vocab_size=65, steps=2, dtype="bfloat16")
 FULL = ("RESOURCE_EXHAUSTED", "out of memory", "OutOfMemory")
-# JAX takes three quarters of a GPU otherwise; the old name is what older versions read.
+# By default JAX allocates three quarters of a GPU; older versions read the second name.
 ALL_MEMORY = {"XLA_CLIENT_MEM_FRACTION": "0.95", "XLA_PYTHON_CLIENT_MEM_FRACTION": "0.95"}
 
 
 def try_batch(peer: str, job: Job) -> dict[str, Any] | None:
-    """Returns a turn's figures, None if the batch does not fit; any other failure ends all."""
+    """Returns a turn's figures, or None if the batch does not fit; exits on any other failure."""
     print(f"{NAMES[peer]}, batch {job.batch_size}", file=sys.stderr, flush=True)
     answer = take_turn(peer, job, **ALL_MEMORY)
     if "error" not in answer:
         print(f"    {answer['tokens_per_second']:.0f} tokens/s", file=sys.stderr, flush=True)
         return answer
-    if any(sign in answer["error"] for sign in FULL):
+    if any(message in answer["error"] for message in FULL):
         print("    does not fit", file=sys.stderr, flush=True)
         return None
     sys.exit(f"{answer['error']}\nfailed: {peer}, batch {job.batch_size}")
@@ -58,7 +57,7 @@ def try_batch(peer: str, job: Job) -> dict[str, Any] | None:
 def measure(
     peers: list[str], job: Job, batch_sizes: list[int], rounds: int
 ) -> dict[str, dict[str, Any]]:
-    """Finds each peer's largest batch, then lets the peers take turns at theirs."""
+    """Finds each peer's largest batch, then measures the peers in turns, each with its own."""
     fitting: dict[str, dict[int, dict[str, Any]]] = {}
     for peer in peers:
         fitting[peer] = {}
@@ -88,8 +87,8 @@ def measure(
 
 
 def utilization(job: Job, device: str, stated: float | None) -> dict[str, Any]:
-    """Returns what MFU is computed from."""
-    # Late, for on import JAX may take the memory of the GPU.
+    """Returns the FLOPs per token and the peak, which MFU is computed from."""
+    # Imported late: JAX may allocate the GPU's memory on import.
     from gpt2_keras import GPT2Config
     from gpt2_keras.runs.mfu import find_peak, flops_per_token
 
@@ -99,7 +98,7 @@ def utilization(job: Job, device: str, stated: float | None) -> dict[str, Any]:
 
 
 def markdown(result: dict[str, Any]) -> str:
-    """Returns the table of the README."""
+    """Returns the table of the results."""
     peers = result["peers"]
     device = next(iter(peers.values()))["device"]
     lines = [
@@ -123,9 +122,15 @@ def main() -> int:
     )
     parser.add_argument("--peers", nargs="+", choices=NAMES, default=[OURS, "torch_compile"])
     sizes = [2**power for power in range(3, 11)]
-    parser.add_argument("--batch-sizes", nargs="+", type=int, default=sizes, help="to try, rising")
+    parser.add_argument(
+        "--batch-sizes",
+        nargs="+",
+        type=int,
+        default=sizes,
+        help="batch sizes to try, in rising order",
+    )
     parser.add_argument("--rounds", type=int, default=3, help="turns of each peer")
-    parser.add_argument("--peak-flops", type=float, help="FLOP/s of the GPU, if it is not known")
+    parser.add_argument("--peak-flops", type=float, help="peak FLOP/s of a GPU not in the table")
     parser.add_argument("--tiny", action="store_true", help="a tiny model, batches of 1 and 2")
     args = parser.parse_args()
     os.environ.setdefault("KERAS_BACKEND", "jax")

@@ -1,14 +1,14 @@
-"""Time and peak memory of loading, side by side: us, transformers (PyTorch), KerasHub.
+"""Time and peak memory of loading, side by side: gpt2_keras, transformers (PyTorch), KerasHub.
 
-All load one directory of Hugging Face's layout: the shape of a published GPT-2, made-up
-weights. Each load is a process of its own, and the peers take turns, so that other work on
-the machine hits all of them. A peer that is not installed is left out, and said so:
-`pip install "gpt2-keras[bench]"` brings all.
+All load one directory of Hugging Face's layout: the shape of a published GPT-2, random
+weights. Each load runs in its own process, and the peers take turns, so that other work on
+the machine affects all of them. A peer that is not installed is left out with a message:
+`pip install "gpt2-keras[bench]"` installs all.
 
 The time begins after the imports and ends with the model in memory; "ready" ends with the
-first logits of a short text, for a peer may put off the reading. The peak is what the
-process needs at most, over what it had before the load; it is given as a multiple of the
-weights' size in the model's dtype.
+first logits of a short text, since a peer may load lazily. The peak is the
+largest memory of the process above what it had before the load, as a multiple of the weights'
+size in the model's dtype.
 
     benchmarks/loading.py                                     gpt2, float32
     benchmarks/loading.py --size gpt2_xl --dtype bfloat16     1.5 billion weights, 3.1 GB
@@ -74,7 +74,7 @@ def load_keras_hub(directory: str, dtype: str) -> Callable[[], Any]:
 
 
 def import_peer(peer: str) -> None:
-    """Does what is not loading: imports, and the first use of the devices."""
+    """Imports a peer and initializes the devices, which do not count as loading."""
     if peer == "transformers":
         import torch
         from transformers import GPT2LMHeadModel  # noqa: F401
@@ -99,7 +99,7 @@ def measure(peer: str, directory: str, dtype: str) -> dict[str, float]:
     """Loads once in this process."""
     import_peer(peer)
     before = memory("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew; see proc(5)
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak; see proc(5)
     start = time.perf_counter()
     run = globals()[f"load_{peer}"](directory, dtype)
     loaded = time.perf_counter()
@@ -113,7 +113,7 @@ def measure(peer: str, directory: str, dtype: str) -> dict[str, float]:
 
 
 def write_checkpoint(directory: Path, size: str, dtype: str) -> int:
-    """Writes a directory with made-up weights; returns the number of weights."""
+    """Writes a directory with random weights; returns the number of weights."""
     from safetensors.numpy import save_file
 
     from gpt2_keras import GPT2LM, GPT2Config
@@ -183,7 +183,7 @@ def markdown(results: dict[str, Any]) -> str:
 
 
 def keep(case: str, result: dict[str, Any]) -> None:
-    """Puts a result into the file of results, beside those of other cases."""
+    """Updates the file of results with a case; other cases stay as they are."""
     results = json.loads(RESULT.read_text()) if RESULT.is_file() else {}
     RESULT.parent.mkdir(exist_ok=True)
     RESULT.write_text(json.dumps({**results, case: result}, indent=2) + "\n")

@@ -2,13 +2,13 @@
 
 GPT-2 124M with random weights, a context of 256 tokens, one thread and two. Prompt 32 and 128
 new tokens; prefill is the time to the first token, decoding that of the others: of our `.tflite`
-token by token from the host (`prefill` and `decode`), and by the loop inside the file
-(`generate`). KerasHub's file has no cache, so a text is read anew for each token; of these only
-some are timed. Peers are processes of their own that take turns; figures are medians. A peer
-that is not installed is left out.
+token by token from the host (`prefill` and `decode`), and by the decoding loop inside the file
+(`generate`). KerasHub's file has no cache, so each token processes the whole text again; only
+some of its steps are timed. Peers run in their own processes and take turns; figures are medians.
+A peer that is not installed is left out.
 
 llama.cpp: `CMAKE_ARGS=-DGGML_NATIVE=ON pip install llama-cpp-python gguf`, which compiles it.
-In a virtual machine whose processor names AMX but does not run it, q8_0 crashes; then add
+In a virtual machine whose processor announces AMX but does not run it, q8_0 crashes; then add
 `-DCMAKE_C_FLAGS=-mno-amx-int8 -DCMAKE_CXX_FLAGS=-mno-amx-int8` to the arguments.
 """
 
@@ -29,7 +29,7 @@ RESULT = Path(__file__).resolve().parent / "results" / "on_device.json"
 
 
 def work(peer: str, path: str, threads: str) -> None:
-    """Answers every request with the seconds of one turn."""
+    """Answers each request with the seconds of one turn."""
 
     def start() -> tuple[Any, Callable[[Any], Any]]:
         started = time.perf_counter()
@@ -45,13 +45,13 @@ def work(peer: str, path: str, threads: str) -> None:
 
 
 def size_of(path: Path) -> int:
-    """Returns the bytes of a file, or of all in a directory."""
+    """Returns the size of a file, or of all files in a directory, in bytes."""
     files = path.rglob("*") if path.is_dir() else [path]
     return sum(file.stat().st_size for file in files)
 
 
 def measure(paths: dict[str, Path], threads: int, rounds: int) -> dict[str, dict[str, float]]:
-    """Returns the figures of each peer, of turns that they take one after the other."""
+    """Measures the peers in turns; returns the figures of each."""
     workers = {
         peer: Worker(__file__, [peer, str(path), str(threads)]) for peer, path in paths.items()
     }
@@ -76,7 +76,7 @@ def measure(paths: dict[str, Path], threads: int, rounds: int) -> dict[str, dict
 
 
 def markdown(result: dict[str, Any]) -> str:
-    """Returns the table of the page; in brackets ours by theirs, of the same type of weights."""
+    """Returns the table of docs/benchmarks.md, with ratios to our file of the same weight type."""
     heads = "threads | prefill, tokens/s | decode, tokens/s | `generate`, tokens/s"
     lines = [
         f"| On a device | {heads} | MB on disk | MB at peak | first token, s |",
@@ -109,8 +109,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], metavar="N")
     parser.add_argument("--peers", nargs="+", default=list(PEERS), choices=PEERS, metavar="PEER")
-    parser.add_argument("--folder", type=Path, help="keeps what the peers load, for another run")
-    parser.add_argument("--out", type=Path, default=RESULT, help="where the figures go, as JSON")
+    parser.add_argument("--folder", type=Path, help="where files are kept for another run")
+    parser.add_argument("--out", type=Path, default=RESULT, help="JSON file of the results")
     parser.add_argument("--work", nargs=3, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.work:

@@ -1,8 +1,8 @@
-"""How fast the input pipeline alone delivers batches, beside what a training step takes.
+"""Speed of the input pipeline alone, compared with a training step.
 
 Windows of a corpus of 100 million random ids on disk, shuffled, and rows of made-up
-instructions; by `tf.data`, and by the Keras dataset that comes where TensorFlow is not
-installed. Each has a process of its own. Nothing is trained: a step's speed is that of
+instructions; by `tf.data`, and by the Keras dataset that is used where TensorFlow is not
+installed. Each runs in its own process. Nothing is trained: a step's speed is that of
 `benchmarks/training.py`. CPU time is that of all threads of the process.
 
     benchmarks/pipeline.py
@@ -46,7 +46,7 @@ def token_shards(folder: Path) -> Any:
 
 
 def datasets(folder: Path) -> Iterator[tuple[str, Any]]:
-    """Yields the cases: what is read, and in which shape."""
+    """Yields each case, with its dataset."""
     from gpt2_keras import GPT2Tokenizer
     from gpt2_keras.data import make_dataset, make_instruction_dataset
 
@@ -71,7 +71,7 @@ def datasets(folder: Path) -> Iterator[tuple[str, Any]]:
 
 
 def measure(data: Any, seconds: float) -> dict[str, float]:
-    """Reads batches for some seconds."""
+    """Reads batches for some seconds; returns tokens per second of wall and of CPU time."""
     batches = data.as_numpy_iterator()
     for _ in range(WARM_UP):
         inputs, _ = next(batches)
@@ -94,7 +94,7 @@ def measure_all(engine: str, seconds: float) -> dict[str, dict[str, float]]:
 
 
 def step_speeds() -> dict[str, float]:
-    """Returns how many tokens a step trains on in a second of a core, as measured before."""
+    """Returns the tokens per second and core of a training step, as measured before."""
     training = json.loads((RESULTS / "training.json").read_text(encoding="utf-8"))
     return {
         shape: table["gpt2_keras"]["tokens_per_second"] / training["cores"]
@@ -105,20 +105,21 @@ def step_speeds() -> dict[str, float]:
 def markdown(result: dict[str, Any]) -> str:
     """Returns the table of docs/benchmarks.md."""
     lines = [
-        "| Batches | `tf.data`, tokens/s | Keras, tokens/s | `tf.data`, CPU time of a step's |",
+        "| Batches | `tf.data`, tokens/s | Keras, tokens/s "
+        "| `tf.data`, fraction of a step's CPU time |",
         "|---|---|---|---|",
     ]
     for case, engines in result["cases"].items():
         shape = case.split(", ")[1]
         fast = engines["tf.data"]
-        share = "–"
+        fraction = "–"
         if shape in result["step_tokens_per_cpu_second"]:
             step = result["step_tokens_per_cpu_second"][shape]
-            share = f"{100 * step / fast['tokens_per_cpu_second']:.3f} %"
+            fraction = f"{100 * step / fast['tokens_per_cpu_second']:.3f} %"
         context_length, batch_size = SHAPES[shape]
         lines.append(
             f"| {case}: {batch_size} × {context_length} | {fast['tokens_per_second']:,.0f} | "
-            f"{engines['Keras']['tokens_per_second']:,.0f} | {share} |"
+            f"{engines['Keras']['tokens_per_second']:,.0f} | {fraction} |"
         )
     return "\n".join(lines) + "\n"
 
@@ -128,7 +129,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--seconds", type=float, default=5, help="of each measurement")
-    parser.add_argument("--rounds", type=int, default=3, help="the medians count")
+    parser.add_argument("--rounds", type=int, default=3, help="figures are medians over them")
     parser.add_argument("--engine", choices=ENGINES, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.engine:

@@ -1,9 +1,9 @@
 """Speed and peak memory of `prepare`, each case in a process of its own.
 
 The text is that of the other benchmarks, repeated, and, as text that does not repeat, the
-sources of the installed Python packages. Speed is megabytes of text for each second of CPU
-time, all threads together; `prepare` uses one; of several rounds it is the median. `tokenizers`
-alone, without reading or writing, is measured beside it, with one thread.
+sources of the installed Python packages. Speed is megabytes of text per second of CPU time,
+all threads together (`prepare` uses one), as the median of several rounds. `tokenizers`
+alone, without reading or writing, is measured too, with one thread.
 
     benchmarks/prepare.py                 all cases, three rounds
     benchmarks/prepare.py --megabytes 20  smaller ones
@@ -37,9 +37,9 @@ def repeated_text() -> Iterator[str]:
 
 
 def sources() -> Iterator[str]:
-    """Yields the Python files of the standard library and of what is installed."""
-    for place in ("stdlib", "purelib"):
-        for file in sorted(Path(sysconfig.get_path(place)).rglob("*.py")):
+    """Yields the Python files of the standard library and of the installed packages."""
+    for name in ("stdlib", "purelib"):
+        for file in sorted(Path(sysconfig.get_path(name)).rglob("*.py")):
             try:
                 yield file.read_text(encoding="utf-8").replace("\0", "")
             except (OSError, UnicodeDecodeError):
@@ -67,7 +67,7 @@ def write_rows(folder: Path, texts: Iterator[str], megabytes: int) -> None:
                 left -= file.write(json.dumps({"text": text[start : start + 1000]}) + "\n")
 
 
-# Name: writer, texts, share of the megabytes, options.
+# Name: writer, texts, fraction of the megabytes, options.
 CASES: dict[str, tuple[Any, Any, float, dict[str, Any]]] = {
     "repeated text, half the size": (write_text, repeated_text, 0.5, {}),
     "repeated text": (write_text, repeated_text, 1, {}),
@@ -108,16 +108,16 @@ def measure(case: str, folder: str) -> dict[str, float]:
 
 
 def measure_tokenizers(folder: str) -> float:
-    """Returns the megabytes of text that `tokenizers` encodes in a second of CPU time."""
+    """Returns the megabytes of text that `tokenizers` encodes per second of CPU time."""
     from gpt2_keras.tokenizer import GPT2Tokenizer
 
     tokenizer = GPT2Tokenizer.from_directory(SHARED / "gpt2")
     text = sorted(Path(folder).iterdir())[0].read_text(encoding="utf-8")
     lines = text.splitlines(keepends=True)
-    pieces = ["".join(lines[start : start + 1000]) for start in range(0, len(lines), 1000)]
+    chunks = ["".join(lines[start : start + 1000]) for start in range(0, len(lines), 1000)]
     cpu = time.process_time()
-    for piece in pieces:
-        tokenizer.encode(piece)
+    for chunk in chunks:
+        tokenizer.encode(chunk)
     return len(text.encode()) / MEGABYTE / (time.process_time() - cpu)
 
 
@@ -147,22 +147,22 @@ def main() -> int:
     if not SHARED.is_dir():
         sys.exit(f"no {SHARED}: it must hold text/*.txt and gpt2/ with OpenAI's vocabulary")
     results: dict[str, Any] = {"load_average": os.getloadavg()[0], "cores": os.cpu_count()}
-    for case, (write, texts, share, _) in CASES.items():
+    for case, (write, texts, fraction, _) in CASES.items():
         with tempfile.TemporaryDirectory() as folder:
-            write(Path(folder), texts(), max(1, round(args.megabytes * share)))
+            write(Path(folder), texts(), max(1, round(args.megabytes * fraction)))
             rounds = [run_alone("--one", case, folder) for _ in range(args.rounds)]
             rounds.sort(key=lambda row: row["megabytes_per_cpu_second"])
             results[case] = rounds[len(rounds) // 2]
             results[case]["megabytes_per_cpu_second_of_rounds"] = [
                 row["megabytes_per_cpu_second"] for row in rounds
             ]
-            if write is write_text and share < 1:
+            if write is write_text and fraction < 1:
                 speed = run_alone("--one", "tokenizers", folder)
                 results[case]["tokenizers_megabytes_per_cpu_second"] = speed
         row = results[case]
         print(
-            f"{case:44}{row['megabytes']:7.0f} MB {row['megabytes_per_cpu_second']:7.2f} MB a CPU "
-            f"second {row['peak_megabytes']:7.0f} MB at most",
+            f"{case:44}{row['megabytes']:7.0f} MB {row['megabytes_per_cpu_second']:7.2f} MB per "
+            f"CPU second, peak memory {row['peak_megabytes']:7.0f} MB",
             flush=True,
         )
     RESULT.parent.mkdir(exist_ok=True)

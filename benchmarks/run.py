@@ -1,7 +1,7 @@
 """Runs every benchmark, one after the other: `make bench`, or `make bench ONLY=tokenizer`.
 
-Each is a program of this folder that measures us and our peers side by side in one
-run, prints a table of ratios and writes `results/NAME.json`.
+Each is a program of this folder that measures gpt2_keras and its peers side by side in
+one run, prints a table of ratios and writes `results/NAME.json`.
 """
 
 import subprocess

@@ -1,14 +1,14 @@
 """Speed of serving text, side by side: the SavedModel in a bare process and in C++,
 `model.generate`, a KerasHub SavedModel of logits driven from Python, CTranslate2.
 
-All answer the same requests: texts of about 32 tokens in, 32 new tokens, greedily, text
-out; GPT-2 124M with random weights, float32. KerasHub's SavedModel has neither tokenizer
-nor cache: its client encodes, asks for the logits of the whole text for each token, and
+All answer the same requests: texts of about 32 tokens in, 32 new tokens by greedy decoding,
+text out; GPT-2 124M with random weights, float32. KerasHub's SavedModel has neither tokenizer
+nor cache: its client encodes, requests the logits of the whole text for each token, and
 decodes. Peers take turns; figures are medians.
 
 The cold start is from the start of the process's work (imports included) to the first
-answer; for the SavedModel also with the requests of the warm-up file answered first, as
-TF Serving does before it takes any from outside.
+answer; for the SavedModel also after the requests of the warm-up file, which TF Serving runs
+before it accepts others.
 """
 
 import argparse
@@ -47,8 +47,8 @@ Answer = Callable[[list[str]], Any]
 def load_saved_model(folder: Path) -> Answer:
     import tensorflow as tf
 
-    ask = tf.saved_model.load(str(folder / "serving" / "1")).signatures["serving_default"]
-    return lambda texts: ask(text=tf.constant(texts))["text"].numpy().tolist()
+    serve_text = tf.saved_model.load(str(folder / "serving" / "1")).signatures["serving_default"]
+    return lambda texts: serve_text(text=tf.constant(texts))["text"].numpy().tolist()
 
 
 def load_model_generate(folder: Path) -> Answer:
@@ -63,11 +63,11 @@ def load_keras_hub(folder: Path) -> Answer:
     import numpy as np
     import tensorflow as tf
 
-    place = folder / "keras_hub_serving"
-    if not place.exists():
+    path = folder / "keras_hub_serving"
+    if not path.exists():
         hub = keras_hub.models.GPT2CausalLM.from_preset(str(folder / "model"), preprocessor=None)
-        hub.export(str(place), format="tf_saved_model", verbose=False)
-    logits = tf.saved_model.load(str(place)).signatures["serving_default"]
+        hub.export(str(path), format="tf_saved_model", verbose=False)
+    logits = tf.saved_model.load(str(path)).signatures["serving_default"]
     tokenizer = keras_hub.models.GPT2Tokenizer.from_preset(str(folder / "model"))
 
     def answer(texts: list[str]) -> list[str]:
@@ -106,7 +106,7 @@ def load_ctranslate2(folder: Path) -> Answer:
 
 
 def work(peer: str, folder: str) -> None:
-    """Answers batch sizes with seconds."""
+    """Answers each batch size with its seconds."""
 
     def start() -> tuple[Any, Callable[[Any], Any]]:
         started = time.perf_counter()
@@ -126,7 +126,7 @@ def work(peer: str, folder: str) -> None:
 
 
 class CppProgram:
-    """The C++ program, with a text of its own; its load is not in its seconds."""
+    """The C++ program, which has its own text and does not count loading in its seconds."""
 
     def __init__(self, folder: Path) -> None:
         subprocess.run(["make", "-C", SMOKE, f"PYTHON={sys.executable}"], check=True)
@@ -153,7 +153,7 @@ class CppProgram:
 
 
 def warmed_first_answer(folder: Path) -> dict[str, float]:
-    """Returns how long a loaded SavedModel takes for its warm-up, and for a request after it."""
+    """Returns the seconds of the warm-up file in a loaded SavedModel, and of a request after it."""
     code = (
         "import sys, time, tensorflow as tf\n"
         "from tensorflow_serving.apis import prediction_log_pb2\n"
@@ -176,7 +176,7 @@ def warmed_first_answer(folder: Path) -> dict[str, float]:
 
 
 def measure(peers: dict[str, Any], rounds: int) -> dict[str, dict[str, float]]:
-    """Lets the peers take turns; returns requests a second by peer and batch."""
+    """Measures the peers in turns; returns requests per second by peer and batch."""
     table: dict[str, dict[str, float]] = {peer: {} for peer in peers}
     for batch in BATCHES:
         seconds: dict[str, list[float]] = {peer: [] for peer in peers}
@@ -192,7 +192,7 @@ def measure(peers: dict[str, Any], rounds: int) -> dict[str, dict[str, float]]:
 
 
 def markdown(result: dict[str, Any]) -> str:
-    """Returns the table of the README."""
+    """Returns the table of docs/benchmarks.md."""
     heads = [f"batch {batch}: tokens/s" for batch in BATCHES]
     lines = [f"| Serving | {' | '.join(heads)} | load, s | first answer, s |", "|---" * 5 + "|"]
     ours = result["requests_per_second"]["saved_model"]
@@ -209,7 +209,7 @@ def markdown(result: dict[str, Any]) -> str:
 
 
 def write_artifacts(folder: Path) -> None:
-    """Writes model and SavedModel, each in a process of its own."""
+    """Writes the model and the SavedModel, each in its own process."""
     write_model(folder / "model")
     code = (
         "import sys; from gpt2_keras import GPT2LM\n"
@@ -226,7 +226,7 @@ def main() -> None:
     )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--peers", nargs="+", choices=PEERS, default=PEERS)
-    parser.add_argument("--folder", type=Path, help="keeps what the peers load, for another run")
+    parser.add_argument("--folder", type=Path, help="where files are kept for another run")
     parser.add_argument("--work", nargs=2, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.work:

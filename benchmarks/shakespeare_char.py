@@ -1,8 +1,8 @@
-"""The validation loss of nanoGPT's recipes for Shakespeare's characters, here.
+"""The validation loss of nanoGPT's recipes for character-level Shakespeare.
 
-Runs `examples/shakespeare_char.py` in full and keeps the loss beside the one that
-karpathy/nanoGPT's README publishes. The CPU recipe takes about five minutes; the GPU
-recipe (`--recipe gpu`) wants a GPU, and hours without one.
+Runs `examples/shakespeare_char.py` in full and writes the loss with the one published in
+karpathy/nanoGPT's README. The CPU recipe takes about five minutes; the GPU recipe
+(`--recipe gpu`) needs a GPU, or hours without one.
 """
 
 import argparse

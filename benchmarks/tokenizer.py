@@ -1,15 +1,15 @@
-"""Speed of the in-graph tokenizer beside its peers, in one run on one thread.
+"""Speed of the in-graph tokenizer and its peers, in one run on one thread.
 
     python benchmarks/tokenizer.py [--data DIR] [--text NAME=FILE …] [--out FILE.json]
 
 DIR holds `gpt2/encoder.json`, `gpt2/vocab.bpe` and `text/*.txt`. By default it is
 the folder in GPT2_KERAS_TEST_DATA, or else `shared/data` beside the checkout.
-Code is Python's own standard library. Other scripts are made-up sentences of the
-words in `tests/tokenizer/multilingual.py`, always the same, and the tutors of Vim
-in eight languages where they are installed.
+Code is Python's own standard library. Other scripts are sentences of random words
+from `tests/tokenizer/multilingual.py`, always the same, and the tutors of Vim in
+eight languages where they are installed.
 
-Times are CPU time; every ratio is the median of several rounds in which all take
-turns. KerasHub and its graph path come in if they can be imported.
+Times are CPU time; every ratio is the median of several rounds in which all peers take
+turns. KerasHub is included if it can be imported.
 """
 
 import argparse
@@ -57,7 +57,7 @@ Run = Callable[[list[str]], Any]
 
 
 def bulk_texts(data: Path, extra: list[str]) -> dict[str, bytes]:
-    """Returns the texts by name; those that are given as NAME=FILE come last."""
+    """Returns the texts by name; those given as NAME=FILE come last."""
     texts = {
         "Shakespeare": (data / TEXT_FILES[0]).read_bytes(),
         "WikiText": (data / TEXT_FILES[1]).read_bytes(),
@@ -82,21 +82,21 @@ def made_up(size: int = 200_000) -> str:
     A made-up word is the beginning of one word and the end of another.
     """
     rng = random.Random(0)  # noqa: S311 -- no secrets
-    pieces: list[str] = []
+    parts: list[str] = []
     length = 0
     while length < size:
         words = rng.choice(list(TEXTS.values())).split(" ")
         for word in rng.choices(words, k=12):
             other = rng.choice(words)
-            cut = rng.randrange(len(word)), rng.randrange(len(other))
-            made = word[: cut[0]] + other[cut[1] :] if rng.random() < 1 / 3 else word
-            pieces.append(made + rng.choice([" ", " ", " ", "\n"]))
-            length += len(pieces[-1])
-    return "".join(pieces)
+            splits = rng.randrange(len(word)), rng.randrange(len(other))
+            made = word[: splits[0]] + other[splits[1] :] if rng.random() < 1 / 3 else word
+            parts.append(made + rng.choice([" ", " ", " ", "\n"]))
+            length += len(parts[-1])
+    return "".join(parts)
 
 
 def peers(folder: Path) -> tuple[dict[str, Run], dict[str, Callable[[tf.Tensor], Any]]]:
-    """Returns what takes part, by name: functions of a list of texts; and those for tf.data."""
+    """Returns the peers by name: functions of a list of texts, and functions for tf.data."""
     graph = GraphTokenizer.from_tokenizer(GPT2Tokenizer.from_directory(folder))
     function = tf.function(graph.tokenize, input_signature=[tf.TensorSpec([None], tf.string)])
     encoder, merges = str(folder / "encoder.json"), str(folder / "vocab.bpe")
@@ -129,9 +129,9 @@ def peers(folder: Path) -> tuple[dict[str, Run], dict[str, Callable[[tf.Tensor],
 def dataset_seconds(
     texts: list[str], function: Callable[[tf.Tensor], Any], in_graph: float
 ) -> float:
-    """Returns the CPU time of the texts through tf.data without that of a new iterator.
+    """Returns the CPU time of the texts through tf.data, without that of creating an iterator.
 
-    So often that it takes about a second, if it takes `in_graph` seconds once.
+    Repeats them for about a second, if one pass takes `in_graph` seconds.
     """
     more = 1 + int(1 / in_graph)
 
@@ -153,7 +153,7 @@ def cpu_seconds(run: Callable[[], Any]) -> float:
 
 
 def measure(runs: dict[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
-    """Returns the median CPU time of each; all take turns."""
+    """Returns the median CPU time of each; they take turns."""
     for run in runs.values():
         run()
     times: dict[str, list[float]] = {name: [] for name in runs}
@@ -164,19 +164,21 @@ def measure(runs: dict[str, Callable[[], Any]], rounds: int) -> dict[str, float]
 
 
 def latency(folder: Path, rounds: int) -> dict[str, dict[str, float]]:
-    """Returns milliseconds a prompt in a loaded SavedModel and in LiteRT, each in its process."""
+    """Returns milliseconds per prompt in a loaded SavedModel and in LiteRT, in one process."""
     graph = GraphTokenizer.from_tokenizer(GPT2Tokenizer.from_directory(folder))
-    with tempfile.TemporaryDirectory() as place:
+    with tempfile.TemporaryDirectory() as folder_name:
         module = tf.Module()
         module.graph = graph
         module.tokenize = tf.function(
             lambda text: {"token_ids": graph.tokenize(text).to_tensor()},
             input_signature=[tf.TensorSpec([None], tf.string, name="text")],
         )
-        tf.saved_model.save(module, f"{place}/model", signatures={"tokenize": module.tokenize})
-        write_litert(graph, f"{place}/tokenizer.tflite")
+        tf.saved_model.save(
+            module, f"{folder_name}/model", signatures={"tokenize": module.tokenize}
+        )
+        write_litert(graph, f"{folder_name}/tokenizer.tflite")
         result = subprocess.run(
-            [sys.executable, __file__, "--latency-of", place, "--rounds", str(rounds)],
+            [sys.executable, __file__, "--latency-of", folder_name, "--rounds", str(rounds)],
             check=True,
             capture_output=True,
             text=True,
@@ -185,17 +187,17 @@ def latency(folder: Path, rounds: int) -> dict[str, dict[str, float]]:
     return measured
 
 
-def measure_latency(place: str, rounds: int) -> dict[str, dict[str, float]]:
-    """Returns wall milliseconds: least of many calls, and first call."""
+def measure_latency(folder: str, rounds: int) -> dict[str, dict[str, float]]:
+    """Returns wall milliseconds: the minimum of many calls, and the first call."""
     from ai_edge_litert.interpreter import Interpreter
 
     begin = time.perf_counter()
-    serve = tf.saved_model.load(f"{place}/model").signatures["tokenize"]
+    serve = tf.saved_model.load(f"{folder}/model").signatures["tokenize"]
     load = time.perf_counter() - begin
-    litert = Interpreter(f"{place}/tokenizer.tflite").get_signature_runner("tokenize")
+    litert = Interpreter(f"{folder}/tokenizer.tflite").get_signature_runner("tokenize")
     result: dict[str, dict[str, float]] = {
         "SavedModel": {"load": 1e3 * load},
-        "LiteRT": {"file megabytes": Path(f"{place}/tokenizer.tflite").stat().st_size / 1e6},
+        "LiteRT": {"file megabytes": Path(f"{folder}/tokenizer.tflite").stat().st_size / 1e6},
     }
     for name, prompt in PROMPTS.items():
         text = tf.constant([prompt])
@@ -213,7 +215,7 @@ def measure_latency(place: str, rounds: int) -> dict[str, dict[str, float]]:
 
 
 def memory_per_byte(folder: Path) -> dict[str, float]:
-    """Returns what texts of 4 and of 16 MB take at most, in a process each."""
+    """Returns the peak memory per byte of texts of 4 and 16 MB, each in its own process."""
     measured = {}
     for megabytes in (4, 16):
         command = [sys.executable, __file__, "--data", str(folder.parent)]
@@ -224,12 +226,12 @@ def memory_per_byte(folder: Path) -> dict[str, float]:
 
 
 def measure_memory(folder: Path, megabytes: int) -> float:
-    """Returns the growth of the largest resident size, for each byte of one text."""
+    """Returns the growth of the peak resident set size per byte of one text."""
     graph = GraphTokenizer.from_tokenizer(GPT2Tokenizer.from_directory(folder))
     function = tf.function(graph.tokenize, input_signature=[tf.TensorSpec([None], tf.string)])
     passage = bulk_texts(folder.parent, [])["Shakespeare"][:500_000]
     function(tf.constant([passage[:1000]]))
-    Path("/proc/self/clear_refs").write_text("5")  # Linux forgets the largest size so far
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak
     before = _kilobytes("VmRSS")
     function(tf.constant([passage * (2 * megabytes)]))
     return (_kilobytes("VmHWM") - before) * 1024 / (1e6 * megabytes)
@@ -274,7 +276,7 @@ def main() -> None:
     bulk: dict[str, dict[str, float]] = {}
     for name, content in bulk_texts(options.data, options.text).items():
         data = content[: int(options.megabytes * 1e6)].decode(errors="ignore")
-        # Passages of 4,000 characters: long enough for the work, not the call, to count.
+        # Passages of 4,000 characters: long enough for the overhead of a call not to count.
         texts = [data[i : i + 4000] for i in range(0, len(data), 4000)]
         size = len(data.encode()) / 1e6
         calls = {key: functools.partial(run, texts) for key, run in runs.items()}
@@ -287,14 +289,14 @@ def main() -> None:
         bulk[name] = {key: size / value for key, value in seconds.items()}
         print(f"\n{name}, {size:.2f} MB", flush=True)
         for key, speed in sorted(bulk[name].items(), key=lambda item: -item[1]):
-            print(f"  {key:20} {speed:7.2f} MB/s   ours is {bulk[name][OURS] / speed:6.2f} ×")
+            print(f"  {key:20} {speed:7.2f} MB/s   our speed is {bulk[name][OURS] / speed:6.2f} ×")
     delays = latency(folder, options.rounds)
     for runtime, values in delays.items():
         print(f"\n{runtime}, milliseconds")
         for key, value in values.items():
             print(f"  {key:20} {value:8.2f}")
     memory = memory_per_byte(folder)
-    print("\nmemory at the peak, bytes for each byte of text")
+    print("\npeak memory, bytes per byte of text")
     for key, value in memory.items():
         print(f"  {key:20} {value:8.0f}")
     options.out.parent.mkdir(parents=True, exist_ok=True)

@@ -3,16 +3,17 @@
 Two shapes in float32: S, nanoGPT's Shakespeare network, and M, GPT-2 124M. Random ids,
 AdamW, clipping, no dropout, all cores; see `_trainers.py`. The peers take turns, so that
 other work on the machine hits all of them, and each turn is a process of its own: some
-steps of M need 5 GB. A peer that does not start is left out, and said so:
-`pip install "gpt2-keras[bench]"` brings all, but `torch.compile` needs a C++ compiler.
+steps of M need 5 GB. A peer that does not start is left out with a message:
+`pip install "gpt2-keras[bench]"` installs all, but `torch.compile` needs a C++ compiler.
 
-Figures are medians over the turns: tokens a second after two steps of warm-up; the peak
-memory of the process; and the time of the first step, from the making of the model, after
-the imports, with nothing compiled beforehand. Ratios are ours on TensorFlow by theirs.
+Figures are medians over the turns: tokens per second after two warm-up steps; the peak
+memory of the process; and the time to the end of the first step, from the construction of the
+model, after the imports, with nothing compiled before. Ratios are our speed on TensorFlow divided
+by theirs.
 
-    benchmarks/training.py                             all: three quarters of an hour on two cores
+    benchmarks/training.py                             all peers: 45 minutes on two cores
     benchmarks/training.py --shapes S --peers gpt2_keras torch_compile
-    benchmarks/training.py --shapes tiny --rounds 1    tries the program out and keeps nothing
+    benchmarks/training.py --shapes tiny --rounds 1    a test run, which writes no results
 """
 
 import argparse
@@ -40,7 +41,7 @@ NO_GPU = {"CUDA_VISIBLE_DEVICES": "-1", "JAX_PLATFORMS": "cpu"}
 
 
 def measure(name: str, peers: list[str], rounds: int, steps: int) -> dict[str, dict[str, float]]:
-    """Lets the peers take turns at a shape; returns the medians of those that start."""
+    """Measures the peers in turns on one shape; returns the medians of those that start."""
     job = Job(**{**vars(SHAPES[name]), "steps": steps})
     turns: dict[str, list[dict[str, Any]]] = {peer: [] for peer in peers}
     for turn in range(1, rounds + 1):
@@ -61,7 +62,7 @@ def measure(name: str, peers: list[str], rounds: int, steps: int) -> dict[str, d
 
 
 def versions() -> dict[str, str]:
-    """Returns the versions of the peers and of what they stand on."""
+    """Returns the versions of the peers and of their backends."""
     found = {}
     for package in PACKAGES:
         try:
@@ -72,7 +73,7 @@ def versions() -> dict[str, str]:
 
 
 def markdown(result: dict[str, Any]) -> str:
-    """Returns the table of the README."""
+    """Returns the table of docs/benchmarks.md."""
     shapes = result["shapes"]
     head = [f"{shape}, tokens/s | peak, GB | first step, s" for shape in shapes]
     lines = [f"| | {' | '.join(head)} |", "|---" * (1 + 3 * len(shapes)) + "|"]
@@ -93,7 +94,7 @@ def markdown(result: dict[str, Any]) -> str:
 
 
 def keep(result: dict[str, Any]) -> None:
-    """Writes the shapes that were measured over those of the file; others stay as they are."""
+    """Updates the file of results with the measured shapes; others stay as they are."""
     kept = {shape: table for shape, table in result["shapes"].items() if shape in KEPT}
     if not kept:
         return
@@ -111,7 +112,7 @@ def main() -> int:
     parser.add_argument("--shapes", nargs="+", choices=SHAPES, default=KEPT)
     parser.add_argument("--peers", nargs="+", choices=NAMES, default=list(NAMES))
     parser.add_argument("--rounds", type=int, default=3, help="turns of each peer")
-    parser.add_argument("--steps", type=int, default=4, help="timed in each turn")
+    parser.add_argument("--steps", type=int, default=4, help="timed steps of each turn")
     args = parser.parse_args()
     tables = {shape: measure(shape, args.peers, args.rounds, args.steps) for shape in args.shapes}
     result = {"cores": os.cpu_count(), "versions": versions(), "shapes": tables}

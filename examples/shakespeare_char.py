@@ -1,16 +1,16 @@
-"""A character-level GPT-2 on Shakespeare: nanoGPT's two recipes, with `model.fit`.
+"""Trains a character-level GPT-2 on Shakespeare by nanoGPT's two recipes, with `model.fit`.
 
     python examples/shakespeare_char.py tinyshakespeare.txt
     python examples/shakespeare_char.py tinyshakespeare.txt --recipe gpu
     KERAS_BACKEND=jax python examples/shakespeare_char.py tinyshakespeare.txt --recipe gpu
 
-`cpu`: four layers of width 128 see 64 characters at a time, twelve windows a step, for
+`cpu`: four layers of width 128, a context of 64 characters, twelve windows per step,
 2000 steps: a few minutes on two CPU cores. nanoGPT publishes a validation loss of 1.88.
 
-`gpu`: six layers of width 384 see 256 characters, 64 windows a step, for 5000 steps, with
-dropout: hours on a CPU. The network learns the text by heart in the end, so the
-validation loss is looked at every 250 steps, and the best weights are kept. nanoGPT
-publishes 1.4697; this recipe has not yet been run in full here.
+`gpu`: six layers of width 384, a context of 256 characters, 64 windows per step, 5000
+steps, with dropout: hours on a CPU. The model overfits in the end, so the validation loss
+is measured every 250 steps, and the best weights are kept. nanoGPT publishes 1.4697; this
+recipe has not yet been run in full here.
 
 nanoGPT estimates its losses on random batches of the last tenth of the text; here they are
 measured on all of that tenth. Source: README.md ("quick start") and
@@ -30,12 +30,12 @@ from gpt2_keras.training import make_loss, make_optimizer
 
 LEARNING_RATE = 1e-3
 WARMUP_STEPS = 100
-BETA_2 = 0.99  # a step has few tokens, so squared gradients are remembered for longer
+BETA_2 = 0.99  # steps have few tokens, so squared gradients are averaged for longer
 
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """What is trained, and for how long."""
+    """The shape of the model, the batches and the number of steps."""
 
     num_layers: int
     num_heads: int
@@ -57,7 +57,7 @@ RECIPES = {
 def train(text: str, recipe: Recipe, seed: int) -> None:
     keras.utils.set_random_seed(seed)
 
-    # A character is a token: its id is its place in the sorted alphabet of the text.
+    # A character is a token: its id is its index in the sorted alphabet of the text.
     alphabet, tokens = np.unique(np.array(list(text)), return_inverse=True)
     train_tokens, validation_tokens = np.split(tokens, [int(0.9 * len(tokens))])
     sizes = {"context_length": recipe.context_length, "batch_size": recipe.batch_size}
@@ -86,7 +86,7 @@ def train(text: str, recipe: Recipe, seed: int) -> None:
         ),
         loss=make_loss(),
     )
-    # Never stops early: it is there for the best weights.
+    # Its patience never ends; it restores the best weights.
     keep_best = keras.callbacks.EarlyStopping(patience=epochs, restore_best_weights=True)
     model.fit(
         train_data,
@@ -99,7 +99,7 @@ def train(text: str, recipe: Recipe, seed: int) -> None:
 
     loss = model.evaluate(validation_data, verbose=0, return_dict=True)["loss"]
     print(f"{len(alphabet)} characters, {model.count_params()} parameters")
-    print(f"validation loss {loss:.4f} nats a character")
+    print(f"validation loss {loss:.4f} nats per character")
 
 
 def main() -> None:
@@ -109,7 +109,7 @@ def main() -> None:
     parser.add_argument("text", type=Path, help="a text file, such as tinyshakespeare.txt")
     parser.add_argument("--recipe", choices=RECIPES, default="cpu")
     parser.add_argument("--seed", type=int, default=1337)
-    changes = parser.add_argument_group("to change the recipe")
+    changes = parser.add_argument_group("changes of the recipe")
     names = [field.name for field in dataclasses.fields(Recipe)]
     for field in dataclasses.fields(Recipe):
         changes.add_argument("--" + field.name.replace("_", "-"), type=field.type)

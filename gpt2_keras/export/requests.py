@@ -7,44 +7,43 @@ import tensorflow as tf
 from gpt2_keras.generation.sampling import SamplingTensors, greedy_numbers
 
 
-def require(holds: tf.Tensor, received: str, values: tf.Tensor, rule: str) -> None:
+def require(holds: tf.Tensor, message: str, *values: tf.Tensor) -> None:
     """Makes the graph fail with InvalidArgument where a rule does not hold everywhere.
-
-    The message is `assertion failed: [received] [values] [rule]`.
 
     Args:
         holds: Bool tensor.
-        received: What the values are, as `name=`.
+        message: What was received and what is wrong with it, the rule, and what to do;
+            with a `{}` for each of the values.
         values: What to show of the request.
-        rule: What is wrong with them, the rule, and what to do.
     """
-    tf.debugging.Assert(tf.reduce_all(holds), [received, values, rule], summarize=4)
+    tf.debugging.Assert(tf.reduce_all(holds), [tf.strings.format(message, values)])
 
 
 def check_texts(texts: tf.Tensor) -> None:
     """Makes the graph fail on texts that are empty or not UTF-8; string (batch,)."""
-    sizes = tf.strings.length(texts)
-    require(sizes > 0, "sizes of text=", sizes, "have a 0: a text is empty. Send a byte at least.")
     valid = tf.equal(tf.strings.unicode_transcode(texts, "UTF-8", "UTF-8"), texts)
-    invalid = tf.squeeze(tf.where(~valid), axis=1)
-    require(valid, "rows of text=", invalid, "are not valid UTF-8. Encode them in UTF-8.")
+    for holds, message in (
+        (tf.not_equal(texts, ""), "text is empty in rows {}. Send at least one byte per text."),
+        (valid, "text is not valid UTF-8 in rows {}. Encode it in UTF-8."),
+    ):
+        require(holds, message, tf.squeeze(tf.where(~holds), axis=1))
 
 
 def check_fit(lengths: tf.Tensor, room: tf.Tensor, context_length: int) -> None:
     """Makes the graph fail on texts with more tokens than there is room for; int32 (batch,)."""
-    rule = (
-        f"do not fit into the context of {context_length} tokens: a text has more tokens than its "
-        "new ones leave room for. Shorten the text, or ask for fewer new tokens."
+    message = (
+        f"texts of {{}} tokens do not fit into the context of {context_length} tokens: their new "
+        "tokens leave room for {}. Shorten the text, or ask for fewer new tokens."
     )
-    require(lengths <= room, "tokens of text, and room=", tf.stack([lengths, room]), rule)
+    require(lengths <= room, message, lengths, room)
 
 
 def per_row(name: str, values: tf.Tensor, batch_size: tf.Tensor) -> tf.Tensor:
     """Returns a parameter of each row: one value for all, or one for each; (batch,)."""
     size = tf.size(values)
-    rule = "differ. Send one value, or one per text."
     fits = tf.equal(size, batch_size) | tf.equal(size, 1)
-    require(fits, f"numbers of {name}, and of text=", tf.stack([size, batch_size]), rule)
+    message = f"{name} has {{}} values for {{}} texts. Send one value, or one per text."
+    require(fits, message, size, batch_size)
     # A wrong size must fail above, with our message, and not here.
     index = tf.minimum(tf.range(batch_size), size - 1)
     return tf.gather(values, tf.maximum(index, 0))
@@ -52,8 +51,7 @@ def per_row(name: str, values: tf.Tensor, batch_size: tf.Tensor) -> tf.Tensor:
 
 def check_max_new_tokens(values: tf.Tensor) -> None:
     """Makes the graph fail on a number of new tokens below 1; int32 (batch,)."""
-    rule = "is less than 1. Use an integer of at least 1."
-    require(values >= 1, "max_new_tokens=", values, rule)
+    require(values >= 1, "max_new_tokens={} is less than 1. Use integers of at least 1.", values)
 
 
 def sampling_of_request(
@@ -88,19 +86,19 @@ def sampling_of_request(
         (
             "temperature",
             tf.math.is_finite(temperature) & (temperature >= 0),
-            "is negative or not finite. Use a finite number of at least 0.",
+            "is negative or not finite. Use finite numbers of at least 0.",
         ),
-        ("top_k", rows["top_k"] >= 0, "is less than 0. Use at least 0; 0 keeps all tokens."),
+        ("top_k", rows["top_k"] >= 0, "is less than 0. Use integers of at least 0; 0 keeps all."),
         (
             "top_p",
             (top_p > 0) & (top_p <= 1),
-            "is out of range. Use a number above 0 and at most 1.",
+            "is out of range. Use numbers above 0 and at most 1.",
         ),
         (
             "repetition_penalty",
             tf.math.is_finite(penalty) & (penalty > 0),
-            "is out of range. Use a finite number above 0.",
+            "is out of range. Use finite numbers above 0.",
         ),
     ):
-        require(holds, f"{name}=", rows[name], rule)
+        require(holds, f"{name}={{}} {rule}", rows[name])
     return greedy_numbers()._replace(**rows)

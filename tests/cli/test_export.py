@@ -15,21 +15,21 @@ from tests.models import text_model
 
 @pytest.fixture(scope="module")
 def model_directory(tmp_path_factory):
-    place = tmp_path_factory.mktemp("models") / "model"
-    text_model(context_length=48, num_layers=1).save_to_preset(place)
-    return str(place)
+    path = tmp_path_factory.mktemp("models") / "model"
+    text_model(context_length=48, num_layers=1).save_to_preset(path)
+    return str(path)
 
 
 @pytest.mark.slow  # the README's commands certify one too
 def test_a_tflite_file_is_certified(model_directory, tmp_path, capsys):
     pytest.importorskip("ai_edge_litert", reason="runs the .tflite file")
-    place = tmp_path / "m.tflite"
-    words = ["export", "--model", model_directory, "--out", str(place), "--format", "litert"]
+    path = tmp_path / "m.tflite"
+    words = ["export", "--model", model_directory, "--out", str(path), "--format", "litert"]
     assert main(words) == 0
-    summary = Certificate.read(place).summary
-    assert capsys.readouterr().out == f"wrote {place}\ncertified: {summary}\n"
+    summary = Certificate.read(path).summary
+    assert capsys.readouterr().out == f"wrote {path}\ncertified: {summary}\n"
     assert main([*words, "--no-certificate"]) == 1
-    assert "which exists" in capsys.readouterr().err
+    assert "m.tflite exists. Nothing is overwritten." in capsys.readouterr().err
 
 
 @pytest.fixture
@@ -45,9 +45,18 @@ def asked(monkeypatch):
     return calls
 
 
-def test_each_flag_of_a_savedmodel_reaches_the_library(model_directory, asked, capsys):
-    words = ["export", "--model", model_directory, "--out", "serving", "--format", "savedmodel"]
-    flags = ["--max-new-tokens", "4", "--dtype", "int8", "--bad-text", "answer", "--version", "3"]
+def test_each_flag_of_a_saved_model_reaches_the_library(model_directory, asked, capsys):
+    words = ["export", "--model", model_directory, "--out", "serving", "--format", "tf_saved_model"]
+    flags = [
+        "--max-new-tokens",
+        "4",
+        "--dtype",
+        "int8",
+        "--on-invalid-text",
+        "accept",
+        "--version",
+        "3",
+    ]
     assert main([*words, *flags, "--no-certificate", "--json"]) == 0
     assert asked == [
         {
@@ -56,12 +65,12 @@ def test_each_flag_of_a_savedmodel_reaches_the_library(model_directory, asked, c
             "certificate": False,
             "max_new_tokens": 4,
             "dtype": "int8",
-            "bad_text": "answer",
+            "on_invalid_text": "accept",
             "version": 3,
         }
     ]
     assert json.loads(capsys.readouterr().out) == {
-        "format": "savedmodel",
+        "format": "tf_saved_model",
         "path": "serving/1",
         "certified": False,
     }
@@ -72,8 +81,11 @@ def test_the_flag_of_a_tflite_file_reaches_the_library(model_directory, asked, c
     assert main([*words, "--context-length", "16", "--json"]) == 0
     assert asked[0]["context_length"] == 16
     with pytest.raises(SystemExit):
-        main([*words, "--context-length", "16", "--format", "savedmodel"])
-    assert "--context-length: only a litert or litertlm has it" in capsys.readouterr().err
+        main([*words, "--context-length", "16", "--format", "tf_saved_model"])
+    assert (
+        "--context-length: not an option of tf_saved_model, only of litert and litertlm"
+        in capsys.readouterr().err
+    )
 
 
 def test_the_flags_of_a_bundle_reach_the_library(model_directory, asked, capsys):
@@ -92,9 +104,11 @@ def test_the_flags_of_a_bundle_reach_the_library(model_directory, asked, capsys)
 
 
 def test_what_is_not_asked_for_is_left_to_the_library(model_directory, asked, capsys):
-    words = ["export", "--model", model_directory, "--out", "serving", "--format", "savedmodel"]
+    words = ["export", "--model", model_directory, "--out", "serving", "--format", "tf_saved_model"]
     assert main([*words, "--json"]) == 0
-    assert asked == [{"path": "serving", "format": "tf_saved_model", "certificate": True}]
+    assert asked == [
+        {"path": "serving", "format": "tf_saved_model", "certificate": True, "version": 1}
+    ]
     assert json.loads(capsys.readouterr().out)["certified"] is True
 
 
@@ -103,7 +117,7 @@ def test_what_is_not_asked_for_is_left_to_the_library(model_directory, asked, ca
     [
         ("huggingface", "model.safetensors"),
         ("openai", "hparams.json"),
-        ("keras-hub", "config.json"),
+        ("keras_hub", "config.json"),
     ],
 )
 def test_the_checkpoints_of_other_systems_are_read_back(model_directory, tmp_path, name, made):
@@ -114,7 +128,7 @@ def test_the_checkpoints_of_other_systems_are_read_back(model_directory, tmp_pat
     ids = np.array([[1, 2, 3]])
     ours = GPT2LM.from_preset(model_directory)
     np.testing.assert_array_equal(GPT2LM.from_preset(out)(ids), ours(ids))
-    assert main(words) == 1  # the place is taken
+    assert main(words) == 1  # it exists
     with pytest.raises(SystemExit):
         main([*words, "--dtype", "int8"])
 
@@ -122,12 +136,15 @@ def test_the_checkpoints_of_other_systems_are_read_back(model_directory, tmp_pat
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--max-new-tokens", "3"], "argument --max-new-tokens: only a savedmodel has it"),
-        (["--bad-text", "answer"], "argument --bad-text: only a savedmodel has it"),
-        (["--version", "2"], "argument --version: only a savedmodel has it"),
+        (
+            ["--max-new-tokens", "3"],
+            "argument --max-new-tokens: not an option of litert, only of tf_",
+        ),
+        (["--on-invalid-text", "accept"], "argument --on-invalid-text: not an option of litert, "),
+        (["--version", "2"], "argument --version: not an option of litert, only of tf_saved_model"),
         (["--version", "0"], "argument --version: expected an integer of at least 1, got 0"),
         (["--dtype", "int3"], "argument --dtype: invalid choice: 'int3'"),
-        (["--bad-text", "x"], "argument --bad-text: invalid choice: 'x'"),
+        (["--on-invalid-text", "x"], "argument --on-invalid-text: invalid choice: 'x'"),
     ],
 )
 def test_a_flag_that_does_not_fit_is_a_wrong_usage(flags, message, capsys):
@@ -140,4 +157,4 @@ def test_a_flag_that_does_not_fit_is_a_wrong_usage(flags, message, capsys):
 
 def test_the_choices_are_those_of_the_library():
     assert set(export.DTYPES) == {*WEIGHT_DTYPES, *LITERT_DTYPES}
-    assert tuple(export.FORMATS.values()) == gpt2_keras.export.FORMATS
+    assert export.FORMATS == gpt2_keras.export.FORMATS

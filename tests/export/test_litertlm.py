@@ -10,7 +10,8 @@ import pytest
 
 from gpt2_keras.export import Certificate, CertificateError, certify, litertlm, verify
 from gpt2_keras.tokenizer import GPT2Tokenizer
-from gpt2_keras.verification.artifact import certificate_path, file_hashes
+from gpt2_keras.verification.certificate import certificate_path
+from gpt2_keras.verification.certify import file_hashes
 from gpt2_keras.verification.litertlm import LiteRTLMArtifact, _tflite_inside
 from tests.models import text_model
 
@@ -84,10 +85,10 @@ def test_the_runtime_continues_a_text_as_the_model_does(exported, engine, prompt
 def test_the_runtime_streams_a_text_up_to_the_end_of_the_context(exported, engine):
     with greedy_session(engine, 100) as session:  # 64 fit
         session.run_prefill(["the cat"])
-        pieces = [piece.texts[0] for piece in session.run_decode_async()]
+        deltas = [answer.texts[0] for answer in session.run_decode_async()]
     expected = exported[0].generate("the cat", max_new_tokens=62)
-    assert len(pieces) > 10
-    assert "the cat" + "".join(pieces) == expected
+    assert len(deltas) > 10
+    assert "the cat" + "".join(deltas) == expected
 
 
 def test_an_end_token_begins_a_text(exported, engine):
@@ -150,13 +151,13 @@ def artifact(bundle, tmp_path):
 def test_what_export_measured_is_verified(model, bundle):
     certificate = verify(bundle, model)
     assert bundle.with_name("model.litertlm.certificate.json").is_file()
-    assert (certificate.kind, certificate.dtype) == ("litertlm", "float32")
+    assert (certificate.format, certificate.dtype) == ("litertlm", "float32")
     assert list(certificate.files) == ["model.litertlm"]
     assert certificate.versions["litert-lm"]
     assert {"FULLY_CONNECTED", "EMBEDDING_LOOKUP"} < set(certificate.operators)
     measured = {check.name: check for check in certificate.checks}
     assert list(measured) == [
-        "foreign operators",
+        "non-builtin ops",
         "texts with other ids",
         "texts not read back",
         "largest log-probability difference",
@@ -180,18 +181,18 @@ def test_its_log_probabilities_are_those_after_an_end_token(model, bundle, text)
 def test_a_runtime_without_the_shift_would_be_scored_after_one_end_token(bundle, monkeypatch):
     end = "<|endoftext|>"
     loaded = LiteRTLMArtifact(bundle)
-    assert loaded._beginning == end + end
-    del loaded.__dict__["_beginning"]
+    assert loaded._context == end + end
+    del loaded.__dict__["_context"]
     monkeypatch.setattr(loaded, "_scores", lambda read, text: [float(len(read)), hash(read)])
-    assert loaded._beginning == end
+    assert loaded._context == end
 
 
-def test_what_the_runtime_takes_for_something_else_is_left_out(model, bundle):
+def test_strings_that_the_runtime_does_not_support_are_left_out(model, bundle):
     text = "the cat<|endoftext|> sat\0 on the mat"
-    pieces = ["the cat", " sat", " on the mat"]
+    chunks = ["the cat", " sat", " on the mat"]
     certificate = certify(model, bundle, text=text)
     assert certificate.passed
-    scores = model.score(pieces)
+    scores = model.score(chunks)
     details = certificate.checks[-1].details
     assert details["tokens"] == sum(len(score.log_probs) for score in scores)
     mean = sum(sum(score.log_probs) for score in scores) / details["tokens"]
@@ -205,7 +206,7 @@ def test_a_flipped_byte_is_found(model, artifact):
     with pytest.raises(CertificateError) as stopped:
         verify(artifact, model)
     (failure,) = stopped.value.failures
-    assert failure.startswith("File model.litertlm: not as in the certificate. Received: ")
+    assert failure.startswith("File model.litertlm: found ")
 
 
 def test_another_tokenizer_is_found_even_if_the_certificate_was_forged(
@@ -217,13 +218,13 @@ def test_another_tokenizer_is_found_even_if_the_certificate_was_forged(
     other = text_model(context_length=LENGTH)
     other.tokenizer = GPT2Tokenizer.train(OTHER_CORPUS, vocab_size=model.config.vocab_size)
     swapped = litertlm.to_litertlm(other, tmp_path / "swapped.litertlm")
-    with pytest.raises(CertificateError, match="must give the ids of the model's tokenizer"):
+    with pytest.raises(CertificateError, match="have other ids than those of the model's"):
         certify(model, swapped).write()
     shutil.move(swapped, artifact)
     dataclasses.replace(Certificate.read(artifact), files=file_hashes(artifact)).write()
     with pytest.raises(CertificateError) as stopped:
         verify(artifact, model)
-    assert any("texts with other ids; " in failure for failure in stopped.value.failures)
+    assert any("have other ids than" in failure for failure in stopped.value.failures)
 
 
 def test_other_weights_are_found(model, bundle):
@@ -244,11 +245,9 @@ def test_other_weights_are_found(model, bundle):
 @pytest.mark.slow
 def test_a_bundle_of_int8_weights_and_less_context_passes(model, tmp_path):
     pytest.importorskip("ai_edge_quantizer", reason="needs it: pip install 'gpt2-keras[litert]'")
-    place = model.export(
-        tmp_path / "m.litertlm", format="litertlm", context_length=24, dtype="int8"
-    )
+    path = model.export(tmp_path / "m.litertlm", format="litertlm", context_length=24, dtype="int8")
     (table,) = (w.numpy() for w in model.weights if w.shape == (280, 16))
-    assert table.tobytes() not in place.read_bytes()
-    certificate = verify(place, model)
+    assert table.tobytes() not in path.read_bytes()
+    certificate = verify(path, model)
     assert certificate.dtype == "int8"
     assert certificate.checks[4].details["new_tokens"] == 12

@@ -59,16 +59,16 @@ def test_a_process_with_litert_alone_continues_a_text_as_the_model_does(exported
     )
     result = run(path, "é𝄞 the cat", "--max-new-tokens", 12, code=code)
     assert result.returncode == 0, result.stderr.decode()
-    text, guests = result.stdout.decode().removesuffix("\n").rsplit("\n", 1)
+    text, imported = result.stdout.decode().removesuffix("\n").rsplit("\n", 1)
     assert text == model.generate("é𝄞 the cat", max_new_tokens=12)
-    assert json.loads(guests) == []
+    assert json.loads(imported) == []
 
 
 @pytest.mark.parametrize("prompt", PROMPTS)
-def test_the_pieces_are_those_of_the_model(exported, runner, prompt):
+def test_the_text_deltas_are_those_of_the_model(exported, runner, prompt):
     # Random weights: most tokens are bytes that make no character, or a part of one.
-    pieces = [piece for piece in runner.stream(prompt, 16) if piece]
-    assert pieces == [piece for piece in exported[0].stream(prompt, max_new_tokens=16) if piece]
+    deltas = [delta for delta in runner.stream(prompt, 16) if delta]
+    assert deltas == [delta for delta in exported[0].stream(prompt, max_new_tokens=16) if delta]
 
 
 def test_weights_kept_in_a_file_give_the_same_text(exported, runner, program, tmp_path):
@@ -91,7 +91,7 @@ def test_weights_kept_in_a_file_give_the_same_text(exported, runner, program, tm
         ({"temperature": 4.0, "top_k": 1}, 1),
     ],
 )
-def test_a_seed_draws_the_text_that_it_draws_from_the_model(exported, runner, settings, num_texts):
+def test_a_seed_samples_the_text_that_the_model_samples(exported, runner, settings, num_texts):
     texts = set()
     for seed in (0, 7, -1):
         text = "the cat" + "".join(runner.stream("the cat", 24, **settings, seed=seed))
@@ -106,7 +106,7 @@ def test_random_numbers_are_those_of_the_library(program):
             assert program.uniform(seed, step) == float(random.uniform([seed], step)[0])
 
 
-def test_a_piece_never_ends_inside_a_character(runner, monkeypatch):
+def test_a_text_delta_never_ends_inside_a_character(runner, monkeypatch):
     spelled = iter("aé𝄞".encode())
     monkeypatch.setattr(runner, "bytes_of", lambda token_id: bytes([next(spelled)]))
     assert list(runner.stream("the cat", 7)) == ["a", "", "é", "", "", "", "𝄞", ""]
@@ -117,12 +117,12 @@ def test_the_end_token_ends_the_text(runner, program, monkeypatch):
     assert list(runner.stream("the cat", 7)) == [""]
 
 
-def test_a_long_prompt_is_cropped_and_a_full_context_ends_the_text(exported, runner):
+def test_a_long_prompt_is_truncated_and_a_full_context_ends_the_text(exported, runner):
     prompt = "the cat sat on the mat, and the dog. " * 20
     model = exported[0]
     assert runner.end_token_id == model.tokenizer.end_token_id
     assert runner.context_length == 64
-    expected = model.generate(prompt, max_new_tokens=1, overflow="crop")
+    expected = model.generate(prompt, max_new_tokens=1, on_overflow="truncate")
     assert prompt + "".join(runner.stream(prompt, 16)) == expected
     kept = len(model.tokenizer.encode("the cat"))
     expected = model.generate("the cat", max_new_tokens=64 - kept)

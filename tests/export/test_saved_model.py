@@ -115,7 +115,7 @@ def test_generate_equals_the_model_with_the_parameters_of_each_row(exported, sig
     }
     answers = ask_generate(signatures, text=PROMPTS, **columns)
     for row, prompt in enumerate(PROMPTS):
-        (alone,) = [model.generate(prompt, return_details=True, **({"seed": 0} | rows[row]))]
+        alone = model.generate_details(prompt, **({"seed": 0} | rows[row]))
         count = answers["num_tokens"][row]
         assert answers["token_ids"][row, :count].tolist() == alone.token_ids
         assert answers["text"][row].decode() == prompt + alone.text
@@ -185,30 +185,43 @@ def test_tokenize_and_detokenize_are_inverse_on_any_bytes(exported, signatures):
 @pytest.mark.parametrize(
     ("inputs", "message"),
     [
-        ({"text": ["the", ""]}, r"\[sizes of text=\] \[3 0\] \[have a 0: a text is empty\."),
-        ({"text": [b"the", b"\xff"]}, r"\[rows of text=\] \[1\] \[are not valid UTF-8\."),
+        (
+            {"text": ["the", ""]},
+            r"\[text is empty in rows \[1\]\. Send at least one byte per text\.\]",
+        ),
+        (
+            {"text": [b"the", b"\xff"]},
+            r"\[text is not valid UTF-8 in rows \[1\]\. Encode it in UTF-8\.\]",
+        ),
         (
             {"text": ["zq" * 60]},
-            r"\[tokens of text, and room=\] \[\[120\]\[54\]\] \[do not fit into the context of 64",
+            r"\[texts of \[120\] tokens do not fit into the context of 64 tokens: their new tokens "
+            r"leave room for \[54\]\. Shorten",
         ),
         (
             {"max_new_tokens": [0]},
-            r"\[max_new_tokens=\] \[0\] \[is less than 1\. Use an integer of",
+            r"\[max_new_tokens=\[0\] is less than 1\. Use integers of at least 1\.\]",
         ),
-        ({"max_new_tokens": [-3]}, r"\[max_new_tokens=\] \[-3\] \[is less than 1\."),
-        ({"max_new_tokens": [64]}, r"\[do not fit into the context of 64 tokens: "),
+        ({"max_new_tokens": [-3]}, r"\[max_new_tokens=\[-3\] is less than 1\."),
+        ({"max_new_tokens": [64]}, r"\[2\] tokens do not fit .* room for \[0\]\."),
         (
             {"temperature": [float("nan")]},
-            r"\[temperature=\] \[nan\] \[is negative or not finite\.",
+            r"\[temperature=\[nan\] is negative or not finite\. Use finite numbers of",
         ),
-        ({"temperature": [-0.5]}, r"\[temperature=\] \[-0.5\] \[is negative or not finite\."),
-        ({"top_k": [-1]}, r"\[top_k=\] \[-1\] \[is less than 0\."),
-        ({"top_p": [0.0]}, r"\[top_p=\] \[0\] \[is out of range\. Use a number above 0 and at"),
-        ({"top_p": [float("nan")]}, r"\[top_p=\] \[nan\] \[is out of range\."),
-        ({"repetition_penalty": [0.0]}, r"\[repetition_penalty=\] \[0\] \[is out of range\. Use a"),
+        ({"temperature": [-0.5]}, r"\[temperature=\[-0\.5\] is negative or not finite\."),
+        (
+            {"top_k": [-1]},
+            r"\[top_k=\[-1\] is less than 0\. Use integers of at least 0; 0 keeps all\.\]",
+        ),
+        (
+            {"top_p": [0.0]},
+            r"\[top_p=\[0\] is out of range\. Use numbers above 0 and at most 1\.\]",
+        ),
+        ({"top_p": [float("nan")]}, r"\[top_p=\[nan\] is out of range\."),
+        ({"repetition_penalty": [0.0]}, r"\[repetition_penalty=\[0\] is out of range\. Use finite"),
         (
             {"seed": [1, 2, 3]},
-            r"\[numbers of seed, and of text=\] \[3 1\] \[differ\. Send one value",
+            r"\[seed has 3 values for 1 texts\. Send one value, or one per text\.\]",
         ),
     ],
 )
@@ -233,7 +246,7 @@ def test_invalid_texts_are_answered_with_accept(exported, permissive):
     assert answers["text"][0].decode() == model.generate("", max_new_tokens=NEW_TOKENS)
     assert answers["text_bytes"][1].startswith(texts[1])
     assert answers["text"][1].decode().startswith("\ufffd the \ufffd")
-    longer = model.generate("zq" * 30, max_new_tokens=4, return_details=True)
+    longer = model.generate_details("zq" * 30, max_new_tokens=4)
     assert answers["finish_reason"].tolist()[2:] == [b"context", b"context"]
     assert answers["num_tokens"].tolist()[2:] == [4, 0]
     assert answers["token_ids"][2, :4].tolist() == longer.token_ids

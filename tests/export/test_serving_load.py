@@ -12,10 +12,10 @@ from gpt2_keras.export.text_graph import TextModel
 from tests.export.serving_double import input_specs, loaded_signatures, served_model
 
 THREADS = 32
-# Resident memory that the calls after the warm-up may add: less than a kilobyte a call in the
+# Resident memory that the calls after the warm-up may add: less than a kilobyte per call in the
 # long proof. What is left are the allocator's own ups and downs.
 GROWTH_LIMIT_MEGABYTES = 10
-# The columns of `generate` for one row each: texts of several lengths, drawn and greedy.
+# The columns of `generate` for one row each: texts of several lengths, sampled and greedy.
 REQUESTS = [
     {"text": "the cat", "max_new_tokens": 2},
     {"text": "it's 42, the dog sat on the log", "max_new_tokens": 9, "temperature": 1.1},
@@ -39,7 +39,7 @@ def columns(rows):
 
 
 def answers(outputs):
-    """Returns one answer a row, without the padding that its neighbours made."""
+    """Returns one answer per row, without the padding that its neighbours made."""
     raw, ids, counts, reasons = (outputs[name].numpy() for name in OUTPUTS)
     rows = zip(raw, ids, counts, reasons, strict=True)
     return [(text, row[:count].tolist(), why) for text, row, count, why in rows]
@@ -110,20 +110,20 @@ def test_rows_merged_with_those_of_other_requests_get_the_answers_they_get_alone
         assert answers(outputs) == [alone[row] for row in rows]
 
 
-def test_a_bad_row_fails_its_batch_unless_the_model_answers_bad_texts():
-    model, place = served_model()
+def test_an_invalid_row_fails_its_batch_unless_invalid_texts_are_accepted():
+    model, path = served_model()
     texts = [tf.constant(["the cat"]), tf.constant([""])]
 
     def ask_together(function):
         asked = batched(function, ("text",), ("tokens",), max_batch_size=2)
         return at_once([lambda text=text: asked(text) for text in texts])
 
-    refused = ask_together(loaded_signatures(place)["next_token"])
-    assert all("A text must not be empty" in str(error) for error in refused)
+    failed = ask_together(loaded_signatures(path)["next_token"])
+    assert all("text is empty in rows [" in str(error) for error in failed)
 
     spec = tf.TensorSpec([None], tf.string, name="text")
     permissive = tf.function(
-        lambda *, text: TextModel(model, bad_text="answer").next_token(text), autograph=False
+        lambda *, text: TextModel(model, on_invalid_text="accept").next_token(text), autograph=False
     )
     good, empty = ask_together(permissive.get_concrete_function(text=spec))
     assert good["batch_size"].numpy().tolist() == [2]

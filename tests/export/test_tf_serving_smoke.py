@@ -36,9 +36,7 @@ def decoded(value):
 
 def check_answers(model, answers):
     """Compares the outputs of every signature with what the Keras model says."""
-    continued = [
-        model.generate(text, max_new_tokens=NEW_TOKENS, return_details=True) for text in TEXTS
-    ]
+    continued = [model.generate_details(text, max_new_tokens=NEW_TOKENS) for text in TEXTS]
     for name in ("serving_default", "generate"):
         for row, expected in enumerate(continued):
             count = answers[name]["num_tokens"][row]
@@ -67,13 +65,13 @@ def check_answers(model, answers):
     assert answers["detokenize"]["text_bytes"] == [text.encode() for text in TEXTS]
 
 
-def check_usage(program, place):
-    """Wrong arguments end with 2, a place without a model with 1."""
-    for arguments in ([], [place], [place, "--bad"], [place, "--benchmark", 1, 1, 0]):
+def check_usage(program, version):
+    """Wrong arguments end with 2, a directory without a model with 1."""
+    for arguments in ([], [version], [version, "--bad"], [version, "--benchmark", 1, 1, 0]):
         result = ask(program, *arguments)
         assert result.returncode == 2
         assert "usage: smoke VERSION_DIRECTORY [--bad] TEXT..." in result.stderr
-    missing = ask(program, place / "missing", "text")
+    missing = ask(program, version / "missing", "text")
     assert missing.returncode == 1
     assert "Could not find SavedModel" in missing.stderr
     assert missing.stdout == ""
@@ -95,19 +93,22 @@ def test_every_signature_answers_in_cpp_as_the_keras_model_does(tmp_path):
     # What the Makefile asks Python for, which takes seconds; the slow test leaves it to it.
     flags = [tf.sysconfig.get_lib(), *tf.sysconfig.get_compile_flags()]
     building = build(tmp_path, f"TENSORFLOW={' '.join(flags)}")
-    model, place = served_model()  # meanwhile
+    model, version = served_model()  # meanwhile
     finish(building)
     program = tmp_path / "smoke"
-    check_usage(program, place)
+    check_usage(program, version)
 
-    result = ask(program, place, "--bad", *TEXTS)
+    result = ask(program, version, "--bad", *TEXTS)
     assert result.returncode == 0, result.stderr
     lines = [json.loads(line) for line in result.stdout.splitlines()]
     names = ["serving_default", "generate", "score", "next_token", "tokenize", "detokenize"]
     assert [line["signature"] for line in lines] == names * 2
     for line in lines[:4]:  # the empty text
         assert line["error"]["code"] == "INVALID_ARGUMENT"
-        assert "A text must not be empty." in line["error"]["message"]
+        assert (
+            "[text is empty in rows [0]. Send at least one byte per text.]"
+            in line["error"]["message"]
+        )
     assert lines[4]["outputs"] == {"num_tokens": [0], "token_ids": [[]]}
     answers = {
         line["signature"]: {name: decoded(value) for name, value in line["outputs"].items()}

@@ -37,7 +37,7 @@ def test_every_request_is_one_that_its_signature_answers(version):
     assert len(asked) <= warmup.MOST_RECORDS
 
 
-def test_without_the_library_it_is_left_out_or_refused(tmp_path, monkeypatch):
+def test_without_the_library_it_is_left_out_or_an_error(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorflow_serving", None)
     warmup.write_warmup(tmp_path, 4)
     assert list(tmp_path.iterdir()) == []

@@ -258,7 +258,9 @@ def test_options_that_do_not_fit_the_model_are_an_error():
     with pytest.raises(ValueError, match=r"document_masking=True .*loss='mse'"):
         model.compile(loss="mse", document_masking=True)
     model.compile(document_masking=True, jit_compile=False, run_eagerly=True)
-    with pytest.raises(ValueError, match=r"^document_masking=True, but the model has tokenizer=None"):
+    with pytest.raises(
+        ValueError, match=r"^document_masking=True, but the model has tokenizer=None"
+    ):
         model.train_on_batch(*batch())
     cache = model.make_cache(1, 6)
     with pytest.raises(ValueError, match=r"segment_ids and a cache were given"):
