@@ -43,15 +43,19 @@ def test_a_replaced_directory_is_gone_only_after_the_new_one_is_complete(tmp_pat
     assert names(tmp_path) == ["out"]
 
 
-def test_a_taken_place_is_refused(tmp_path):
+def test_a_path_that_exists_is_an_error(tmp_path):
     (tmp_path / "mine").touch()
     with (
-        pytest.raises(FileExistsError, match="which holds 1 entries"),
+        pytest.raises(
+            FileExistsError, match=r"is not empty \(it has 1 entries\), and nothing is overwritten"
+        ),
         new_directory(tmp_path),
     ):
         pass
     with (
-        pytest.raises(NotADirectoryError, match=r"Received: .*mine, a file"),
+        pytest.raises(
+            NotADirectoryError, match=r"mine is a file\. Name a new or empty directory\."
+        ),
         new_directory(tmp_path / "mine"),
     ):
         pass
@@ -65,7 +69,9 @@ def test_a_place_that_is_taken_meanwhile_is_left_alone(tmp_path):
             (tmp_path / "out").mkdir()
             (tmp_path / "out" / "theirs").touch()
 
-    with pytest.raises(FileExistsError, match="which holds 1 entries"):
+    with pytest.raises(
+        FileExistsError, match=r"is not empty \(it has 1 entries\), and nothing is overwritten"
+    ):
         overtaken()
     assert names(tmp_path) == ["out"]
     assert names(tmp_path / "out") == ["theirs"]

@@ -6,8 +6,8 @@ import json
 import pytest
 
 from gpt2_keras.data import conversation_prompt, make_instruction_dataset, read_conversations
+from gpt2_keras.data.batch_plan import IGNORED_TARGET
 from gpt2_keras.tokenizer import GPT2Tokenizer
-from gpt2_keras.training.loss import IGNORED_TARGET
 
 SYSTEM = {"role": "system", "content": "Be brief."}
 ASK = {"role": "user", "content": "What is 1 + 1?"}
@@ -72,27 +72,33 @@ def test_another_field_and_compressed_files_are_read(tmp_path):
     assert example["completion"] == " 2"
 
 
-MESSAGE = r"one of system, user, assistant, .*Received: .*chats\.jsonl, line 2, message "
+RULE = r" Use a `role`, one of system, user, assistant, and a text as its `content`\."
 
 
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ({"text": "a"}, r"line 2, with None in field 'messages'; fields text\."),
-        ({"messages": []}, r"line 2, with \[\] in field 'messages'; fields messages\."),
-        ({"messages": "a"}, r"line 2, with 'a' in field 'messages'"),
-        ({"messages": ["a"]}, MESSAGE + "1: 'a'"),
+        (
+            {"text": "a"},
+            r"line 2, has None in field 'messages', not a list of messages; its fields are text\.",
+        ),
+        (
+            {"messages": []},
+            r"line 2, has \[\] in field 'messages', not a list .*; its fields are messages\.",
+        ),
+        ({"messages": "a"}, r"line 2, has 'a' in field 'messages', not a list"),
+        ({"messages": ["a"]}, r"chats\.jsonl, line 2, message 1, is 'a'\." + RULE),
         (
             {"messages": [ASK, {"role": "tool", "content": ""}]},
-            MESSAGE + "2: .*tool",
+            r"chats\.jsonl, line 2, message 2, is \{'role': 'tool', 'content': ''\}\." + RULE,
         ),
-        ({"messages": [{"role": ["user"], "content": "a"}]}, MESSAGE + r"1: .*\['user'\]"),
-        ({"messages": [{"role": "user", "content": None}]}, MESSAGE + "1: .*None"),
-        ({"messages": [SYSTEM, ASK]}, r"chats\.jsonl, line 2, with the roles system, user\. Leave"),
-        ([], r"chats\.jsonl, line 2, a JSON list"),
+        ({"messages": [{"role": ["user"], "content": "a"}]}, r"message 1, is .*\['user'\]"),
+        ({"messages": [{"role": "user", "content": None}]}, r"message 1, is .*None\}\." + RULE),
+        ({"messages": [SYSTEM, ASK]}, r"chats\.jsonl, line 2, has only the roles system, user, "),
+        ([], r"chats\.jsonl, line 2, is \[\], not a JSON object\."),
     ],
 )
-def test_a_row_that_is_no_conversation_is_refused(write, row, message):
+def test_a_row_that_is_no_conversation_is_an_error(write, row, message):
     file = write({"messages": [ASK, ANSWER]}, row)
     examples = read_conversations([file])
     assert next(examples)["completion"] == " 2"
@@ -100,12 +106,20 @@ def test_a_row_that_is_no_conversation_is_refused(write, row, message):
         list(examples)
 
 
-def test_a_table_is_refused(tmp_path):
+def test_a_csv_file_of_conversations_is_an_error(tmp_path):
     (tmp_path / "chats.csv").write_text("messages\n")
-    with pytest.raises(ValueError, match=r"rows of JSONL files\. Received: .*chats\.csv\."):
+    with pytest.raises(ValueError, match=r"chats\.csv is a csv file, and conversations are rows"):
         read_conversations([tmp_path / "chats.csv"])
 
 
-def test_a_prompt_of_what_is_no_message_is_refused():
-    with pytest.raises(ValueError, match=r"Received: `messages`, message 1: \{'role': 'me'\}"):
-        conversation_prompt([{"role": "me"}])
+@pytest.mark.parametrize(
+    ("messages", "error", "message"),
+    [
+        ([{"role": "me"}], ValueError, r"^messages\[0\] is \{'role': 'me'\}\." + RULE),
+        ([ASK, "hi"], TypeError, r"^messages\[1\]='hi' .*Use a dict of role and content\."),
+        ("hi", TypeError, r"^messages='hi' .*Use a list of messages\."),
+    ],
+)
+def test_a_prompt_is_made_of_messages_alone(messages, error, message):
+    with pytest.raises(error, match=message):
+        conversation_prompt(messages)

@@ -7,8 +7,8 @@ import pytest
 import tensorflow as tf
 
 from gpt2_keras.data import make_instruction_dataset, read_examples
+from gpt2_keras.data.batch_plan import IGNORED_TARGET
 from gpt2_keras.tokenizer import GPT2Tokenizer
-from gpt2_keras.training.loss import IGNORED_TARGET
 
 EXAMPLES = [
     {"prompt": f"Question {number}?", "completion": " yes" * (number % 4 + 1)}
@@ -85,17 +85,21 @@ def test_the_number_of_batches_is_known(tokenizer):
     assert count(repeat=False, start_step=1) == 3
 
 
-def test_what_is_too_long_is_refused_cropped_or_skipped(tokenizer):
+def test_an_example_that_is_too_long_is_an_error_truncated_or_skipped(tokenizer):
     long = {"prompt": "Question 1?", "completion": " yes" * 40}
-    with pytest.raises(ValueError, match=r"example 2 of \d\d tokens, \d+ of .*context_length=24\."):
+    with pytest.raises(
+        ValueError, match=r"^examples\[1\] has \d\d tokens, \d+ of .*context_length=24\."
+    ):
         rows([EXAMPLES[0], long], tokenizer)
     assert rows([EXAMPLES[0], long], tokenizer, too_long="skip")[0][0].shape == (1, 24)
-    ((token_ids, targets),) = rows([long], tokenizer, too_long="crop")
+    ((token_ids, targets),) = rows([long], tokenizer, too_long="truncate")
     ids = tokenizer.encode(long["prompt"]) + tokenizer.encode(long["completion"])
     assert token_ids[0].tolist() == ids[:24]
     assert targets[0, -1] == ids[24]
-    with pytest.raises(ValueError, match=r"example 1 of \d\d tokens, \d\d of them the prompt's"):
-        rows([{"prompt": long["completion"], "completion": "x"}], tokenizer, too_long="crop")
+    with pytest.raises(
+        ValueError, match=r"^examples\[0\] has \d\d tokens, \d\d of them the prompt's"
+    ):
+        rows([{"prompt": long["completion"], "completion": "x"}], tokenizer, too_long="truncate")
 
 
 def test_an_example_that_just_fits_is_whole(tokenizer):
@@ -103,7 +107,7 @@ def test_an_example_that_just_fits_is_whole(tokenizer):
     size = sum(len(tokenizer.encode(text)) for text in example.values()) + 1
     ((_, targets),) = rows([example], tokenizer, context_length=size - 1)
     assert targets[0, -1] == tokenizer.end_token_id
-    with pytest.raises(ValueError, match=f"example 1 of {size} tokens"):
+    with pytest.raises(ValueError, match=rf"^examples\[0\] has {size} tokens"):
         rows([example], tokenizer, context_length=size - 2)
 
 
@@ -115,23 +119,41 @@ def test_examples_are_read_from_rows_of_files(tmp_path):
         assert list(found) == EXAMPLES
     (tmp_path / "a.csv").write_text("id,completion,prompt\n1,b,a\n")
     assert list(read_examples([tmp_path / "a.csv"])) == [{"prompt": "a", "completion": "b"}]
-    with pytest.raises(ValueError, match=r"line 1, with nothing in field 'prompt'; fields q, a\."):
+    with pytest.raises(
+        ValueError, match=r"line 1, has nothing in field 'prompt', not text; its fields are q, a\."
+    ):
         list(read_examples([tmp_path / "a.jsonl"]))
 
 
 @pytest.mark.parametrize(
     ("examples", "options", "error", "message"),
     [
-        ([{"prompt": "a"}], {}, TypeError, r"example 1 with \{'prompt': 'a'\}"),
-        ([{"prompt": 5, "completion": "a"}], {}, TypeError, r"example 1 with \{'prompt': 5, "),
-        ([], {}, ValueError, r"none that fits, with context_length=24, too_long='refuse'"),
-        (EXAMPLES, {"too_long": "cut"}, ValueError, r"crop, skip\. Received: too_long='cut'\."),
-        (EXAMPLES, {"context_length": 0}, ValueError, r"Received: context_length=0\."),
-        (EXAMPLES, {"batch_size": 0}, ValueError, r"Received: batch_size=0\."),
-        (EXAMPLES, {"seed": -1}, ValueError, r"Received: seed=-1\."),
-        (EXAMPLES, {"start_step": 5}, ValueError, r"start_step=5, with 4 batches\."),
+        ([{"prompt": "a"}], {}, TypeError, r"^examples\[0\]=\{'prompt': 'a'\} lacks a text"),
+        (
+            [{"prompt": 5, "completion": "a"}],
+            {},
+            TypeError,
+            r"^examples\[0\]=\{'prompt': 5, .*lacks a text",
+        ),
+        ([], {}, ValueError, r"No example is left, with context_length=24 and too_long='error'"),
+        ("ab", {}, TypeError, r"^examples\[0\]='a' is a str\. Use a dict of prompt"),
+        (5, {}, TypeError, r"^examples=5 .*Use a list of dicts of prompt and completion\."),
+        (EXAMPLES, {"too_long": "cut"}, ValueError, r"^too_long='cut' .*'truncate', 'skip'\."),
+        (EXAMPLES, {"context_length": 0}, ValueError, r"^context_length=0 is less than 1\."),
+        (EXAMPLES, {"batch_size": 0}, ValueError, r"^batch_size=0 is less than 1\."),
+        (EXAMPLES, {"seed": -1}, ValueError, r"^seed=-1 is less than 0\."),
+        (EXAMPLES, {"batch_size": True}, TypeError, r"^batch_size=True .* bool\."),
+        (EXAMPLES, {"context_length": 8.0}, TypeError, r"^context_length=8\.0 .* float\."),
+        (EXAMPLES, {"seed": float("nan")}, TypeError, r"^seed=nan .* float\."),
+        (EXAMPLES, {"shuffle": 1}, TypeError, r"^shuffle=1 .* int\."),
+        (
+            EXAMPLES,
+            {"start_step": 5},
+            ValueError,
+            r"^start_step=5 is after the last of 4 batches\.",
+        ),
     ],
 )
-def test_what_makes_no_dataset_is_refused(tokenizer, examples, options, error, message):
+def test_a_wrong_argument_is_an_error(tokenizer, examples, options, error, message):
     with pytest.raises(error, match=message):
         rows(examples, tokenizer, **options)

@@ -1,4 +1,4 @@
-"""Token shards: written, refused, mapped, sliced."""
+"""Token shards: written, checked, mapped, sliced."""
 
 import json
 import subprocess
@@ -107,8 +107,8 @@ def test_a_large_vocabulary_takes_four_bytes(tmp_path):
 def test_slices_are_those_of_one_array(data):
     sizes = data.draw(st.lists(st.integers(1, 5), min_size=1, max_size=5))
     whole = np.arange(sum(sizes), dtype=np.uint16)
-    pieces = np.split(whole, np.cumsum(sizes)[:-1])
-    tokens = TokenShards("nowhere", {}, pieces)
+    parts = np.split(whole, np.cumsum(sizes)[:-1])
+    tokens = TokenShards("nowhere", {}, parts)
     position = st.none() | st.integers(-30, 30)
     key = slice(data.draw(position), data.draw(position))
     view = TokenView(tokens, 1, len(whole))
@@ -163,8 +163,8 @@ def test_an_empty_directory_is_filled(files, tokenizer, tmp_path):
 @pytest.mark.parametrize(
     ("kept", "error", "message"),
     [
-        ("out/keep.txt", FileExistsError, r"Received: .*out, which holds 1 entries\. Name another"),
-        ("out", NotADirectoryError, r"Received: .*out, a file\. Name another"),
+        ("out/keep.txt", FileExistsError, r"out is not empty \(it has 1 entries\), .*Name another"),
+        ("out", NotADirectoryError, r"out is a file\. Name a new"),
     ],
 )
 def test_what_is_there_is_left_alone(files, tokenizer, tmp_path, kept, error, message):
@@ -195,7 +195,9 @@ def test_a_full_disk_is_named_and_leaves_nothing(files, tokenizer, tmp_path):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (64, limits[1]))  # no file beyond 64 bytes
     try:
-        with pytest.raises(OSError, match=r"need room on the disk: .*Received.*tokens-00000\.bin"):
+        with pytest.raises(
+            OSError, match=r"could not be written, and nothing was kept\. .*tokens-00000\.bin"
+        ):
             prepare(files, tokenizer, tmp_path / "out")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
@@ -203,28 +205,32 @@ def test_a_full_disk_is_named_and_leaves_nothing(files, tokenizer, tmp_path):
 
 
 @pytest.mark.parametrize("bad", [0, -5])
-def test_shards_without_room_are_refused(files, tokenizer, tmp_path, bad):
-    with pytest.raises(ValueError, match=rf"at least 1\. Received: shard_tokens={bad}\."):
+def test_shards_without_a_token_are_an_error(files, tokenizer, tmp_path, bad):
+    with pytest.raises(ValueError, match=rf"^shard_tokens={bad} is less than 1\."):
         prepare(files, tokenizer, tmp_path / "out", PreparationOptions(shard_tokens=bad))
 
 
-def test_a_bad_corpus_is_refused_and_leaves_nothing(files, tokenizer, tmp_path):
+def test_a_bad_corpus_is_an_error_and_leaves_nothing(files, tokenizer, tmp_path):
     with pytest.raises(ValueError, match="all empty"):
         prepare(files[1:2], tokenizer, tmp_path / "out")
     files[2].write_bytes(b"\xff")
-    with pytest.raises(ValueError, match=r"b\.txt, with byte 0xff at offset 0"):
+    with pytest.raises(ValueError, match=r"b\.txt has byte 0xff at offset 0,"):
         prepare(files, tokenizer, tmp_path / "out")
     assert sorted(tmp_path.iterdir()) == sorted(files)
 
 
-def test_a_shard_cut_short_is_refused(files, tokenizer, expected, tmp_path):
+def test_a_truncated_shard_is_an_error(files, tokenizer, expected, tmp_path):
     prepare(files, tokenizer, tmp_path / "out", PreparationOptions(shard_tokens=100))
     shard = tmp_path / "out" / "tokens-00001.bin"
     shard.write_bytes(shard.read_bytes()[:-3])
-    with pytest.raises(ValueError, match=r"tokens-00001\.bin of 197 bytes, expected 200\."):
+    with pytest.raises(
+        ValueError, match=r"tokens-00001\.bin has 197 bytes, and index\.json records 200:"
+    ):
         TokenShards.open(tmp_path / "out")
     shard.unlink()
-    with pytest.raises(FileNotFoundError, match=r"'.*tokens-00001\.bin', which is not there"):
+    with pytest.raises(
+        FileNotFoundError, match=r"tokens-00001\.bin does not exist, and index\.json lists it\."
+    ):
         TokenShards.open(tmp_path / "out")
 
 
@@ -233,47 +239,58 @@ def test_a_changed_shard_is_found_by_its_hash(files, tokenizer, tmp_path):
     shard = tmp_path / "out" / "tokens-00000.bin"
     expected = tokens.index["shards"][0]["sha256"]
     shard.write_bytes(b"\x07" + shard.read_bytes()[1:])
-    with pytest.raises(ValueError, match=rf"tokens-00000\.bin with [0-9a-f]+, expected {expected}"):
+    with pytest.raises(
+        ValueError, match=rf"tokens-00000\.bin has the SHA-256 [0-9a-f]+, .* records {expected}:"
+    ):
         TokenShards.open(tmp_path / "out").verify()
 
 
-def test_a_directory_without_an_index_is_refused(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"Received: '.*', which has none\. Make one"):
+def test_a_directory_without_an_index_is_an_error(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r" has no index\.json\. Name a directory"):
         TokenShards.open(tmp_path)
-    with pytest.raises(FileNotFoundError, match=r"'.*nowhere', which is no directory"):
+    with pytest.raises(FileNotFoundError, match=r"nowhere is not a directory\."):
         TokenShards.open(tmp_path / "nowhere")
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"version": 2}, r"of format 'gpt2_keras\.token_shards', version 2, dtype"),
-        ({"format": "other"}, r"of format 'other', version 1"),
+        ({"version": 2}, r"has format 'gpt2_keras\.token_shards', version 2, dtype"),
+        ({"format": "other"}, r"has format 'other', version 1"),
         ({"dtype": "float32"}, r"dtype 'float32'"),
-        ({"num_tokens": 5}, r"num_tokens 5 where the shards have \d\d"),
-        ({"shards": None}, r"which does not \(TypeError"),
-        ({"shards": [{"file": "x"}]}, r"which does not \(KeyError: 'num_tokens'\)"),
+        ({"num_tokens": 5}, r"num_tokens 5 with \d\d\d? in the shards"),
+        ({"shards": None}, r"is not an index of token shards \(TypeError"),
+        ({"shards": [{"file": "x"}]}, r"is not an index .*\(KeyError: 'num_tokens'\)"),
     ],
 )
-def test_a_damaged_index_is_refused(files, tokenizer, tmp_path, change, message):
+def test_a_damaged_index_is_an_error(files, tokenizer, tmp_path, change, message):
     prepare(files, tokenizer, tmp_path / "out")
     path = tmp_path / "out" / "index.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
     with pytest.raises(ValueError, match=message):
         TokenShards.open(tmp_path / "out")
     path.write_text(path.read_text()[:30])
-    with pytest.raises(ValueError, match=r"which does not \(JSONDecodeError"):
+    with pytest.raises(ValueError, match=r"is not an index of token shards \(JSONDecodeError"):
         TokenShards.open(tmp_path / "out")
 
 
-@pytest.mark.parametrize("bad", [0, 1, -0.5, 2.0, float("nan"), 0.9])
-def test_a_split_that_leaves_nothing_is_refused(bad):
-    with pytest.raises(ValueError, match=rf"Received: validation_fraction={bad}, 3 tokens"):
+@pytest.mark.parametrize(
+    ("bad", "found"),
+    [
+        (0, "is not above 0"),
+        (1, "is not below 1"),
+        (-0.5, "is not above 0"),
+        (float("nan"), "is not finite"),
+        (0.9, "of 3 tokens leaves a part empty"),
+    ],
+)
+def test_a_split_that_leaves_nothing_is_an_error(bad, found):
+    with pytest.raises(ValueError, match=rf"^validation_fraction={bad} {found}\."):
         split_tokens(np.arange(3), bad)
 
 
 @pytest.mark.parametrize("bad", [3, slice(0, 4, 2), "a"])
-def test_what_is_no_plain_slice_is_refused(bad):
+def test_an_index_that_is_no_plain_slice_is_an_error(bad):
     tokens = TokenShards("nowhere", {}, [np.arange(5)])
-    with pytest.raises(TypeError, match=r"slices without a step\. Received: tokens\["):
+    with pytest.raises(TypeError, match=r"^tokens\[.*\] is not a slice without a step\."):
         tokens[bad]

@@ -1,4 +1,4 @@
-"""Reading text files in pieces."""
+"""Reading text files in chunks."""
 
 import bz2
 import gzip
@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gpt2_keras.data import read_texts
-from gpt2_keras.data import text as text_module
+from gpt2_keras.data import text_files as text_module
 from gpt2_keras.tokenizer import GPT2Tokenizer
 
-# Joined at random they make every meeting of classes that a cut could disturb.
+# Joined at random they make every pair of character classes that a split could change the ids of.
 PARTS = [
     *(" ", "  ", "\n", "\n\n", "\t", "\r\n", "\u3000", "\u00a0", "\u0085", "\x1c", "\u200b"),
     *("'", "'s", "'ll", "'r", "e", "s", "ab", "É", "中", "中。", "あ、", "1", "23", "½", "٣"),
@@ -28,42 +28,42 @@ def gpt2(gpt2_files):
 
 @settings(deadline=None, max_examples=500)
 @given(parts=st.lists(st.sampled_from(PARTS) | st.text(max_size=2), max_size=14))
-def test_every_cut_gives_the_ids_of_the_whole(gpt2, parts):
+def test_a_split_at_a_pretoken_boundary_keeps_the_ids(gpt2, parts):
     text = "".join(parts)
     whole = gpt2.encode(text)
-    for match in text_module._SAFE_CUT.finditer(text):
+    for match in text_module._PRETOKEN_BOUNDARY.finditer(text):
         left, right = text[: match.start()], text[match.start() :]
         assert gpt2.encode(left) + gpt2.encode(right) == whole, (left, right)
 
 
 @settings(deadline=None, max_examples=100)
 @given(parts=st.lists(st.sampled_from(PARTS), max_size=60), block=st.integers(1, 9))
-def test_pieces_of_a_file_have_the_ids_of_the_file(gpt2, tmp_path_factory, parts, block):
+def test_chunks_of_a_file_have_the_ids_of_the_file(gpt2, tmp_path_factory, parts, block):
     text = "".join(parts)
     path = tmp_path_factory.mktemp("text") / "text.txt"
     path.write_bytes(text.encode())
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(text_module, "BLOCK_BYTES", block)
-        pieces = list(read_texts([path])) if text else []
-    assert "".join(pieces) == text
-    assert all(pieces)
-    assert [i for piece in pieces for i in gpt2.encode(piece)] == gpt2.encode(text)
+        chunks = list(read_texts([path])) if text else []
+    assert "".join(chunks) == text
+    assert all(chunks)
+    assert [i for chunk in chunks for i in gpt2.encode(chunk)] == gpt2.encode(text)
 
 
-def test_real_text_is_cut_near_the_end_of_every_block(gpt2, text_files, monkeypatch):
+def test_real_text_is_split_near_the_end_of_every_block(gpt2, text_files, monkeypatch):
     monkeypatch.setattr(text_module, "BLOCK_BYTES", 1000)
     path = text_files / "tinyshakespeare.txt"
-    pieces = list(read_texts([path]))
+    chunks = list(read_texts([path]))
     text = path.read_bytes().decode()
-    assert "".join(pieces) == text
-    assert max(map(len, pieces)) < 1100
-    assert [i for piece in pieces for i in gpt2.encode(piece)] == gpt2.encode(text)
+    assert "".join(chunks) == text
+    assert max(map(len, chunks)) < 1100
+    assert [i for chunk in chunks for i in gpt2.encode(chunk)] == gpt2.encode(text)
 
 
 @pytest.mark.parametrize(
     "line", ["中文小说。", "\u3000\u3000中\n", "QWxhZGRpbjpvcGVu5", "a,b;", "x\r\n", "あいう、"]
 )
-def test_texts_of_many_kinds_are_not_held_whole(tmp_path, monkeypatch, line):
+def test_text_of_any_script_is_not_held_whole(tmp_path, monkeypatch, line):
     monkeypatch.setattr(text_module, "BLOCK_BYTES", 100)
     path = tmp_path / "text.txt"
     path.write_bytes((line * 200).encode())
@@ -116,30 +116,34 @@ def test_a_large_file_is_read_in_constant_memory(tmp_path):
     assert peak < 4_000_000
 
 
-def test_a_corpus_without_files_is_refused():
-    with pytest.raises(ValueError, match=r"at least one file\. Received: paths=\[\]"):
+def test_a_corpus_without_files_is_an_error():
+    with pytest.raises(ValueError, match=r"^paths=\[\] is empty\. Name at least one file\."):
         read_texts([])
 
 
-def test_one_path_is_refused(tmp_path):
-    with pytest.raises(TypeError, match=r"several paths\. Received: paths='text\.txt'"):
+def test_one_path_is_an_error(tmp_path):
+    with pytest.raises(TypeError, match=r"^paths='text\.txt' is not a list of paths\."):
         read_texts("text.txt")
 
 
-def test_a_missing_file_is_refused_at_once(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"Received: '.*nowhere\.txt', which is not there"):
+def test_a_missing_file_is_an_error_at_once(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"nowhere\.txt does not exist\."):
         read_texts([tmp_path / "nowhere.txt"])
 
 
-def test_a_directory_is_refused_at_once(tmp_path):
-    with pytest.raises(IsADirectoryError, match=r"a directory\. Name its files, .*\*\.txt\."):
+def test_a_directory_is_an_error_at_once(tmp_path):
+    with pytest.raises(
+        IsADirectoryError, match=r" is a directory\. Name the files in it, .*\*\.txt\."
+    ):
         read_texts([tmp_path])
 
 
-def test_an_empty_corpus_is_refused(tmp_path):
+def test_an_empty_corpus_is_an_error(tmp_path):
     (tmp_path / "a").touch()
     (tmp_path / "b").write_bytes(b"\xef\xbb\xbf")
-    with pytest.raises(ValueError, match=r"Received: 2 file\(s\), all empty, the first '.*a'"):
+    with pytest.raises(
+        ValueError, match=r"^The 2 file\(s\) of the corpus are all empty, the first '.*a'"
+    ):
         list(read_texts([tmp_path / "a", tmp_path / "b"]))
 
 
@@ -153,11 +157,11 @@ def test_an_empty_corpus_is_refused(tmp_path):
         (b"\x80", "0x80", 0),
     ],
 )
-def test_a_binary_file_is_refused_with_the_offset(tmp_path, monkeypatch, raw, byte, offset, block):
+def test_a_binary_file_is_an_error_with_the_offset(tmp_path, monkeypatch, raw, byte, offset, block):
     monkeypatch.setattr(text_module, "BLOCK_BYTES", block)
     path = tmp_path / "image.txt"
     path.write_bytes(raw)
-    with pytest.raises(ValueError, match=rf"image\.txt, with byte {byte} at offset {offset}\."):
+    with pytest.raises(ValueError, match=rf"image\.txt has byte {byte} at offset {offset}, "):
         list(read_texts([path]))
 
 
@@ -172,23 +176,26 @@ def test_the_offset_in_a_compressed_file_is_that_of_its_content(tmp_path):
     ("ending", "compress"),
     [(".gz", gzip.compress), (".bz2", bz2.compress), (".xz", lzma.compress)],
 )
-def test_a_damaged_compressed_file_is_refused(tmp_path, ending, compress):
+def test_a_damaged_compressed_file_is_an_error(tmp_path, ending, compress):
     path = tmp_path / f"text{ending}"
     raw = compress(bytes(range(32, 127)) * 500)
     broken = raw[: len(raw) // 2]
     flipped = raw[:40] + bytes([raw[40] ^ 255]) + raw[41:]
     for content in (broken, b"no archive at all", flipped):
         path.write_bytes(content)
-        with pytest.raises(ValueError, match=rf"ends in {ending} is.*{path.name}, which is not or"):
+        with pytest.raises(
+            ValueError,
+            match=rf"{path.name} cannot be decompressed: it is damaged or not a {ending} file",
+        ):
             list(read_texts([path]))
 
 
-def test_endless_text_without_a_place_to_cut_is_refused(tmp_path, monkeypatch):
+def test_endless_text_without_a_pretoken_boundary_is_an_error(tmp_path, monkeypatch):
     monkeypatch.setattr(text_module, "BLOCK_BYTES", 10)
-    monkeypatch.setattr(text_module, "LONGEST_UNCUT", 50)
+    monkeypatch.setattr(text_module, "MAX_HELD_CHARACTERS", 50)
     path = tmp_path / "a.txt"
     path.write_text("a" * 50)
     assert list(read_texts([path])) == ["a" * 50]
     path.write_text("a" * 51)
-    with pytest.raises(ValueError, match=r"a\.txt, with more than 50 characters without a place"):
+    with pytest.raises(ValueError, match=r"a\.txt has more than 50 characters without a space"):
         list(read_texts([path]))

@@ -95,7 +95,7 @@ def test_what_is_wrong_with_the_input_is_said_as_on_one_machine(files, tokenizer
     assert sorted(tmp_path.iterdir()) == kept
 
 
-def test_a_bad_corpus_or_place_is_refused(files, tokenizer, tmp_path):
+def test_a_bad_corpus_or_path_is_an_error(files, tokenizer, tmp_path):
     from gpt2_keras.data import prepare_with_beam
 
     with pytest.raises(TypeError, match=r"several paths\. Received: paths='a\.txt'"):
