@@ -16,7 +16,7 @@ def random_model(config=TINY, tokenizer=None, seed=0, scale=0.3, **kwargs):
     model = GPT2LM(config, tokenizer=tokenizer, **kwargs)
     random = np.random.default_rng(seed)
     for variable in model.trainable_variables:
-        kernel = variable.name == "kernel"  # (out, in), drawn as (in, out)
+        kernel = variable.name == "kernel"  # (out, in), sampled as (in, out)
         noise = random.normal(size=variable.shape[::-1] if kernel else variable.shape) * scale
         noise = noise.T if kernel else noise
         variable.assign(noise + (variable.name == "gamma"))

@@ -90,7 +90,7 @@ def _add_selection_arguments(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--validation-fraction",
         type=number(0, 1, above=True, below=True),
-        metavar="SHARE",
+        metavar="FRACTION",
         help="of the documents, by the hash of each (default: training takes the last tokens)",
     )
     group.add_argument(

@@ -56,5 +56,5 @@ def test_an_artifact_that_says_something_else_is_an_error():
 
 
 def test_a_client_that_fails_says_why(tmp_path):
-    with pytest.raises(OSError, match=r"(?s)litert.py failed with status 1: .*no-such-place"):
-        demo._ask(tmp_path, "ask_litert.py", ["no-such-place", "12", "text"])
+    with pytest.raises(OSError, match=r"(?s)litert.py failed with status 1: .*no-such-path"):
+        demo._ask(tmp_path, "ask_litert.py", ["no-such-path", "12", "text"])

@@ -11,9 +11,9 @@ from tests.models import text_model
 @pytest.fixture(scope="module")
 def model_and_directory(tmp_path_factory):
     model = text_model(context_length=64)
-    place = tmp_path_factory.mktemp("models") / "model"
-    model.save_to_preset(place)
-    return model, str(place)
+    path = tmp_path_factory.mktemp("models") / "model"
+    model.save_to_preset(path)
+    return model, str(path)
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,9 @@ from tests.models import text_model
 
 @pytest.fixture(scope="module")
 def model_directory(tmp_path_factory):
-    place = tmp_path_factory.mktemp("models") / "model"
-    text_model(context_length=64).save_to_preset(place)
-    return str(place)
+    path = tmp_path_factory.mktemp("models") / "model"
+    text_model(context_length=64).save_to_preset(path)
+    return str(path)
 
 
 def usage_error(capsys, *words):
@@ -153,9 +153,9 @@ def test_generate_refuses_what_does_not_fit_together(model_directory, words, mes
 
 
 def test_what_a_backend_cannot_do_is_no_traceback(monkeypatch, capsys):
-    def refuse(args):
+    def fail(args):
         raise RuntimeError("Text is generated on TensorFlow. Received: jax. Unset KERAS_BACKEND.")
 
-    monkeypatch.setattr("gpt2_keras.cli.tokenizer.run", refuse)
+    monkeypatch.setattr("gpt2_keras.cli.tokenizer.run", fail)
     assert main(["tokenizer", "a.txt", "--vocab-size", "300", "--out", "t"]) == 1
     assert "tokenizer: error: Text is generated on TensorFlow" in capsys.readouterr().err

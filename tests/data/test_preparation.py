@@ -76,17 +76,17 @@ def test_one_that_is_nearly_another_is_left_out(prepared, tokenizer):
 
 
 def test_near_fingerprints_meet_as_often_as_their_formula_says():
-    shares, met = [], []
+    probabilities, met = [], []
     for seed in range(300):
         text = random_document(seed, 60)
         keep = random.Random(seed).randint(len(text) // 2, len(text))  # noqa: S311
         other = text[:keep] + random_document(seed + 1000, 60)[keep:]
         sets = [{one[i : i + 10] for i in range(len(one) - 9)} for one in (text, other)]
-        share = len(sets[0] & sets[1]) / len(sets[0] | sets[1])
-        shares.append(1 - (1 - share**8) ** 14)
+        similarity = len(sets[0] & sets[1]) / len(sets[0] | sets[1])
+        probabilities.append(1 - (1 - similarity**8) ** 14)
         met.append(bool(set(near_fingerprints([text])) & set(near_fingerprints([other]))))
-    # A mean of 300 draws: three standard errors are at most 0.087.
-    assert abs(np.mean(shares) - np.mean(met)) < 0.087
+    # A mean of 300 samples: three standard errors are at most 0.087.
+    assert abs(np.mean(probabilities) - np.mean(met)) < 0.087
     assert 0.2 < np.mean(met) < 0.8
 
 

@@ -153,7 +153,7 @@ def test_an_empty_corpus_is_an_error(tmp_path):
     [
         (b"plain \xff text", "0xff", 6),
         ("ünï".encode() + b"\x00", "0x00", 5),
-        (b"cut short \xe2\x82", "0xe2", 10),
+        (b"ends early \xe2\x82", "0xe2", 11),
         (b"\x80", "0x80", 0),
     ],
 )

@@ -40,16 +40,16 @@ def test_targets_are_the_tokens_that_follow():
 @given(count=st.integers(1, 300), key=st.integers(0, 2**64 - 1))
 def test_places_are_a_permutation(count, key):
     keys = np.full(count, key, np.uint64)
-    places = permute(np.arange(count), keys, count)
-    assert sorted(places.tolist()) == list(range(count))
+    permuted = permute(np.arange(count), keys, count)
+    assert sorted(permuted.tolist()) == list(range(count))
 
 
 def test_every_order_of_a_few_windows_occurs_about_as_often():
     count, trials = 4, 6000
     keys = np.repeat(mix(np.arange(trials, dtype=np.uint64)), count)
     numbers = np.tile(np.arange(count), trials)
-    places = permute(numbers, keys, count).reshape(trials, count)
-    orders, seen = np.unique(places, axis=0, return_counts=True)
+    permuted = permute(numbers, keys, count).reshape(trials, count)
+    orders, seen = np.unique(permuted, axis=0, return_counts=True)
     assert len(orders) == 24
     assert 150 < seen.min() <= seen.max() < 350  # 250 each, standard deviation 16
 

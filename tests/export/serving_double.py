@@ -48,13 +48,13 @@ def served_model():
 
 
 @functools.cache
-def _loaded(place):
+def _loaded(path):
     """Keeps what owns the variables: a signature by itself does not."""
-    return tf.saved_model.load(str(place))
+    return tf.saved_model.load(str(path))
 
 
-def loaded_signatures(place):
-    return _loaded(place).signatures
+def loaded_signatures(path):
+    return _loaded(path).signatures
 
 
 def input_specs(function):

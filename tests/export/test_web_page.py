@@ -49,8 +49,8 @@ def model():
 
 @pytest.fixture(scope="module")
 def file(model, tmp_path_factory):
-    place = tmp_path_factory.mktemp("web") / "model.tflite"
-    return model.export(place, format="litert", certificate=False)
+    path = tmp_path_factory.mktemp("web") / "model.tflite"
+    return model.export(path, format="litert", certificate=False)
 
 
 @pytest.fixture(scope="module")

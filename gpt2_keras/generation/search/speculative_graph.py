@@ -226,7 +226,7 @@ def _check(
     accepted = tf.cast(uniforms * offered < wanted, tf.int32)
     num_accepted = tf.reduce_sum(tf.math.cumprod(accepted, axis=1), axis=1)  # (batch,)
 
-    # Behind the last proposal the draft model has no row_probs, which leaves all of the model's.
+    # After the last proposal the draft model has no row_probs, which leaves all of the model's.
     draft_probs = tf.pad(draft_probs, [[0, 0], [0, 1], [0, 0]])
     row_probs = tf.gather(probs, num_accepted, batch_dims=1)  # (batch, vocab)
     left = tf.maximum(row_probs - tf.gather(draft_probs, num_accepted, batch_dims=1), 0.0)

@@ -29,7 +29,7 @@ def tokenizer():
 
 @pytest.fixture
 def files(tmp_path):
-    """Files of every kind."""
+    """Files of every format."""
     import pyarrow
     from pyarrow import parquet
 
@@ -125,9 +125,9 @@ def far(tmp_path):
             return super().open(self._here(path), *args, **options)
 
         def create(self, path, *args, **options):
-            place = tmp_path / path.removeprefix("far://")
-            place.parent.mkdir(parents=True, exist_ok=True)
-            return super().create(str(place), *args, **options)
+            local = tmp_path / path.removeprefix("far://")
+            local.parent.mkdir(parents=True, exist_ok=True)
+            return super().create(str(local), *args, **options)
 
         def match(self, patterns, limits=None):
             found = super().match([self._here(pattern) for pattern in patterns], limits)

@@ -183,9 +183,9 @@ def test_a_row_of_a_batch_gets_the_tokens_it_gets_alone(model, draft, temperatur
 
 def test_a_seed_makes_sampling_repeatable_and_another_changes_it(close_pair):
     model, draft = close_pair
-    draws = sample(model, [[1]] * 4, SpeculativeDecoding(draft), 16, [1, 1, 2, 3], end=29)
-    assert draws[0] == draws[1]
-    assert all(a != b for a, b in itertools.combinations(draws[1:], 2))
+    samples = sample(model, [[1]] * 4, SpeculativeDecoding(draft), 16, [1, 1, 2, 3], end=29)
+    assert samples[0] == samples[1]
+    assert all(a != b for a, b in itertools.combinations(samples[1:], 2))
 
 
 def test_a_rejection_that_leaves_nothing_but_rounding_samples_from_the_model():
