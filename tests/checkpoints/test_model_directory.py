@@ -120,7 +120,7 @@ def test_a_directory_of_other_files_is_never_overwritten(tmp_path):
 
 def test_a_model_directory_is_replaced_only_when_asked(tmp_path):
     random_model(seed=1).save_to_preset(tmp_path / "model")
-    with pytest.raises(FileExistsError, match="move it away"):
+    with pytest.raises(FileExistsError, match="or move this one away first"):
         random_model(seed=2).save_to_preset(tmp_path / "model")
     random_model(seed=2).save_to_preset(tmp_path / "model", overwrite=True)
     loaded, expected = GPT2LM.from_preset(tmp_path / "model"), random_model(seed=2)

@@ -28,12 +28,12 @@ def test_the_demo_ends_with_the_answers_of_both_artifacts(
     assert json.loads((out / "run" / "settings.json").read_text())["steps"] == 3
 
 
-def test_a_taken_place_is_left_and_the_next_free_one_used(tmp_path):
+def test_a_directory_that_exists_is_left_and_the_next_number_used(tmp_path):
     (tmp_path / "demo").mkdir()
-    assert demo._free_place(tmp_path / "demo") == tmp_path / "demo"
+    assert demo._new_directory(tmp_path / "demo") == tmp_path / "demo"
     (tmp_path / "demo" / "mine").mkdir(parents=True)
     (tmp_path / "demo-2").touch()
-    assert demo._free_place(tmp_path / "demo") == tmp_path / "demo-3"
+    assert demo._new_directory(tmp_path / "demo") == tmp_path / "demo-3"
     assert (tmp_path / "demo" / "mine").is_dir()
 
 
@@ -43,7 +43,7 @@ def test_its_own_text_ships_with_python(tmp_path):
     assert 'The "try" statement' in text
 
 
-class Liar:
+class OtherModel:
     """A model that says something else than its artifacts."""
 
     def generate(self, prompts, max_new_tokens):
@@ -51,8 +51,8 @@ class Liar:
 
 
 def test_an_artifact_that_says_something_else_is_an_error():
-    with pytest.raises(ValueError, match=r"SavedModel must say.*\['a'\], and from the model \['b'"):
-        demo._check(["a"], ["p"], Liar(), "SavedModel")
+    with pytest.raises(ValueError, match=r"SavedModel answers \['a'\], and model.generate \['b'"):
+        demo._check(["a"], ["p"], OtherModel(), "SavedModel")
 
 
 def test_a_client_that_fails_says_why(tmp_path):

@@ -37,8 +37,9 @@ def asked(monkeypatch):
     """What the command asks of the library, which does nothing."""
     calls = []
 
-    def record(model, path, **options):
-        calls.append({"path": path, **options})
+    def record(model, path, output_format, verbose, input_signature, **options):
+        assert (verbose, input_signature) == (None, None)
+        calls.append({"path": path, "format": output_format, **options})
         return f"{path}/1"
 
     monkeypatch.setattr(gpt2_keras.export, "export", record)

@@ -120,10 +120,11 @@ def test_generate_prints_json_for_programs(model_directory, capsys):
     import json
 
     words = ["generate", "--model", model_directory, "--json", "--max-new-tokens", "8", "the"]
-    assert main([*words, "--top-k", "5", "--num-samples", "2", "--seed", "1"]) == 0
+    assert main([*words, "--top-k", "5", "--num-return-sequences", "2", "--seed", "1"]) == 0
     texts = json.loads(capsys.readouterr().out)
     model = text_model(context_length=64)
-    assert texts == model.generate(["the"], max_new_tokens=8, top_k=5, seed=1, num_samples=2)
+    settings = {"top_k": 5, "seed": 1, "num_return_sequences": 2}
+    assert texts == model.generate(["the"], max_new_tokens=8, **settings)
 
 
 def test_generate_asks_when_interactive(model_directory, capsys, monkeypatch):
@@ -142,12 +143,15 @@ def test_generate_asks_when_interactive(model_directory, capsys, monkeypatch):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--interactive", "prompt"], "Received: --interactive with a prompt or --json"),
-        (["--num-samples", "2"], "Received: --num-samples 2 without --temperature"),
-        (["--max-new-tokens", "64"], "max_new_tokens=64, context_length=64"),
+        (["--interactive", "prompt"], "error: --interactive was given with a prompt or --json. "),
+        (
+            ["--num-return-sequences", "2"],
+            "error: --num-return-sequences 2 asks for several texts of greedy",
+        ),
+        (["--max-new-tokens", "64"], "max_new_tokens=64 after a prefix of 0 tokens leave no room"),
     ],
 )
-def test_generate_refuses_what_does_not_fit_together(model_directory, words, message, capsys):
+def test_flags_that_contradict_each_other_are_an_error(model_directory, words, message, capsys):
     assert main(["generate", "--model", model_directory, *words]) == 1
     assert message in capsys.readouterr().err
 

@@ -134,14 +134,14 @@ def test_an_existing_directory_is_not_touched(files, tmp_path, capsys):
     (tmp_path / "mine.txt").write_text("mine")
     assert main(["train", *files, "--out", str(tmp_path), *TINY_FLAGS]) == 1
     error = capsys.readouterr().err
-    assert error.startswith("gpt2-keras train: error: The output must be a new or empty directory")
+    assert error.startswith(f"gpt2-keras train: error: {tmp_path} is not empty (it has 1 entries)")
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
     # Nor is it mistaken for this one, which could be resumed.
     (tmp_path / "settings.json").write_text("{}")
     (tmp_path / "model").mkdir()
     assert main(["train", *files, "--out", str(tmp_path), *TINY_FLAGS]) == 1
     error = capsys.readouterr().err
-    assert "which holds 3 entries" in error
+    assert "is not empty (it has 3 entries)" in error
     assert "--resume" not in error
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from gpt2_keras.data import PreparationOptions, TokenShards, prepare, text_files
 from gpt2_keras.data.cleaning import clean_text
 from gpt2_keras.data.near_duplicates import near_fingerprints
-from gpt2_keras.data.selection import digest_of, validates
+from gpt2_keras.data.selection import digest_of, is_for_validation
 from gpt2_keras.tokenizer import GPT2Tokenizer
 
 WORDS = [f"{a}{b}" for a in "abcdefghij" for b in ("lo", "mi", "ne", "so", "ta")]
@@ -147,7 +147,7 @@ def test_a_document_stays_on_its_side(prepared, tokenizer):
     training, validation = one.split()
     sides = documents_of(training, tokenizer), documents_of(validation, tokenizer)
     assert sorted(sides[0] + sides[1]) == sorted(DOCUMENTS)
-    assert sides[1] == [text for text in DOCUMENTS if validates(digest_of([text]), 0.3)]
+    assert sides[1] == [text for text in DOCUMENTS if is_for_validation(digest_of([text]), 0.3)]
     other = prepared(DOCUMENTS[::-2], validation_fraction=0.3).split()[1]
     assert documents_of(other, tokenizer) == [d for d in DOCUMENTS[::-2] if d in sides[1]]
     larger = prepared(DOCUMENTS, validation_fraction=0.6).split()[1]
@@ -155,7 +155,7 @@ def test_a_document_stays_on_its_side(prepared, tokenizer):
 
 
 def test_the_fraction_of_a_split_is_the_one_asked_for():
-    chosen = [validates(digest_of([str(number)]), 0.1) for number in range(4000)]
+    chosen = [is_for_validation(digest_of([str(number)]), 0.1) for number in range(4000)]
     assert abs(np.mean(chosen) - 0.1) < 0.015  # three standard errors
 
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gpt2_keras.data import PreparationOptions, TokenShards, prepare
-from gpt2_keras.data import text as text_module
+from gpt2_keras.data import text_files as text_module
 from gpt2_keras.data.shards import TokenView, split_tokens
 from gpt2_keras.tokenizer import GPT2Tokenizer
 from gpt2_keras.tokenizer.byte_alphabet import bytes_to_unicode
@@ -163,7 +163,7 @@ def test_an_empty_directory_is_filled(files, tokenizer, tmp_path):
 @pytest.mark.parametrize(
     ("kept", "error", "message"),
     [
-        ("out/keep.txt", FileExistsError, r"out is not empty \(it has 1 entries\), .*Name another"),
+        ("out/keep.txt", FileExistsError, r"out is not empty \(it has 1 entries\), .*Name a new"),
         ("out", NotADirectoryError, r"out is a file\. Name a new"),
     ],
 )

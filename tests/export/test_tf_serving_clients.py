@@ -80,12 +80,11 @@ def test_generate_says_what_the_model_says_with_each_row_s_own_parameters(connec
         )
     for row, answer in enumerate(answers):
         sampler = Sampler([0.0, 1.3][row], top_k=4, top_p=0.9, repetition_penalty=1.2)
-        expected = model.generate(
+        expected = model.generate_details(
             PROMPTS[row],
             sampler=sampler,
             max_new_tokens=[3, 9][row],
             seed=[0, -5][row],
-            return_details=True,
         )
         assert answer.text == PROMPTS[row] + expected.text
         assert answer.token_ids == expected.token_ids
@@ -143,7 +142,7 @@ def test_a_request_that_breaks_a_rule_is_not_repeated(connect, modules):
         with pytest.raises(modules[0].RequestRefusedError) as refusal:
             client.generate(["the", ""])
         assert len(requests) == 1
-    sentence = "A text must not be empty. Sizes in bytes, one a row. Received: [3 0]"
+    sentence = "text is empty in rows [1]. Send at least one byte per text."
     assert str(refusal.value) == sentence
 
 
@@ -167,7 +166,7 @@ def test_a_reply_that_is_no_json_is_told_as_it_is(modules):
     assert str(error) == "The server answered 502: <h1>Bad gateway</h1>"
 
 
-def test_retries_below_0_are_refused(modules):
+def test_retries_below_0_are_an_error(modules):
     with pytest.raises(ValueError, match=r"at least 0. Received: retries=-1"):
         modules[0].Client(retries=-1).score(["the cat"])
 
@@ -199,16 +198,18 @@ def test_a_stream_says_what_the_model_says(connect, model):
         by_hand = PROMPTS[1]
         for _ in range(3):
             by_hand = model.generate(by_hand, max_new_tokens=4)
-        pieces = list(client.stream(PROMPTS[1], max_new_tokens=12, chunk_size=4))
-        assert PROMPTS[1] + "".join(pieces) == by_hand
-        assert len(pieces) == 3
+        deltas = list(client.stream(PROMPTS[1], max_new_tokens=12, chunk_size=4))
+        assert PROMPTS[1] + "".join(deltas) == by_hand
+        assert len(deltas) == 3
 
 
 def test_a_stream_of_the_model_ends_when_the_context_is_full(connect, modules):
     with connect() as (client, _):
         text = PROMPTS[0] + "".join(client.stream(PROMPTS[0], max_new_tokens=1000))
         assert len(text) > len(PROMPTS[0])
-        with pytest.raises(modules[0].RequestRefusedError, match="must fit into the context"):
+        with pytest.raises(
+            modules[0].RequestRefusedError, match="do not fit into the context of 64 tokens"
+        ):
             client.generate([text], max_new_tokens=1)
 
 
@@ -230,15 +231,15 @@ def test_the_program_prints_the_answers(model, signatures):
         assert streamed.stdout == expected[0] + "\n"
         scored = json.loads(run_rest(*url, "--task", "score", PROMPTS[0]).stdout)
         assert scored["token_ids"] == model.tokenizer.encode(PROMPTS[0])
-        likeliest = json.loads(run_rest(*url, "--task", "next_token", PROMPTS[0]).stdout)
-        assert next(iter(likeliest)) == model.next_tokens(PROMPTS[0], k=1)[0].text
+        candidates = json.loads(run_rest(*url, "--task", "next_token", PROMPTS[0]).stdout)
+        assert next(iter(candidates)) == model.next_tokens(PROMPTS[0], k=1)[0].text
 
 
 def test_the_program_shows_a_mistake_in_one_sentence(signatures):
     with RestServer(signatures) as server:
-        refused = run_rest("--url", server.url, "--max-new-tokens", "0", "the cat")
-    assert refused.returncode == 1
-    assert refused.stderr == "`max_new_tokens` must be at least 1. Received: [0]\n"
+        failed = run_rest("--url", server.url, "--max-new-tokens", "0", "the cat")
+    assert failed.returncode == 1
+    assert failed.stderr == "max_new_tokens=[0] is less than 1. Use integers of at least 1.\n"
     assert run_rest("--task", "dance", "the cat").returncode == 2
 
 

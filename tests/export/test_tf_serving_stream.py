@@ -1,4 +1,4 @@
-"""Long answers piece by piece, from a model that says one byte of a given text for each token."""
+"""Long answers delta by delta, from a model that says one byte of a given text for each token."""
 
 import importlib
 from pathlib import Path
@@ -28,7 +28,7 @@ def byte_client(rest):
                 (so_far,) = [text.encode() for text in texts]
                 assert target.startswith(so_far)
                 if len(so_far) + max_new_tokens > context_length:
-                    raise rest.RequestRefusedError("A text … must fit into the context of …")
+                    raise rest.RequestRefusedError("texts … do not fit into the context of …")
                 self.seeds += (seed,)
                 new = target[len(so_far) :][:max_new_tokens]
                 reason = "length" if len(new) == max_new_tokens else "end"
@@ -45,9 +45,9 @@ def byte_client(rest):
 def test_a_stream_has_whole_characters_whatever_the_pieces(byte_client, chunk_size):
     target = "a é𝄞\ufffd 中文 🙂🙂."
     client = byte_client(target.encode())
-    pieces = list(client.stream("a", max_new_tokens=500, chunk_size=chunk_size))
-    assert "".join(pieces) == target[1:]
-    assert all(pieces)
+    deltas = list(client.stream("a", max_new_tokens=500, chunk_size=chunk_size))
+    assert "".join(deltas) == target[1:]
+    assert all(deltas)
 
 
 def test_a_stream_stops_at_the_number_of_tokens(byte_client):

@@ -34,14 +34,16 @@ def test_every_request_is_one_that_its_signature_answers(version):
         assert {len(value) for value in answers.values()} == {batch_size}
         asked.append((request.model_spec.signature_name, batch_size))
     assert set(asked) == {(name, size) for name in signatures for size in warmup.BATCH_SIZES}
-    assert len(asked) <= warmup.MOST_RECORDS
+    assert len(asked) <= warmup.MAX_RECORDS
 
 
 def test_without_the_library_it_is_left_out_or_an_error(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorflow_serving", None)
     warmup.write_warmup(tmp_path, 4)
     assert list(tmp_path.iterdir()) == []
-    with pytest.raises(ImportError, match=r"tensorflow-serving-api, which is not installed"):
+    with pytest.raises(
+        ImportError, match=r"^tensorflow-serving-api is not installed, which warm-up"
+    ):
         warmup.write_warmup(tmp_path, 4, required=True)
 
 

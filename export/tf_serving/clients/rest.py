@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 
 BUSY = {429, 503}  # too many requests, and unavailable: what passes
 LONGEST_PAUSE = 10.0  # seconds
-CONTEXT_RULE = "must fit into the context"  # in the refusal of a text that is too long
+CONTEXT_RULE = "do not fit into the context"  # in the error of texts that are too long
 
 
 class ServingError(Exception):
@@ -247,11 +247,11 @@ def _error_of_reply(status: int, body: bytes) -> ServingError:
 def sentence(message: str) -> str:
     """Returns what a refusal says to people, without the graph's own words.
 
-    >>> sentence("assertion failed: [A text must not be empty. Received:] [0]\\n\\t [[{{node x}}]]")
-    'A text must not be empty. Received: [0]'
+    >>> sentence("assertion failed: [text is empty in rows [0]. Send …]\\n\\t [[{{node x}}]]")
+    'text is empty in rows [0]. Send …'
     """
-    found = re.search(r"assertion failed: \[(.+?)\] (\[.*\])", message)
-    return f"{found[1]} {found[2]}" if found else message
+    found = re.search(r"assertion failed: \[(.+)\]$", message, re.MULTILINE)
+    return found[1] if found else message
 
 
 def _int32(number: int) -> int:
