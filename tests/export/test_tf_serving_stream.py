@@ -76,6 +76,6 @@ def test_a_character_that_no_longer_fits_ends_a_stream(byte_client, chunk_size):
     assert "".join(client.stream("a", max_new_tokens=500, chunk_size=chunk_size)) == "b\ufffd"
 
 
-def test_a_stream_refuses_a_text_that_fills_the_context_itself(byte_client, rest):
-    with pytest.raises(rest.RequestRefusedError, match="must fit into the context"):
+def test_a_stream_of_a_text_that_fills_the_context_itself_is_an_error(byte_client, rest):
+    with pytest.raises(rest.RequestRefusedError, match="do not fit into the context"):
         list(byte_client(b"0123456789", context_length=5).stream("01234"))
