@@ -280,3 +280,25 @@ def test_options_out_of_their_range_are_an_error(options, message):
 def test_options_of_a_wrong_type_are_an_error(options, message):
     with pytest.raises(TypeError, match=message):
         PreparationOptions(**options)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"paths": 3}, r"^paths=3 is not a list of paths\."),
+        ({"paths": [True]}, r"^paths\[0\]=True is a bool\. Use a path\."),
+        ({"tokenizer": "gpt2"}, r"^tokenizer='gpt2' is a str\. Use a GPT2Tokenizer\."),
+        ({"out_dir": 3}, r"^out_dir=3 is an int\. Use a path\."),
+        ({"options": {"clean": True}}, r"^options=.* is a dict\. Use PreparationOptions\."),
+        ({"on_progress": 1}, r"^on_progress=1 cannot be called\. Use a function of two integers"),
+    ],
+)
+def test_an_argument_of_a_wrong_type_is_an_error_before_any_work(
+    tokenizer, tmp_path, change, message
+):
+    file = tmp_path / "a.txt"
+    file.write_text("text")
+    arguments = {"paths": [file], "tokenizer": tokenizer, "out_dir": tmp_path / "out"}
+    with pytest.raises(TypeError, match=message):
+        prepare(**{**arguments, **change})
+    assert list(tmp_path.iterdir()) == [file]
