@@ -29,7 +29,7 @@ def run(tmp_path, text, *options, **environment):
     done = subprocess.run(
         command, capture_output=True, text=True, check=True, env=os.environ | environment
     )
-    loss = re.search(r"validation loss (\d\.\d{4}) nats a character", done.stdout)
+    loss = re.search(r"validation loss (\d\.\d{4}) nats per character", done.stdout)
     assert loss is not None
     evaluations = re.findall(r"val_loss: (\S+)", done.stdout)
     return float(loss.group(1)), [float(each) for each in evaluations]
