@@ -14,8 +14,8 @@ from gpt2_keras.generation.log_probs import (
     most_likely_next_tokens,
     text_log_probs,
 )
-from gpt2_keras.generation.logits_processors import History, ProcessorTensors, processor_specs
-from gpt2_keras.generation.sampling import SamplingTensors, sampling_specs
+from gpt2_keras.generation.logits_processors import History, processor_specs
+from gpt2_keras.generation.sampling import sampling_specs
 from gpt2_keras.model import GPT2Model
 
 IDS = tf.TensorSpec([None, None], tf.int32, name="token_ids")
@@ -98,34 +98,13 @@ class CompiledModel:
         # The cache of a prefix has one row.
         prefix = decoding_loop.Prefix(state.cache, COUNTS)
 
-        def start(
-            ids: Any,
-            counts: Any,
-            sampling: SamplingTensors,
-            processors: ProcessorTensors,
-            max_new_tokens: Any,
-            prefix: decoding_loop.Prefix,
-        ) -> Any:
-            return decoding_loop.start(
-                model,
-                ids,
-                counts,
-                sampling,
-                processors,
-                max_new_tokens=max_new_tokens,
-                prefix=prefix,
-            )
-
-        def advance(
-            state: decoding_loop.DecodingState,
-            sampling: SamplingTensors,
-            processors: ProcessorTensors,
-            max_steps: Any,
-        ) -> Any:
-            return decoding_loop.advance(model, state, sampling, processors, max_steps=max_steps)
-
-        self.start = traced(start, [IDS, COUNTS, sampling, processors, INTEGER, prefix])
-        self.advance = traced(advance, [state, sampling, processors, INTEGER])
+        self.start = traced(
+            functools.partial(decoding_loop.start, model),
+            [IDS, COUNTS, sampling, processors, INTEGER, prefix],
+        )
+        self.advance = traced(
+            functools.partial(decoding_loop.advance, model), [state, sampling, processors, INTEGER]
+        )
         self.prefill = traced(functools.partial(_prefill, model), [IDS])
         log_probs = functools.partial(text_log_probs, model, end_token_id=end_token_id)
         self.text_log_probs = traced(log_probs, [IDS, COUNTS])

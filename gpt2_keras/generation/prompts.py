@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from gpt2_keras.generation.padding import pad
 from gpt2_keras.model import GPT2Model
 from gpt2_keras.validation import check_integer
 
@@ -64,11 +63,6 @@ def encode_prompts(
             )
         rows.append(ids[-room:])
     return rows
-
-
-def left_padded(model: GPT2Model, rows: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the prompts `(batch, time)`, padded with the end token, and their lengths."""
-    return pad(rows, model.require_tokenizer().end_token_id, side="left")
 
 
 def check_fits(model: GPT2Model, token_ids: np.ndarray, max_new_tokens: int) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from gpt2_keras.generation.compiled import compiled
 from gpt2_keras.generation.padding import pad
-from gpt2_keras.generation.prompts import encode_prompts, left_padded
+from gpt2_keras.generation.prompts import encode_prompts
 from gpt2_keras.model import GPT2Model
 from gpt2_keras.validation import check_integer, check_text, check_texts
 
@@ -109,7 +109,7 @@ def next_tokens(model: GPT2Model, prompt: str, *, k: int = 10) -> list[NextToken
     check_integer("k", k, minimum=1, maximum=model.config.vocab_size)
     tokenizer = model.require_tokenizer()
     rows = encode_prompts(model, [prompt], max_new_tokens=0)
-    token_ids, num_tokens = left_padded(model, rows)
+    token_ids, num_tokens = pad(rows, model.require_tokenizer().end_token_id, side="left")
     ids, probabilities = compiled(model).next_tokens(token_ids, num_tokens, np.int32(k))
     pairs = zip(ids.numpy()[0].tolist(), probabilities.numpy()[0].tolist(), strict=True)
     return [NextToken(token, tokenizer.decode([token]), prob) for token, prob in pairs]

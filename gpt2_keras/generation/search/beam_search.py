@@ -10,8 +10,7 @@ import tensorflow as tf
 
 from gpt2_keras.generation.compiled import COUNTS, IDS, INTEGER, NUMBER, call_cached
 from gpt2_keras.generation.padding import count_until, left_padding_mask
-from gpt2_keras.generation.prompts import check_fits
-from gpt2_keras.generation.search.results import Found
+from gpt2_keras.generation.search.results import Found, SearchRequest
 from gpt2_keras.model import GPT2Model
 from gpt2_keras.validation import check_integer, check_number
 
@@ -47,46 +46,33 @@ class BeamSearch:
         check_integer("num_beams", self.num_beams, minimum=1, advice="1 is greedy.")
         check_number("length_penalty", self.length_penalty, advice="0.0 ignores the length.")
 
-    def run(
-        self,
-        model: GPT2Model,
-        token_ids: np.ndarray,
-        num_tokens: np.ndarray,
-        *,
-        max_new_tokens: int,
-        end_token_id: int,
-        num_return_sequences: int = 1,
-        seeds: np.ndarray | None = None,  # noqa: ARG002 -- nothing is sampled
-    ) -> Found:
+    def run(self, model: GPT2Model, request: SearchRequest) -> Found:
         """Continues prompts of ids; see `PromptSearch`.
 
         Raises:
             ValueError: If prompts and new tokens do not fit the context, or more texts are
                 asked for than there are beams.
         """
-        check_fits(model, token_ids, max_new_tokens)
-        check_integer(
-            "num_return_sequences",
-            num_return_sequences,
-            minimum=1,
-            maximum=self.num_beams,
+        request.check(
+            model,
+            max_return_sequences=self.num_beams,
             advice="Raise num_beams for more texts.",
         )
-        return Found(
-            *call_cached(
-                model,
-                "beam_search",
-                (end_token_id,),
-                functools.partial(beam_search, model, end_token_id=end_token_id),
-                [IDS, COUNTS, INTEGER, NUMBER, INTEGER, INTEGER],
-                token_ids,
-                num_tokens,
-                np.int32(self.num_beams),
-                np.float32(self.length_penalty),
-                np.int32(num_return_sequences),
-                np.int32(max_new_tokens),
-            )
+        end = request.end_token_id
+        arrays = call_cached(
+            model,
+            "beam_search",
+            (end,),
+            functools.partial(beam_search, model, end_token_id=end),
+            [IDS, COUNTS, INTEGER, NUMBER, INTEGER, INTEGER],
+            request.token_ids,
+            request.num_tokens,
+            np.int32(self.num_beams),
+            np.float32(self.length_penalty),
+            np.int32(request.num_return_sequences),
+            np.int32(request.max_new_tokens),
         )
+        return Found(*arrays)
 
 
 class Hypotheses(NamedTuple):

@@ -9,8 +9,7 @@ import tensorflow as tf
 
 from gpt2_keras.generation.compiled import COUNTS, IDS, INTEGER, NUMBER, call_cached
 from gpt2_keras.generation.padding import count_until, left_padding_mask
-from gpt2_keras.generation.prompts import check_fits
-from gpt2_keras.generation.search.results import Found
+from gpt2_keras.generation.search.results import ONE_RESULT, Found, SearchRequest
 from gpt2_keras.model import GPT2Model
 from gpt2_keras.validation import check_integer, check_probability
 
@@ -45,42 +44,27 @@ class ContrastiveSearch:
         check_integer("k", self.k, minimum=1)
         check_probability("alpha", self.alpha, advice="0.0 is greedy.")
 
-    def run(
-        self,
-        model: GPT2Model,
-        token_ids: np.ndarray,
-        num_tokens: np.ndarray,
-        *,
-        max_new_tokens: int,
-        end_token_id: int,
-        num_return_sequences: int = 1,
-        seeds: np.ndarray | None = None,  # noqa: ARG002 -- nothing is sampled
-    ) -> Found:
+    def run(self, model: GPT2Model, request: SearchRequest) -> Found:
         """Continues prompts of ids; see `PromptSearch`.
 
         Raises:
             ValueError: If `k` is above the vocabulary's size, prompts and new tokens do not
                 fit the context, or several texts are asked for.
         """
-        check_fits(model, token_ids, max_new_tokens)
+        request.check(model, max_return_sequences=1, advice=ONE_RESULT)
         check_integer("k", self.k, maximum=model.config.vocab_size)
-        check_integer(
-            "num_return_sequences",
-            num_return_sequences,
-            maximum=1,
-            advice="BeamSearch and Sampler return several.",
-        )
+        end = request.end_token_id
         ids, counts = call_cached(
             model,
             "contrastive_search",
-            (end_token_id,),
-            functools.partial(contrastive_search, model, end_token_id=end_token_id),
+            (end,),
+            functools.partial(contrastive_search, model, end_token_id=end),
             [IDS, COUNTS, INTEGER, NUMBER, INTEGER],
-            token_ids,
-            num_tokens,
+            request.token_ids,
+            request.num_tokens,
             np.int32(self.k),
             np.float32(self.alpha),
-            np.int32(max_new_tokens),
+            np.int32(request.max_new_tokens),
         )
         return Found(ids[:, None], counts[:, None])
 

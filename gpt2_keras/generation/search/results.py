@@ -1,7 +1,7 @@
-"""What beam search, contrastive search and speculative decoding share: prompts in, texts out."""
+"""What beam search, contrastive search and speculative decoding share: requests and results."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -9,13 +9,37 @@ from gpt2_keras.generation.compiled import compiled
 from gpt2_keras.generation.padding import pad
 from gpt2_keras.generation.prompts import (
     ON_OVERFLOW,
+    check_fits,
     default_max_new_tokens,
     encode_prompts,
-    left_padded,
 )
 from gpt2_keras.generation.session import Generation, make_seeds
 from gpt2_keras.model import GPT2Model
 from gpt2_keras.validation import check_choice, check_integer
+
+ONE_RESULT = "BeamSearch and Sampler return several."
+
+
+class SearchRequest(NamedTuple):
+    """The prompts that a search continues."""
+
+    token_ids: np.ndarray  # int32 (batch, time), padded on the left
+    num_tokens: np.ndarray  # int32 (batch,): the length of each prompt, at least 1
+    max_new_tokens: int  # largest number of new tokens, at least 1
+    end_token_id: int  # the id that ends a text
+    seeds: np.ndarray  # int32 (batch,)
+    num_return_sequences: int = 1  # number of results of each prompt
+
+    def check(self, model: GPT2Model, *, max_return_sequences: int, advice: str) -> None:
+        """Raises an error unless prompts and new tokens fit, and enough results are found."""
+        check_fits(model, self.token_ids, self.max_new_tokens)
+        check_integer(
+            "num_return_sequences",
+            self.num_return_sequences,
+            minimum=1,
+            maximum=max_return_sequences,
+            advice=advice,
+        )
 
 
 class Found(NamedTuple):
@@ -29,28 +53,8 @@ class Found(NamedTuple):
 class PromptSearch(Protocol):
     """A search over the continuations of prompts."""
 
-    def run(
-        self,
-        model: GPT2Model,
-        token_ids: np.ndarray,
-        num_tokens: np.ndarray,
-        *,
-        max_new_tokens: int,
-        end_token_id: int,
-        num_return_sequences: int,
-        seeds: np.ndarray,
-    ) -> Found:
-        """Continues prompts of ids.
-
-        Args:
-            model: The model.
-            token_ids: Int32 array `(batch, time)`, padded on the left.
-            num_tokens: Int32 array `(batch,)`: the length of each prompt, at least 1.
-            max_new_tokens: Largest number of new tokens, at least 1.
-            end_token_id: The id that ends a text.
-            num_return_sequences: Number of results of each prompt.
-            seeds: Int32 array `(batch,)`.
-        """
+    def run(self, model: GPT2Model, request: SearchRequest) -> Found:
+        """Continues prompts of ids."""
 
 
 def search_texts(
@@ -77,22 +81,19 @@ def search_texts(
     prompt_ids = encode_prompts(
         model, prompts, max_new_tokens=max_new_tokens, on_overflow=on_overflow
     )
-    found = search.run(
-        model,
-        *left_padded(model, prompt_ids),
-        max_new_tokens=max_new_tokens,
-        end_token_id=model.require_tokenizer().end_token_id,
-        num_return_sequences=num_return_sequences,
-        seeds=make_seeds(seed, len(prompts)),
+    tokenizer, seeds = model.require_tokenizer(), make_seeds(seed, len(prompts))
+    padded = pad(prompt_ids, tokenizer.end_token_id, side="left")
+    request = SearchRequest(
+        *padded, max_new_tokens, tokenizer.end_token_id, seeds, num_return_sequences
     )
+    found = search.run(model, request)
     new_ids = _rows(found)
     log_probs = _log_probs(model, prompt_ids, new_ids) if with_log_probs else None
-    decode = model.require_tokenizer().decode
     return [
         [
             Generation(
                 prompt,
-                decode(ids),
+                tokenizer.decode(ids),
                 ids,
                 log_probs[row][index] if log_probs else [],
                 "length" if len(ids) == max_new_tokens else "end",
@@ -106,12 +107,10 @@ def search_texts(
 
 def _rows(found: Found) -> list[list[list[int]]]:
     """Returns the new ids of each result of each prompt."""
-    there = np.ones(found.num_tokens.shape, bool)
-    if found.scores is not None:
-        there = found.scores > -np.inf
+    scores = np.zeros(found.num_tokens.shape) if found.scores is None else found.scores
     return [
-        [ids[:count].tolist() for ids, count, real in zip(*row, strict=True) if real]
-        for row in zip(found.token_ids, found.num_tokens, there, strict=True)
+        [ids[:n].tolist() for ids, n, score in zip(*row, strict=True) if score > -np.inf]
+        for row in zip(found.token_ids, found.num_tokens, scores, strict=True)
     ]
 
 
@@ -122,14 +121,8 @@ def _log_probs(
     rows = [
         prompt + ids for prompt, group in zip(prompt_ids, new_ids, strict=True) for ids in group
     ]
-    values: Any = compiled(model).continuation_log_probs(*pad(rows, 0, side="left")).numpy()
-    flat = iter(values)
+    values = iter(compiled(model).continuation_log_probs(*pad(rows, 0, side="left")).numpy())
     return [
-        [next(flat)[-len(ids) :].tolist() if ids else _skip(flat) for ids in group]
+        [row[len(row) - len(ids) :].tolist() for ids, row in zip(group, values, strict=False)]
         for group in new_ids
     ]
-
-
-def _skip(rows: Any) -> list[float]:
-    next(rows)
-    return []

@@ -8,7 +8,7 @@ import numpy as np
 from gpt2_keras.generation.compiled import COUNTS, IDS, INTEGER, call_cached
 from gpt2_keras.generation.prompts import check_fits
 from gpt2_keras.generation.sampling import Sampler, sampling_specs, sampling_tensors
-from gpt2_keras.generation.search.results import Found
+from gpt2_keras.generation.search.results import ONE_RESULT, Found, SearchRequest
 from gpt2_keras.generation.search.speculative_graph import speculative_sample
 from gpt2_keras.model import GPT2Model
 from gpt2_keras.validation import check_instance, check_integer
@@ -46,17 +46,7 @@ class SpeculativeDecoding:
         """The sampler whose distribution the tokens have."""
         return Sampler(temperature=self.temperature, top_k=self.top_k, top_p=self.top_p)
 
-    def run(
-        self,
-        model: GPT2Model,
-        token_ids: np.ndarray,
-        num_tokens: np.ndarray,
-        *,
-        max_new_tokens: int,
-        end_token_id: int,
-        num_return_sequences: int = 1,
-        seeds: np.ndarray,
-    ) -> Found:
+    def run(self, model: GPT2Model, request: SearchRequest) -> Found:
         """Continues prompts of ids; see `PromptSearch`.
 
         Raises:
@@ -72,24 +62,19 @@ class SpeculativeDecoding:
                 "Use a draft model that was trained with the same tokenizer."
             )
         check_integer("top_k", self.top_k, maximum=vocab_size, advice="0 keeps all tokens.")
-        check_integer(
-            "num_return_sequences",
-            num_return_sequences,
-            maximum=1,
-            advice="BeamSearch and Sampler return several.",
-        )
-        check_fits(model, token_ids, max_new_tokens)
-        check_fits(draft_model, token_ids, max_new_tokens)
+        request.check(model, max_return_sequences=1, advice=ONE_RESULT)
+        check_fits(draft_model, request.token_ids, request.max_new_tokens)
+        end = request.end_token_id
         ids, counts, _ = call_cached(
             model,
             "speculative_sample",
-            (end_token_id, draft_model),
-            functools.partial(speculative_sample, model, draft_model, end_token_id=end_token_id),
+            (end, draft_model),
+            functools.partial(speculative_sample, model, draft_model, end_token_id=end),
             [IDS, COUNTS, sampling_specs(), INTEGER, INTEGER],
-            token_ids,
-            num_tokens,
-            sampling_tensors(self.sampler, seeds),
+            request.token_ids,
+            request.num_tokens,
+            sampling_tensors(self.sampler, request.seeds),
             np.int32(self.num_draft_tokens),
-            np.int32(max_new_tokens),
+            np.int32(request.max_new_tokens),
         )
         return Found(ids[:, None], counts[:, None])

@@ -6,7 +6,7 @@ import pytest
 from gpt2_keras import GPT2Config
 from gpt2_keras.generation.compiled import cached_function
 from gpt2_keras.generation.search.beam_search import BeamSearch
-from gpt2_keras.generation.search.results import search_texts
+from gpt2_keras.generation.search.results import SearchRequest, search_texts
 from tests.models import random_model, text_model
 
 VOCAB, END = 6, 5
@@ -28,11 +28,14 @@ def search(model, prompts, settings, max_new_tokens, end=END, count=1):
     num_tokens = np.array([len(row) for row in prompts], "int32")
     found = settings.run(
         model,
-        token_ids,
-        num_tokens,
-        max_new_tokens=max_new_tokens,
-        end_token_id=end,
-        num_return_sequences=count,
+        SearchRequest(
+            token_ids,
+            num_tokens,
+            max_new_tokens=max_new_tokens,
+            end_token_id=end,
+            seeds=np.zeros(len(prompts), "int32"),
+            num_return_sequences=count,
+        ),
     )
     for ids, counts, _ in zip(*found, strict=True):
         for row, count in zip(ids, counts, strict=True):

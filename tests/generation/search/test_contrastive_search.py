@@ -4,7 +4,7 @@ import pytest
 from gpt2_keras import GPT2Config
 from gpt2_keras.generation.compiled import cached_function
 from gpt2_keras.generation.search.contrastive_search import ContrastiveSearch
-from gpt2_keras.generation.search.results import search_texts
+from gpt2_keras.generation.search.results import SearchRequest, search_texts
 from tests.models import random_model, text_model
 
 VOCAB, END = 9, 8
@@ -25,7 +25,14 @@ def search(model, prompts, settings, max_new_tokens, end=END):
     token_ids = np.array([[0] * (time - len(row)) + row for row in prompts], "int32")
     num_tokens = np.array([len(row) for row in prompts], "int32")
     found = settings.run(
-        model, token_ids, num_tokens, max_new_tokens=max_new_tokens, end_token_id=end
+        model,
+        SearchRequest(
+            token_ids,
+            num_tokens,
+            max_new_tokens=max_new_tokens,
+            end_token_id=end,
+            seeds=np.zeros(len(prompts), "int32"),
+        ),
     )
     ids, counts = found.token_ids[:, 0], found.num_tokens[:, 0]
     assert all((row[count:] == end).all() for row, count in zip(ids, counts, strict=True))

@@ -7,7 +7,7 @@ import pytest
 from gpt2_keras import GPT2Config
 from gpt2_keras.generation.compiled import cached_function
 from gpt2_keras.generation.sampling import Sampler, sampling_tensors
-from gpt2_keras.generation.search.results import search_texts
+from gpt2_keras.generation.search.results import SearchRequest, search_texts
 from gpt2_keras.generation.search.speculative_decoding import SpeculativeDecoding
 from gpt2_keras.generation.search.speculative_graph import _check, speculative_sample
 from tests.models import random_model, text_model
@@ -42,10 +42,12 @@ def sample(model, prompts, settings, max_new_tokens, seeds=None, end=END):
     seeds = np.arange(len(prompts), dtype="int32") if seeds is None else seeds
     found = settings.run(
         model,
-        *padded(prompts),
-        max_new_tokens=max_new_tokens,
-        end_token_id=end,
-        seeds=np.asarray(seeds, "int32"),
+        SearchRequest(
+            *padded(prompts),
+            max_new_tokens=max_new_tokens,
+            end_token_id=end,
+            seeds=np.asarray(seeds, "int32"),
+        ),
     )
     ids, counts = found.token_ids[:, 0], found.num_tokens[:, 0]
     assert ids.shape == (len(prompts), max_new_tokens)
