@@ -58,7 +58,7 @@ def load_gpt2_keras(directory: str, dtype: str = "float32") -> Generate:
     from gpt2_keras.generation.logits_processors import processor_tensors
     from gpt2_keras.generation.padding import pad
     from gpt2_keras.generation.prefix_cache import no_prefix
-    from gpt2_keras.generation.sampling import Sampler, sampling_tensors
+    from gpt2_keras.generation.sampler import Sampler, sampling_tensors
 
     model = GPT2LM.from_preset(directory, dtype=dtype)
     functions = compiled(model)

@@ -125,7 +125,7 @@ def run(args: argparse.Namespace) -> None:
 def _settings(args: argparse.Namespace) -> dict[str, Any]:
     """Returns the arguments of `generate` and `stream` that the options stand for."""
     from gpt2_keras.generation import LogitsProcessors
-    from gpt2_keras.generation.sampling import resolve
+    from gpt2_keras.generation.sampler import resolve
 
     sampler = resolve(
         None,

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from gpt2_keras.generation import decoding_loop
 from gpt2_keras.generation.logits_processors import NO_TOKEN, History, no_processors
-from gpt2_keras.generation.sampling import SamplingTensors
+from gpt2_keras.generation.sampler import SamplingTensors
 from gpt2_keras.layers.kernels.litert import LITERT, BlockCache
 from gpt2_keras.model import GPT2Model
 

@@ -7,7 +7,7 @@ import tensorflow as tf
 from gpt2_keras.export.device_decoder import DeviceDecoder
 from gpt2_keras.export.text_graph import NUM_CANDIDATES, Tensors
 from gpt2_keras.generation.finish_reason import FINISH_REASONS
-from gpt2_keras.generation.sampling import greedy_numbers
+from gpt2_keras.generation.sampler import greedy_numbers
 from gpt2_keras.model import GPT2Model
 from gpt2_keras.tokenizer.graph.litert import LiteRTTokenizer
 from gpt2_keras.tokenizer.graph.tokenizer import GraphTokenizer

@@ -4,7 +4,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from gpt2_keras.generation.sampling import SamplingTensors, greedy_numbers
+from gpt2_keras.generation.sampler import SamplingTensors, greedy_numbers
 
 
 def require(holds: tf.Tensor, message: str, *values: tf.Tensor) -> None:

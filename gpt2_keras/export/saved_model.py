@@ -13,7 +13,7 @@ from gpt2_keras.export.warmup import write_warmup
 from gpt2_keras.export.weights import StoredWeights
 from gpt2_keras.generation.compiled import traced
 from gpt2_keras.generation.prompts import default_max_new_tokens
-from gpt2_keras.generation.sampling import greedy_numbers
+from gpt2_keras.generation.sampler import greedy_numbers
 from gpt2_keras.model import GPT2Model
 from gpt2_keras.validation import check_flag, check_integer
 

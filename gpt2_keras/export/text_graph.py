@@ -10,7 +10,7 @@ from gpt2_keras.generation.compiled import COUNTS, IDS, traced
 from gpt2_keras.generation.finish_reason import FINISH_REASONS
 from gpt2_keras.generation.log_probs import most_likely_next_tokens, text_log_probs
 from gpt2_keras.generation.logits_processors import no_processors
-from gpt2_keras.generation.sampling import SamplingTensors
+from gpt2_keras.generation.sampler import SamplingTensors
 from gpt2_keras.model import GPT2Model
 from gpt2_keras.tokenizer.graph.tokenizer import GraphTokenizer
 from gpt2_keras.validation import check_choice

@@ -15,7 +15,7 @@ from gpt2_keras.generation.log_probs import (
     text_log_probs,
 )
 from gpt2_keras.generation.logits_processors import History, processor_specs
-from gpt2_keras.generation.sampling import sampling_specs
+from gpt2_keras.generation.sampler import sampling_specs
 from gpt2_keras.model import GPT2Model
 
 IDS = tf.TensorSpec([None, None], tf.int32, name="token_ids")

@@ -11,7 +11,8 @@ from gpt2_keras.generation.logits_processors import (
     process_logits,
 )
 from gpt2_keras.generation.padding import count_until, left_padding_mask
-from gpt2_keras.generation.sampling import SamplingTensors, choose
+from gpt2_keras.generation.sampler import SamplingTensors
+from gpt2_keras.generation.sampling import choose
 from gpt2_keras.model import GPT2Model
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from gpt2_keras.generation.logits_processors import LogitsProcessors
 from gpt2_keras.generation.prefix_cache import PrefixCache
-from gpt2_keras.generation.sampling import Sampler, resolve
+from gpt2_keras.generation.sampler import Sampler, resolve
 from gpt2_keras.generation.search.beam_search import BeamSearch
 from gpt2_keras.generation.search.contrastive_search import ContrastiveSearch
 from gpt2_keras.generation.search.results import search_texts

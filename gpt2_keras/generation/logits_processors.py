@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from gpt2_keras.generation.sampling import SamplingTensors, cond_any
+from gpt2_keras.generation.sampler import SamplingTensors
+from gpt2_keras.generation.sampling import cond_any
 from gpt2_keras.model import GPT2Model
 from gpt2_keras.validation import (
     check_instance,

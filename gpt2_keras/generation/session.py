@@ -17,7 +17,7 @@ from gpt2_keras.generation.prompts import (
     default_max_new_tokens,
     encode_prompts,
 )
-from gpt2_keras.generation.sampling import Sampler, sampling_tensors
+from gpt2_keras.generation.sampler import Sampler, sampling_tensors
 from gpt2_keras.generation.streaming import TextDeltas
 from gpt2_keras.model import GPT2Model
 from gpt2_keras.validation import check_choice, check_instance, check_integer

@@ -4,7 +4,7 @@ import pytest
 
 from gpt2_keras.cli.main import main
 from gpt2_keras.generation import LogitsProcessors
-from gpt2_keras.generation.sampling import Sampler
+from gpt2_keras.generation.sampler import Sampler
 from tests.models import text_model
 
 

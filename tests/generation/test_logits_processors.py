@@ -12,7 +12,7 @@ from gpt2_keras.generation.logits_processors import (
     process_logits,
     processor_tensors,
 )
-from gpt2_keras.generation.sampling import sampling_tensors
+from gpt2_keras.generation.sampler import sampling_tensors
 from tests.models import text_model
 
 VOCAB = 12

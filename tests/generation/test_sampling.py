@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from gpt2_keras.generation import Sampler
-from gpt2_keras.generation.sampling import SamplingTensors, choose, resolve, sampling_tensors
+from gpt2_keras.generation.sampler import SamplingTensors, resolve, sampling_tensors
+from gpt2_keras.generation.sampling import choose
 from gpt2_keras.generation.stateless_random import uniform
 
 SAMPLES = 20_000

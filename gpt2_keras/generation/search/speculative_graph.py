@@ -5,7 +5,8 @@ from typing import Any
 import tensorflow as tf
 
 from gpt2_keras.generation.padding import count_until
-from gpt2_keras.generation.sampling import SamplingTensors, probabilities, sample_ids
+from gpt2_keras.generation.sampler import SamplingTensors
+from gpt2_keras.generation.sampling import probabilities, sample_ids
 from gpt2_keras.generation.stateless_random import uniform
 from gpt2_keras.model import GPT2Model
 

@@ -6,7 +6,7 @@ import pytest
 
 from gpt2_keras import GPT2Config
 from gpt2_keras.generation.compiled import cached_function
-from gpt2_keras.generation.sampling import Sampler, sampling_tensors
+from gpt2_keras.generation.sampler import Sampler, sampling_tensors
 from gpt2_keras.generation.search.results import SearchRequest, search_texts
 from gpt2_keras.generation.search.speculative_decoding import SpeculativeDecoding
 from gpt2_keras.generation.search.speculative_graph import _check, speculative_sample
