@@ -72,15 +72,6 @@ def speculative_sample(
         last = first + num_tokens + max_new_tokens
         return (columns >= first[:, None]) & (columns < last[:, None])  # (batch, length)
 
-    def prefill(reader: GPT2Model) -> tuple[tf.Tensor, Any]:
-        return reader(
-            token_ids,
-            padding_mask=real(time, tf.ones_like(num_tokens)),
-            cache=reader.make_cache(batch_size, length),
-            num_logits=1,
-            training=False,
-        )
-
     def body(
         num_rounds: tf.Tensor,
         caches: Any,
@@ -113,30 +104,30 @@ def speculative_sample(
         num_accepted, next_ids = _check(
             logits, draft_probs, proposed, sampling, counter + num_draft_tokens + 1
         )
-
-        # The tokens of this round: those accepted, and the one after them.
-        indices = tf.expand_dims(tf.range(max_new_tokens), 0) - tf.expand_dims(num_sampled, 1)
         tokens = tf.concat([proposed, tf.expand_dims(next_ids, 1)], axis=1)  # (batch, n + 1)
-        is_next = indices == tf.expand_dims(num_accepted, 1)  # (batch, max_new_tokens)
-        kept = tf.where(is_next, num_draft_tokens, tf.clip_by_value(indices, 0, num_draft_tokens))
-        new = (indices >= 0) & (indices <= tf.expand_dims(num_accepted, 1))
-        new &= ~tf.expand_dims(finished, 1)
-        new_ids = tf.where(new, tf.gather(tokens, kept, batch_dims=1), new_ids)
-
+        new_ids, is_new = _write(new_ids, tokens, num_sampled, num_accepted, finished)
         num_new = tf.where(finished, 0, num_accepted + 1)
         cached_end = cache_index + num_new  # (batch,)
         num_sampled = tf.minimum(num_sampled + num_new, max_new_tokens)
         finished |= num_sampled == max_new_tokens
-        finished |= tf.reduce_any(new & (new_ids == end_token_id), axis=1)
+        finished |= tf.reduce_any(is_new & (new_ids == end_token_id), axis=1)
         shifts = time + tf.reduce_max(num_sampled) - 1 - cached_end
         caches = _move((cache, draft_cache), shifts, length)
         return num_rounds + 1, caches, num_sampled, new_ids, next_ids, finished
 
-    logits, cache = prefill(model)
-    _, draft_cache = prefill(draft_model)
-    first = sample_ids(
-        _probabilities(logits, sampling)[:, 0], uniform(sampling.seed, 0)
-    )  # (batch,)
+    padding_mask = real(time, tf.ones_like(num_tokens))
+    (logits, cache), (_, draft_cache) = (
+        reader(
+            token_ids,
+            padding_mask=padding_mask,
+            cache=reader.make_cache(batch_size, length),
+            num_logits=1,
+            training=False,
+        )
+        for reader in (model, draft_model)
+    )
+    probs = _probabilities(logits, sampling)[:, 0]  # (batch, vocab)
+    first = sample_ids(probs, uniform(sampling.seed, 0))  # (batch,)
     rest = tf.fill([batch_size, max_new_tokens - 1], end_token_id)
     num_rounds, _, _, new_ids, _, _ = tf.while_loop(
         lambda *state: ~tf.reduce_all(state[-1]),
@@ -168,8 +159,8 @@ def _propose(
 ) -> tuple[tf.Tensor, tf.Tensor, Any]:
     """Samples `count` tokens after `last_ids`, with every one of them in the cache at the end.
 
-    Returns the tokens `(batch, count)`, the probs they were new_ids from, `(batch, count, vocab)`,
-    and the cache.
+    Returns the tokens, `(batch, count)`, the distributions that they were sampled from, `(batch,
+    count, vocab)`, and the cache.
     """
     batch_size = tf.shape(last_ids)[0]
     probs = tf.TensorArray(tf.float32, count + 1)
@@ -199,6 +190,34 @@ def _propose(
     return tf.transpose(proposed), tf.transpose(draft_probs, [1, 0, 2]), cache
 
 
+def _write(
+    new_ids: tf.Tensor,
+    tokens: tf.Tensor,
+    num_sampled: tf.Tensor,
+    num_accepted: tf.Tensor,
+    finished: tf.Tensor,
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Writes the tokens of a round, those accepted and the one after them, to unfinished rows.
+
+    Args:
+        new_ids: Int32 `(batch, max_new_tokens)`.
+        tokens: The n proposals and the token that follows those accepted, int32 `(batch, n + 1)`.
+        num_sampled: The number of tokens in each row, int32 `(batch,)`.
+        num_accepted: The number of proposals accepted, int32 `(batch,)`.
+        finished: Bool `(batch,)`.
+
+    Returns:
+        The new tokens so far, and which of them are of this round, bool of the same shape.
+    """
+    last = tf.shape(tokens)[1] - 1
+    indices = tf.expand_dims(tf.range(tf.shape(new_ids)[1]), 0) - tf.expand_dims(num_sampled, 1)
+    is_next = indices == tf.expand_dims(num_accepted, 1)  # (batch, max_new_tokens)
+    origins = tf.where(is_next, last, tf.clip_by_value(indices, 0, last))
+    is_new = (indices >= 0) & (indices <= tf.expand_dims(num_accepted, 1))
+    is_new &= ~tf.expand_dims(finished, 1)
+    return tf.where(is_new, tf.gather(tokens, origins, batch_dims=1), new_ids), is_new
+
+
 def _check(
     logits: tf.Tensor,
     draft_probs: tf.Tensor,
@@ -210,10 +229,10 @@ def _check(
 
     Args:
         logits: The model's, float32 `(batch, n + 1, vocab)`.
-        draft_probs: What the proposals were new_ids from, float32 `(batch, n, vocab)`.
+        draft_probs: The distributions that they were sampled from, float32 `(batch, n, vocab)`.
         proposed: Int32 `(batch, n)`.
         sampling: Each row's settings.
-        counter: How many random numbers were new_ids before; n + 1 are new_ids here.
+        counter: Number of random numbers used before; n + 1 are used here.
 
     Returns:
         The number accepted and the next token, both int32 `(batch,)`.
@@ -227,7 +246,7 @@ def _check(
     accepted = tf.cast(uniforms * offered < wanted, tf.int32)
     num_accepted = tf.reduce_sum(tf.math.cumprod(accepted, axis=1), axis=1)  # (batch,)
 
-    # After the last proposal the draft model has no row_probs, which leaves all of the model's.
+    # After the last proposal the draft model has no distribution: nothing is taken off.
     draft_probs = tf.pad(draft_probs, [[0, 0], [0, 1], [0, 0]])
     row_probs = tf.gather(probs, num_accepted, batch_dims=1)  # (batch, vocab)
     left = tf.maximum(row_probs - tf.gather(draft_probs, num_accepted, batch_dims=1), 0.0)
