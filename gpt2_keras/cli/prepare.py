@@ -28,7 +28,7 @@ HELP = "turn text files into token shards"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the words of the command."""
+    """Declares the command's arguments."""
     parser.add_argument("files", nargs="+", metavar="FILE", help="text, or rows of it")
     parser.add_argument("--tokenizer", required=True, metavar="DIR", help="directory of its files")
     parser.add_argument("--out", required=True, metavar="DIR", help="directory to make")
