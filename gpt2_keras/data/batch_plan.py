@@ -15,10 +15,8 @@ IGNORED_TARGET = -100
 _ENDLESS = 2**62 // 2**31  # steps; times any batch size it is an int64
 
 
-def check_batch_arguments(
-    *, context_length: int, batch_size: int, seed: int, start_step: int, **flags: bool
-) -> None:
-    """Checks the arguments that `make_dataset` and `make_instruction_dataset` share.
+def check_batch_numbers(context_length: int, batch_size: int, seed: int, start_step: int) -> None:
+    """Checks the numbers that `make_dataset` and `make_instruction_dataset` share.
 
     Raises:
         TypeError: If one is of a wrong type.
@@ -28,6 +26,10 @@ def check_batch_arguments(
     check_integer("batch_size", batch_size, minimum=1)
     check_integer("seed", seed, minimum=0, maximum=LARGEST_SEED)
     check_integer("start_step", start_step, minimum=0)
+
+
+def check_flags(**flags: bool) -> None:
+    """Raises a TypeError if one of the flags is not a bool."""
     for name, flag in flags.items():
         check_flag(name, flag)
 

@@ -90,7 +90,9 @@ def read_texts(
     if text_field is not None:
         check_text("text_field", text_field)
     check_progress(on_progress)
-    return _chunks_of(check_paths(paths), input_format, text_field, on_progress)
+    files = check_paths(paths)
+    documents = read_documents(files, input_format, text_field, on_progress=on_progress)
+    return _chunks_of(documents, files)
 
 
 def check_progress(on_progress: Progress | None) -> None:
@@ -101,19 +103,14 @@ def check_progress(on_progress: Progress | None) -> None:
         )
 
 
-def _chunks_of(
-    files: Sequence[FilePath],
-    input_format: str | None,
-    text_field: str | None,
-    on_progress: Progress | None,
-) -> Iterator[str]:
+def _chunks_of(documents: Iterable[Document], files: Sequence[FilePath]) -> Iterator[str]:
     """Yields all chunks; raises an error at the end if there was none."""
-    num_chunks = 0
-    for document in read_documents(files, input_format, text_field, on_progress=on_progress):
+    is_empty = True
+    for document in documents:
         for chunk in filter(None, document.chunks):
-            num_chunks += 1
+            is_empty = False
             yield chunk
-    if not num_chunks:
+    if is_empty:
         raise empty_corpus(files)
 
 
@@ -135,10 +132,8 @@ def read_documents(
     """Reads files of this machine as `read_texts` does, document by document."""
     sizes = [check_paths([file])[0].stat().st_size for file in files]
     for index, file in enumerate(files):
-        before = sum(sizes[:index])
-        yield from read_part(
-            file, index, input_format, text_field, on_bytes=_reporter(on_progress, before, sizes)
-        )
+        on_bytes = _reporter(on_progress, sum(sizes[:index]), sizes)
+        yield from read_part(file, index, input_format, text_field, on_bytes=on_bytes)
 
 
 def read_part(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gpt2_keras.data.batch_plan import IGNORED_TARGET, BatchPlan, check_batch_arguments
+from gpt2_keras.data.batch_plan import IGNORED_TARGET, BatchPlan, check_batch_numbers, check_flags
 from gpt2_keras.data.batches import make_batches
 from gpt2_keras.data.corpus_files import FilePath, check_input_format, check_paths, format_of
 from gpt2_keras.data.rows import read_rows
@@ -49,10 +49,9 @@ def read_examples(
         ImportError: If pyarrow is needed and not installed.
     """
     check_input_format(input_format)
-    fields = [
-        check_text("prompt_field", prompt_field),
-        check_text("completion_field", completion_field),
-    ]
+    check_text("prompt_field", prompt_field)
+    check_text("completion_field", completion_field)
+    fields = [prompt_field, completion_field]
     formats = [(file, format_of(file, input_format)) for file in check_paths(paths)]
     return (
         {"prompt": prompt, "completion": completion}
@@ -121,15 +120,8 @@ def make_instruction_dataset(
     """
     check_instance("examples", examples, Iterable, "a list of dicts of prompt and completion")
     check_instance("tokenizer", tokenizer, GPT2Tokenizer, "a GPT2Tokenizer")
-    check_batch_arguments(
-        context_length=context_length,
-        batch_size=batch_size,
-        seed=seed,
-        start_step=start_step,
-        shuffle=shuffle,
-        repeat=repeat,
-        drop_remainder=drop_remainder,
-    )
+    check_batch_numbers(context_length, batch_size, seed, start_step)
+    check_flags(shuffle=shuffle, repeat=repeat, drop_remainder=drop_remainder)
     check_choice("too_long", too_long, TOO_LONG)
     encoded = [
         one

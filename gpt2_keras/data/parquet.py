@@ -1,38 +1,30 @@
 """Rows of Parquet files."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import IO, Any
 
-from gpt2_keras.data.corpus_files import FilePath, Opener
-from gpt2_keras.data.row_fields import FilePart, check_columns, field_text
+from gpt2_keras.data.corpus_files import FilePath
+from gpt2_keras.data.row_fields import RowFile, check_columns, field_text
 
 
-def read_parquet(
-    path: FilePath,
-    fields: Sequence[str],
-    part: FilePart,
-    report: Callable[[int], None],
-    open_file: Opener,
-) -> Iterator[tuple[str, ...]]:
+def read_parquet(source: RowFile, fields: Sequence[str]) -> Iterator[tuple[str, ...]]:
     """Reads the rows of a Parquet file; see `read_rows`. A part is a range of row groups."""
-    with open_file(path) as file:
+    path, (start, stop) = source.path, source.part
+    with source.open_file(path) as file:
         parquet = parquet_file(file, path)
         names = parquet.schema_arrow.names
         check_columns(names, fields, path)
-        start, stop = part
+        columns_text = f"its columns are {', '.join(names)}"
         groups = range(parquet.num_row_groups)[start:stop]
         row = sum(parquet.metadata.row_group(group).num_rows for group in range(start))
         for batch in parquet.iter_batches(64, row_groups=list(groups), columns=list(fields)):
             columns = [batch.column(field).to_pylist() for field in fields]
             for values in zip(*columns, strict=True):
                 row += 1
-                yield tuple(
-                    field_text(
-                        value, field, f"{path}, row {row},", f"its columns are {', '.join(names)}"
-                    )
-                    for field, value in zip(fields, values, strict=True)
-                )
-            report(file.tell())
+                line = f"{path}, row {row},"
+                pairs = zip(values, fields, strict=True)
+                yield tuple(field_text(value, field, line, columns_text) for value, field in pairs)
+            source.report(file.tell())
 
 
 def parquet_file(file: IO[bytes], path: FilePath) -> Any:

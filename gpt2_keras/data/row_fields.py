@@ -1,14 +1,30 @@
 """What the readers of JSONL, CSV and Parquet rows share: parts of files, and texts of fields."""
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from gpt2_keras.data.corpus_files import FilePath
+from gpt2_keras.data.corpus_files import FilePath, Opener, open_local
 from gpt2_keras.tokenizer.encoding import without_surrogates
 
 # Start and end of a part of a file: bytes of JSONL, row groups of Parquet. None is the file's end.
 FilePart = tuple[int, int | None]
 WHOLE: FilePart = (0, None)
+
+
+@dataclasses.dataclass(frozen=True)
+class RowFile:
+    """A file of rows, and how it is read; see `read_rows`."""
+
+    path: FilePath
+    part: FilePart = WHOLE
+    on_bytes: Callable[[int], None] | None = None
+    open_file: Opener = open_local
+
+    def report(self, num_bytes: int) -> None:
+        """Reports the number of bytes read from disk."""
+        if self.on_bytes is not None:
+            self.on_bytes(num_bytes)
 
 
 def check_columns(columns: Sequence[str], fields: Sequence[str], path: FilePath) -> None:

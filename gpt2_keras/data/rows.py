@@ -16,7 +16,7 @@ from gpt2_keras.data.corpus_files import (
     open_local,
 )
 from gpt2_keras.data.parquet import parquet_file, read_parquet
-from gpt2_keras.data.row_fields import WHOLE, FilePart, check_columns, field_text
+from gpt2_keras.data.row_fields import WHOLE, FilePart, RowFile, check_columns, field_text
 
 DEFAULT_FIELD = "text"
 # The largest cell of a CSV file; the limit of Python's csv module is 128 Ki by default.
@@ -60,12 +60,11 @@ def read_rows(
         >>> list(read_rows(file, "jsonl"))
         [('One.',), ('Two.',)]
     """
-    report = on_bytes if on_bytes is not None else _no_report
-    if input_format == "parquet":
-        return read_parquet(path, fields or (DEFAULT_FIELD,), part, report, open_file)
+    source = RowFile(path, part, on_bytes, open_file)
     if input_format == "csv":
-        return _read_csv(path, fields, report, open_file)
-    return _read_jsonl(path, fields or (DEFAULT_FIELD,), part, report, open_file)
+        return _read_csv(source, fields)
+    read = read_parquet if input_format == "parquet" else _read_jsonl
+    return read(source, fields or (DEFAULT_FIELD,))
 
 
 def read_objects(path: FilePath) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -74,7 +73,7 @@ def read_objects(path: FilePath) -> Iterator[tuple[int, dict[str, Any]]]:
     Raises:
         ValueError: While reading, as for `read_rows`.
     """
-    for number, line in _lines(path, WHOLE, _no_report, open_local):
+    for number, line in _lines(RowFile(path)):
         if line.strip():
             yield number, _json_object(line, path, number)
 
@@ -98,17 +97,11 @@ def parts_of(path: FilePath, input_format: str, size: int, open_file: Opener) ->
     return [WHOLE]
 
 
-def _no_report(_: int) -> None:
-    """Ignores progress."""
-
-
-def _lines(
-    path: FilePath, part: FilePart, report: Callable[[int], None], open_file: Opener
-) -> Iterator[tuple[int, bytes]]:
+def _lines(source: RowFile) -> Iterator[tuple[int, bytes]]:
     """Yields the lines that begin in a part, with their numbers, counted from its start."""
-    start, stop = part
+    path, (start, stop) = source.path, source.part
     offset, number, reported = max(0, start - 1), 0, 0
-    with open_file(path) as file, decompressed(file, path) as stream:
+    with source.open_file(path) as file, decompressed(file, path) as stream:
         if start:
             stream.seek(offset)
             offset += len(stream.readline())  # the end of a line that began before
@@ -119,10 +112,10 @@ def _lines(
                 break
             is_first, offset, number = not offset, offset + len(line), number + 1
             if offset - reported >= _REPORT_BYTES:
-                report(file.tell())
+                source.report(file.tell())
                 reported = offset
             yield number, line.removeprefix(codecs.BOM_UTF8) if is_first else line
-        report(file.tell())
+        source.report(file.tell())
 
 
 def _decoded(line: bytes, path: FilePath, number: int) -> str:
@@ -135,23 +128,19 @@ def _decoded(line: bytes, path: FilePath, number: int) -> str:
         ) from error
 
 
-def _read_jsonl(
-    path: FilePath,
-    fields: Sequence[str],
-    part: FilePart,
-    report: Callable[[int], None],
-    open_file: Opener,
-) -> Iterator[tuple[str, ...]]:
-    for number, line in _lines(path, part, report, open_file):
+def _read_jsonl(source: RowFile, fields: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    start = source.part[0]
+    for number, line in _lines(source):
         if not line.strip():
             continue
         try:
-            yield _json_row(line, fields, path, number)
+            yield _json_row(line, fields, source.path, number)
         except ValueError:
-            if part[0] == 0:
+            if not start:
                 raise
-            before = sum(1 for _ in _lines(path, (0, part[0]), _no_report, open_file))
-            yield _json_row(line, fields, path, before + number)  # raises, with the right number
+            before = RowFile(source.path, (0, start), open_file=source.open_file)
+            number += sum(1 for _ in _lines(before))
+            yield _json_row(line, fields, source.path, number)  # raises, with the right number
 
 
 def _json_object(line: bytes, path: FilePath, number: int) -> dict[str, Any]:
@@ -178,51 +167,32 @@ def _json_row(line: bytes, fields: Sequence[str], path: FilePath, number: int) -
     return tuple(field_text(row.get(field), field, source, names) for field in fields)
 
 
-def _read_csv(
-    path: FilePath,
-    fields: Sequence[str] | None,
-    report: Callable[[int], None],
-    open_file: Opener,
-) -> Iterator[tuple[str, ...]]:
-    lines = (
-        _decoded(line, path, number) for number, line in _lines(path, WHOLE, report, open_file)
-    )
+def _read_csv(source: RowFile, fields: Sequence[str] | None) -> Iterator[tuple[str, ...]]:
+    path = source.path
+    lines = (_decoded(line, path, number) for number, line in _lines(source))
     csv.field_size_limit(max(MAX_CELL_CHARACTERS, csv.field_size_limit()))
     rows = csv.reader(lines, strict=True)
     header = next(_csv_rows(rows, path), None)
     if header is None:
         return
-    columns = _columns(header, fields, path)
+    fields = header[:1] if fields is None else fields
+    check_columns(header, fields, path)
+    columns = [header.index(field) for field in fields]
     for row in _csv_rows(rows, path):
-        source = f"{path}, line {rows.line_num},"
+        line = f"{path}, line {rows.line_num},"
         size = f"the row has {len(row)} of {len(header)} columns"
         cells = (row[column] if column < len(row) else None for column in columns)
-        yield tuple(
-            field_text(cell, header[column], source, size)
-            for cell, column in zip(cells, columns, strict=True)
-        )
+        pairs = zip(cells, fields, strict=True)
+        yield tuple(field_text(cell, field, line, size) for cell, field in pairs)
 
 
 def _csv_rows(rows: Any, path: FilePath) -> Iterator[list[str]]:
     """Yields the rows that are not empty lines."""
-    while True:
-        try:
-            row = next(rows, None)
-        except csv.Error as error:
-            raise ValueError(
-                f"{path}, line {rows.line_num}, is not a row of CSV ({error}). Cells with commas "
-                "or quotes are enclosed in double quotes. "
-                "Correct it, or give the file's format with `input_format`."
-            ) from error
-        if row is None:
-            return
-        if row:
-            yield row
-
-
-def _columns(header: list[str], fields: Sequence[str] | None, path: FilePath) -> list[int]:
-    """Returns the indices of the columns to read."""
-    if fields is None:
-        return [0]
-    check_columns(header, fields, path)
-    return [header.index(field) for field in fields]
+    try:
+        yield from filter(None, rows)
+    except csv.Error as error:
+        raise ValueError(
+            f"{path}, line {rows.line_num}, is not a row of CSV ({error}). Cells with commas or "
+            "quotes are enclosed in double quotes. "
+            "Correct it, or give the file's format with `input_format`."
+        ) from error

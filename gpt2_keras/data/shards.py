@@ -50,9 +50,7 @@ class TokenShards:
     """
 
     def __init__(self, directory: Path, index: dict[str, Any], shards: list[np.ndarray]) -> None:
-        self.directory = directory
-        self._index = index
-        self._shards = shards
+        self.directory, self._index, self._shards = directory, index, shards
         self._ends = list(itertools.accumulate(len(shard) for shard in shards))
 
     @classmethod
@@ -168,8 +166,7 @@ def _read_index(folder: Path) -> dict[str, Any]:
         total = sum(operator.index(shard["num_tokens"]) for shard in index["shards"])
         is_whole = index["dtype"] in DTYPES and total == index["num_tokens"] > 0
         middle = index["split"]["num_training_tokens"] if "split" in index else total
-        is_whole = is_whole and 0 < middle <= total
-        is_whole = is_whole and {"vocab_size", "tokenizer"} <= set(index)
+        is_whole = is_whole and 0 < middle <= total and {"vocab_size", "tokenizer"} <= set(index)
         is_whole = is_whole and all({"file", "sha256"} <= set(s) for s in index["shards"])
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(

@@ -35,10 +35,7 @@ _TAIL = 4096  # nearly every text has a boundary in its last 4096 characters
 
 
 def read_chunks(
-    path: FilePath,
-    *,
-    on_bytes: Callable[[int], None] | None = None,
-    open_file: Opener = open_local,
+    path: FilePath, *, on_bytes: Callable[[int], None] | None = None, open_file: Opener = open_local
 ) -> Iterator[str]:
     """Reads one UTF-8 file in chunks that end at pre-token boundaries, as `rechunk` does.
 
@@ -51,7 +48,7 @@ def read_chunks(
         ValueError: If the file is not UTF-8 text, is damaged, or has more than
             64 Mi characters without a pre-token boundary.
     """
-    return rechunk(_without_byte_order_mark(_decode(path, on_bytes, open_file)), path)
+    return rechunk(_decode(path, on_bytes, open_file), path)
 
 
 def rechunk(texts: Iterable[str], path: FilePath) -> Iterator[str]:
@@ -91,14 +88,6 @@ def rechunk(texts: Iterable[str], path: FilePath) -> Iterator[str]:
         yield held
 
 
-def _without_byte_order_mark(texts: Iterable[str]) -> Iterator[str]:
-    """Leaves out a byte order mark at the start."""
-    is_first = True
-    for text in texts:
-        yield text.removeprefix("\ufeff") if is_first else text
-        is_first = is_first and not text
-
-
 def _last_boundary(text: str, searched: int) -> int:
     """Returns the last pre-token boundary of a text, or 0.
 
@@ -116,7 +105,7 @@ def _last_boundary(text: str, searched: int) -> int:
 def _decode(
     path: FilePath, on_bytes: Callable[[int], None] | None, open_file: Opener
 ) -> Iterator[str]:
-    """Reads and decodes a file block by block; blocks end anywhere."""
+    """Decodes a file, without its byte order mark, block by block; blocks end anywhere."""
     offset, pending, is_last = 0, b"", False
     with open_file(path) as file, decompressed(file, path) as stream:
         while not is_last:
@@ -130,6 +119,7 @@ def _decode(
                 raise _not_text(path, raw, offset, error.start) from error
             if "\0" in text:
                 raise _not_text(path, raw, offset, raw.index(b"\0"))
+            text = text if offset else text.removeprefix("\ufeff")
             offset, pending = offset + used, raw[used:]
             if on_bytes is not None:
                 on_bytes(file.tell())

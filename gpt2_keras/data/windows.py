@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gpt2_keras.data.batch_plan import BatchPlan, check_batch_arguments
+from gpt2_keras.data.batch_plan import BatchPlan, check_batch_numbers, check_flags
 from gpt2_keras.data.batches import make_batches
 from gpt2_keras.data.shuffling import epoch_keys, mix, permute
 from gpt2_keras.data.token_source import TokenSource, check_tokens
@@ -80,15 +80,8 @@ def make_dataset(
         [[0, 1, 2, 3], [4, 5, 6, 7]] [[1, 2, 3, 4], [5, 6, 7, 8]]
     """
     check_tokens(tokens)
-    check_batch_arguments(
-        context_length=context_length,
-        batch_size=batch_size,
-        seed=seed,
-        start_step=start_step,
-        shuffle=shuffle,
-        repeat=repeat,
-        drop_remainder=drop_remainder,
-    )
+    check_batch_numbers(context_length, batch_size, seed, start_step)
+    check_flags(shuffle=shuffle, repeat=repeat, drop_remainder=drop_remainder)
     num_windows, num_offsets = _count_windows(len(tokens), context_length, shuffle)
     windows = _Windows(tokens, context_length, seed if shuffle else None, num_windows, num_offsets)
     plan = BatchPlan(

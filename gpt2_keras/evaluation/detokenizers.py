@@ -7,7 +7,6 @@ Unsupervised Multitask Learners" (Radford et al., 2019), section 3.1.
 """
 
 import re
-from collections.abc import Callable
 
 from gpt2_keras.validation import check_choice, check_text
 
@@ -31,20 +30,8 @@ _WIKITEXT: tuple[tuple[str, str], ...] = (
     (r" ?\n ?", "\n"),
     (r" 's", "'s"),
 )
-_REPLACEMENTS = [(re.compile(pattern), text) for pattern, text in _WIKITEXT]
-
-
-def _none(text: str) -> str:
-    return text
-
-
-def _wikitext(text: str) -> str:
-    for pattern, replacement in _REPLACEMENTS:
-        text = pattern.sub(replacement, text)
-    return text
-
-
-_DETOKENIZERS: dict[str, Callable[[str], str]] = {"none": _none, "wikitext": _wikitext}
+# Patterns and what replaces them, one after the other.
+_DETOKENIZERS: dict[str, tuple[tuple[str, str], ...]] = {"none": (), "wikitext": _WIKITEXT}
 
 
 def detokenize(text: str, name: str) -> str:
@@ -62,7 +49,11 @@ def detokenize(text: str, name: str) -> str:
         >>> detokenize("It cost 1 @,@ 000 dollars ( or less ) , he said . \\n", "wikitext")
         'It cost 1,000 dollars (or less), he said.\\n'
     """
-    return _DETOKENIZERS[check_detokenizer(name)](check_text("text", text))
+    replacements = _DETOKENIZERS[check_detokenizer(name)]
+    text = check_text("text", text)
+    for pattern, replacement in replacements:
+        text = re.sub(pattern, replacement, text)
+    return text
 
 
 def check_detokenizer(name: object) -> str:

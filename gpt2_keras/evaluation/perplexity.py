@@ -69,8 +69,7 @@ def evaluate(
     """
     tokenizer = model.require_tokenizer()
     context = model.config.context_length
-    if stride is None:
-        stride = max(1, context // 2)
+    stride = max(1, context // 2) if stride is None else stride
     advice = "The greatest is the context length."
     stride = check_integer("stride", stride, minimum=1, maximum=context, advice=advice)
     check_batch_size(batch_size)
@@ -106,13 +105,8 @@ def evaluate(
                 num_top_5=int((ranks < 5).sum()),
             )
         )
-    protocol = Protocol(
-        context,
-        stride,
-        detokenizer,
-        tokenizer.decode([tokenizer.end_token_id]),
-        model.dtype_policy.name,
-    )
+    start_token = tokenizer.decode([tokenizer.end_token_id])
+    protocol = Protocol(context, stride, detokenizer, start_token, model.dtype_policy.name)
     return Report(protocol, tuple(results))
 
 

@@ -115,19 +115,7 @@ class TextResult:
 
     def to_dict(self) -> dict[str, Any]:
         """Returns counts and measures for JSON; what is not finite becomes None."""
-        return as_json(self, TEXT_MEASURES)
-
-
-TEXT_MEASURES = (
-    "loss",
-    "perplexity",
-    "perplexity_standard_error",
-    "word_perplexity",
-    "word_and_line_perplexity",
-    "bits_per_byte",
-    "accuracy",
-    "top_5_accuracy",
-)
+        return as_json(self)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -171,9 +159,12 @@ def add_up(results: Sequence[TextResult]) -> TextResult:
     return TextResult("all", standard_error=math.hypot(*errors) / sums["num_tokens"], **sums)
 
 
-def as_json(result: Any, measures: Sequence[str]) -> dict[str, Any]:
-    """Returns the fields and measures of a result; what is not finite becomes None."""
-    fields = {**dataclasses.asdict(result), **{name: getattr(result, name) for name in measures}}
+def as_json(result: Any) -> dict[str, Any]:
+    """Returns the fields and properties of a result; what is not finite becomes None."""
+    fields = dataclasses.asdict(result)
+    for base in reversed(type(result).__mro__):  # those of the base class first
+        properties = [name for name, one in vars(base).items() if isinstance(one, property)]
+        fields |= {name: getattr(result, name) for name in properties}
     return {
         name: None if isinstance(value, float) and not math.isfinite(value) else value
         for name, value in fields.items()

@@ -81,13 +81,13 @@ def score_spans(
     scores: dict[int, SpanScore] = {}
     done, total = 0, sum(len(span.targets) for span in spans)
     for count, group in itertools.groupby(order, key=counts.__getitem__):
-        rows = batch_size or _rows_for(count, model.config.vocab_size)
+        largest = max(1, LARGEST_LOGITS // (count * model.config.vocab_size))
+        rows = batch_size or min(LARGEST_BATCH, largest)
         indices = list(group)
         for start in range(0, len(indices), rows):
             batch = indices[start : start + rows]
-            token_ids, num_tokens = pad(
-                [spans[index].inputs for index in batch], 0, side="left", width=count
-            )
+            inputs = [spans[index].inputs for index in batch]
+            token_ids, num_tokens = pad(inputs, 0, side="left", width=count)
             targets, _ = pad([spans[index].targets for index in batch], 0, side="left", width=count)
             log_probs, ranks = call_cached(
                 model,
@@ -136,10 +136,6 @@ def _logit_counts(num_targets: Sequence[int], most: int) -> list[int]:
         if counts.count(size) < LARGEST_BATCH:
             counts = [larger if count == size else count for count in counts]
     return counts
-
-
-def _rows_for(count: int, vocab_size: int) -> int:
-    return max(1, min(LARGEST_BATCH, LARGEST_LOGITS // (count * vocab_size)))
 
 
 def _check_finite(log_probs: np.ndarray) -> None:

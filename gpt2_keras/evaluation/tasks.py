@@ -9,13 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from gpt2_keras.evaluation.examples import (
-    CHOICES,
-    LABEL,
-    TEXT,
-    check_example,
-    read_examples,
-)
+from gpt2_keras.evaluation.examples import CHOICES, LABEL, TEXT, check_example, read_examples
 from gpt2_keras.evaluation.report import as_json, exponential
 from gpt2_keras.evaluation.spans import Span, SpanScore, score_spans
 from gpt2_keras.model import GPT2Model
@@ -46,6 +40,10 @@ class _Answers:
             return math.nan
         return math.sqrt(self.accuracy * (1 - self.accuracy) / (self.num_examples - 1))
 
+    def to_dict(self) -> dict[str, Any]:
+        """Returns counts and measures for JSON."""
+        return as_json(self)
+
 
 @dataclasses.dataclass(frozen=True)
 class LastWordResult(_Answers):
@@ -65,10 +63,6 @@ class LastWordResult(_Answers):
     def perplexity(self) -> float:
         """exp of the mean negative log-probability of a last word."""
         return exponential(-self.log_prob / self.num_examples)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Returns counts and measures for JSON."""
-        return as_json(self, ("accuracy", "accuracy_standard_error", "perplexity"))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,11 +91,6 @@ class MultipleChoiceResult(_Answers):
         """Fraction of right choices by the log-probability per byte."""
         return self.num_correct_by_byte / self.num_examples
 
-    def to_dict(self) -> dict[str, Any]:
-        """Returns counts and measures for JSON."""
-        measures = ("accuracy", "accuracy_standard_error", "accuracy_by_token", "accuracy_by_byte")
-        return as_json(self, measures)
-
 
 def last_word(
     model: GPT2Model,
@@ -129,12 +118,11 @@ def last_word(
     if isinstance(examples, str | os.PathLike):
         name = str(examples)
         rows = read_examples(examples, {"text": TEXT})
-        passages = [(source, row["text"]) for source, row in rows]
+        pairs = [_split_last_word(source, row["text"]) for source, row in rows]
     else:
         name = "passages"
         texts = check_texts("examples", examples)
-        passages = [(f"passage {index}", text) for index, text in enumerate(texts)]
-    pairs = [_split_last_word(source, text) for source, text in passages]
+        pairs = [_split_last_word(f"passage {index}", text) for index, text in enumerate(texts)]
     spans = _spans(model, pairs)
     scores = score_spans(model, spans, batch_size=batch_size, on_progress=on_progress)
     return LastWordResult(
@@ -182,9 +170,8 @@ def multiple_choice(
         last = len(row["choices"]) - 1
         check_integer(f"{source}: label", row["label"], minimum=0, maximum=last)
         pairs += [(source, *_join(row["context"], choice)) for choice in row["choices"]]
-    scores = iter(
-        score_spans(model, _spans(model, pairs), batch_size=batch_size, on_progress=on_progress)
-    )
+    spans = _spans(model, pairs)
+    scores = iter(score_spans(model, spans, batch_size=batch_size, on_progress=on_progress))
     correct = np.zeros(3, "int64")
     for _, row in rows:
         choices = [next(scores) for _ in row["choices"]]

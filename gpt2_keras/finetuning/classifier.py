@@ -86,9 +86,8 @@ class GPT2Classifier(keras.Model):
             last = state[:, -1]  # (batch, width)
         else:
             positions = ops.arange(ops.shape(mask)[1], dtype="int32")
-            index = ops.max(ops.where(mask, positions, 0), axis=1)  # (batch,)
-            index = ops.expand_dims(ops.expand_dims(index, 1), 2)  # (batch, 1, 1)
-            last = ops.take_along_axis(state, index, axis=1)[:, 0]  # (batch, width)
+            index = ops.max(ops.where(mask, positions, 0), axis=1, keepdims=True)  # (batch, 1)
+            last = ops.take_along_axis(state, ops.expand_dims(index, 2), axis=1)[:, 0]
         return ops.cast(self.head(last), "float32")  # (batch, labels)
 
     def encode(self, texts: str | Sequence[str]) -> dict[str, np.ndarray]:
@@ -109,11 +108,10 @@ class GPT2Classifier(keras.Model):
         end, length = tokenizer.end_token_id, self.language_model.config.context_length
         encoded = tokenizer.encode(check_texts("texts", texts))
         rows = [ids[-length:] or [end] for ids in encoded]
-        token_ids = np.full((len(rows), max(map(len, rows))), end, "int32")
-        padding_mask = np.zeros(token_ids.shape, "bool")
-        for row, ids in enumerate(rows):
-            token_ids[row, : len(ids)] = ids
-            padding_mask[row, : len(ids)] = True
+        lengths = np.array([len(ids) for ids in rows])
+        padding_mask = np.arange(lengths.max()) < lengths[:, None]  # (batch, time)
+        token_ids = np.full(padding_mask.shape, end, "int32")
+        token_ids[padding_mask] = np.concatenate(rows)
         return {"token_ids": token_ids, "padding_mask": padding_mask}
 
     def classify(self, texts: Sequence[str]) -> list[str]:
@@ -156,9 +154,8 @@ class GPT2Classifier(keras.Model):
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
         """Makes the model of a `get_config` dictionary."""
-        model = keras.saving.deserialize_keras_object(
-            config["language_model"], custom_objects=custom_objects
-        )
+        saved = config["language_model"]
+        model = keras.saving.deserialize_keras_object(saved, custom_objects=custom_objects)
         return cls(**{**config, "language_model": model})
 
     @classmethod

@@ -36,9 +36,7 @@ class TokensPerSecond(keras.callbacks.Callback):
     ) -> None:
         super().__init__()
         self.tokens_per_step = tokens_per_step
-        self._mfu_per_rate = (
-            flops_per_token / peak_flops if flops_per_token and peak_flops else math.nan
-        )
+        self._mfu_per_rate = (flops_per_token or math.nan) / (peak_flops or math.nan)
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002
         """Restarts the clock."""
@@ -72,16 +70,11 @@ class LearningRate(keras.callbacks.Callback):
     """Adds `learning_rate`, that of the next step, to the logs."""
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002
-        """Adds it to the logs of the batch."""
-        self._add(logs)
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002
-        """Adds it to the logs of the epoch."""
-        self._add(logs)
-
-    def _add(self, logs: dict[str, Any] | None) -> None:
+        """Adds it to the logs of the batch, or of the epoch."""
         if logs is not None:
             logs["learning_rate"] = float(ops.convert_to_numpy(self.model.optimizer.learning_rate))
+
+    on_epoch_end = on_train_batch_end
 
 
 class RequireFiniteLoss(keras.callbacks.Callback):

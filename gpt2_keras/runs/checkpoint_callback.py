@@ -100,9 +100,8 @@ class CheckpointCallback(keras.callbacks.Callback):
         step = self.progress.step
         if self._saved_step != step:  # a callback has ended the epoch early
             self._save()
-        logs = {**(logs or {}), "step": step}
-        row = {name: float(logs[name]) for name in COLUMNS if name in logs}
-        row["step"] = step
+        logs = logs or {}
+        row = {"step": step, **{name: float(logs[name]) for name in COLUMNS[1:] if name in logs}}
         if not math.isfinite(row["val_loss"]):
             raise ValueError(
                 f"val_loss={row['val_loss']} is not finite in step {step}. Remove the last "

@@ -11,13 +11,7 @@ from gpt2_keras.runs.callbacks import TokensPerSecond
 from gpt2_keras.runs.distribution import open_strategy
 from gpt2_keras.runs.mfu import Peak, find_peak, flops_per_token
 from gpt2_keras.runs.settings import TrainingSettings
-from gpt2_keras.runs.setup import (
-    compile_model,
-    make_datasets,
-    new_model,
-    open_data,
-    resolve,
-)
+from gpt2_keras.runs.setup import compile_model, make_datasets, new_model, open_data, resolve
 from gpt2_keras.training.loss import CHUNK_BYTES
 
 if TYPE_CHECKING:
@@ -104,12 +98,8 @@ class CostEstimate:
 
     def to_dict(self) -> dict[str, Any]:
         """Returns fields and properties as a plain dictionary."""
-        properties = {
-            name: getattr(self, name)
-            for name, member in vars(type(self)).items()
-            if isinstance(member, property)
-        }
-        return {**dataclasses.asdict(self), **properties}
+        names = [name for name, member in vars(type(self)).items() if isinstance(member, property)]
+        return {**dataclasses.asdict(self), **{name: getattr(self, name) for name in names}}
 
 
 def estimate_run(settings: TrainingSettings, *, model_class: "type[GPT2Model]") -> CostEstimate:
@@ -179,12 +169,9 @@ def estimate_run(settings: TrainingSettings, *, model_class: "type[GPT2Model]") 
 
 def _seconds_per_step(model: "GPT2Model", train_data: Any, tokens_per_step: int) -> float:
     """Returns the measured time of a training step, without the first one, which compiles."""
+    speed, steps = TokensPerSecond(tokens_per_step), 1 + TIMED_STEPS
     history = model.fit(
-        train_data,
-        steps_per_epoch=1 + TIMED_STEPS,
-        verbose=0,
-        shuffle=False,
-        callbacks=[TokensPerSecond(tokens_per_step)],
+        train_data, steps_per_epoch=steps, verbose=0, shuffle=False, callbacks=[speed]
     ).history
     return tokens_per_step / max(1, history["tokens_per_second"][0])
 

@@ -66,15 +66,13 @@ def _open_on_tensorflow(name: str) -> Strategy:
             "for the devices of one."
         )
     if name == "multi-worker" or (name == "auto" and num_workers > 1):
-        tf_strategy = tf.distribute.MultiWorkerMirroredStrategy()
         task = cluster.get("task", {})
         has_chief = "chief" in cluster["cluster"]
         is_chief = task.get("type") == "chief" or not (has_chief or int(task.get("index", 0)))
-        return _tensorflow_strategy(tf_strategy, is_chief=is_chief)
+        return _tensorflow_strategy(tf.distribute.MultiWorkerMirroredStrategy(), is_chief=is_chief)
     if name == "tpu":
-        resolver = tf.distribute.cluster_resolver.TPUClusterResolver(
-            os.environ.get("TPU_NAME", "local")
-        )
+        address = os.environ.get("TPU_NAME", "local")
+        resolver = tf.distribute.cluster_resolver.TPUClusterResolver(address)
         tf.config.experimental_connect_to_cluster(resolver)
         tf.tpu.experimental.initialize_tpu_system(resolver)
         return _tensorflow_strategy(tf.distribute.TPUStrategy(resolver))
@@ -116,8 +114,7 @@ def _open_on_jax(name: str, model_parallel: int) -> Strategy:
             )
     else:
         distribution = keras.distribution.DataParallel(devices=devices, auto_shard_dataset=False)
-    is_chief = not process_id(distribution)
-    return JaxStrategy(shape[0], len(devices), is_chief, distribution)
+    return JaxStrategy(shape[0], len(devices), not process_id(distribution), distribution)
 
 
 def layout_map(mesh: Any) -> Any:

@@ -121,8 +121,7 @@ def _gpu_name() -> str:
     gpus = tf.config.get_visible_devices("GPU")
     if not gpus:
         return ""
-    details: dict[str, str] = tf.config.experimental.get_device_details(gpus[0])
-    return details.get("device_name", "a GPU")
+    return str(tf.config.experimental.get_device_details(gpus[0]).get("device_name", "a GPU"))
 
 
 @functools.cache

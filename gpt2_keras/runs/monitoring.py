@@ -58,18 +58,15 @@ class Monitoring:
             first_step: Number of steps done before.
         """
         settings, config = self.settings, self.model.config
+        tokens_per_step = settings.batch_size * config.context_length
+        callbacks: list[keras.callbacks.Callback] = [
+            TokensPerSecond(tokens_per_step, flops_per_token(config), self.peak.flops),
+            LearningRate(),
+        ]
         tensorboard = None
         if importlib.util.find_spec("tensorflow"):  # Keras writes the files by it
             tensorboard = StepTensorBoard(str(self.directory.logs), epoch_ends, first_step)
-        callbacks: list[keras.callbacks.Callback] = [
-            TokensPerSecond(
-                settings.batch_size * config.context_length,
-                flops_per_token(config),
-                self.peak.flops,
-            ),
-            LearningRate(),
-            *([tensorboard] if tensorboard else []),
-        ]
+            callbacks.append(tensorboard)
         if settings.sample_prompts:
             samples = GenerateSamples(
                 settings.sample_prompts,

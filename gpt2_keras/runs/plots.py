@@ -35,13 +35,9 @@ def plot_loss_curve(
     axes.plot(steps, validation_loss, label="validation", color="C1", marker=".")
     if len(validation_loss):
         best = int(np.argmin(validation_loss))
+        label, point = f"best {validation_loss[best]:.3f}", (steps[best], validation_loss[best])
         axes.annotate(
-            f"best {validation_loss[best]:.3f}",
-            (steps[best], validation_loss[best]),
-            xytext=(0, 12),
-            textcoords="offset points",
-            ha="center",
-            color="C1",
+            label, point, xytext=(0, 12), textcoords="offset points", ha="center", color="C1"
         )
     axes.set(xlabel="step", ylabel="loss (nats per token)", title="Loss")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))

@@ -22,13 +22,7 @@ from gpt2_keras.runs.progress import Progress
 from gpt2_keras.runs.run_directory import ReadOnlyRunDirectory, RunDirectory
 from gpt2_keras.runs.samples import check_can_sample
 from gpt2_keras.runs.settings import TrainingSettings
-from gpt2_keras.runs.setup import (
-    compile_model,
-    make_datasets,
-    new_model,
-    open_data,
-    resolve,
-)
+from gpt2_keras.runs.setup import compile_model, make_datasets, new_model, open_data, resolve
 from gpt2_keras.runs.signals import StopSignals
 from gpt2_keras.runs.strategies import Strategy
 from gpt2_keras.validation import check_instance, check_integer, check_path
@@ -172,9 +166,8 @@ def _check_arguments(model_class: object, out: object, callbacks: Any, verbose: 
     check_path("out", out)
     check_instance("callbacks", callbacks, (list, tuple), "a list of Keras callbacks")
     for index, callback in enumerate(callbacks):
-        check_instance(
-            f"callbacks[{index}]", callback, keras.callbacks.Callback, "a Keras callback"
-        )
+        name, expected = f"callbacks[{index}]", keras.callbacks.Callback
+        check_instance(name, callback, expected, "a Keras callback")
     if verbose != "auto":
         check_integer("verbose", verbose, minimum=0, maximum=2, advice='Or use "auto".')
 
@@ -208,9 +201,8 @@ def _run(
             train_data, validation_data = make_datasets(
                 settings, shards, model, step + progress.skipped, strategy
             )
-            monitors = (
-                monitoring.callbacks(dict(enumerate(epoch_ends)), step) if strategy.is_chief else []
-            )
+            ends = dict(enumerate(epoch_ends))
+            monitors = monitoring.callbacks(ends, step) if strategy.is_chief else []
             every_callback = [
                 RequireFiniteLoss(step + 1, checkpoint_callback.advice),
                 *monitors,
@@ -231,8 +223,7 @@ def _run(
                     shuffle=False,  # the dataset does
                     callbacks=every_callback,
                 )
-            is_over = checkpoint_callback.progress.is_over(settings)
-            if is_over or getattr(model, "stop_training", False):
+            if getattr(model, "stop_training", False):
                 break
     strategy.wait()
     return checkpoints.load(directory.model, model_class=type(model))

@@ -121,16 +121,13 @@ class RunDirectory:
         Raises:
             ValueError: If all are damaged; then none is removed.
         """
-        damaged: list[Checkpoint] = []
-        for checkpoint in reversed(self._all_checkpoints()):
-            damage = checkpoint.damage()
-            if damage is None:
-                break
-            damaged.append(checkpoint)
-            last_damage = f"{checkpoint.path.name}: {damage}"
-        else:
-            if not damaged:
-                return None
+        checkpoints, damaged = self._all_checkpoints(), []
+        while checkpoints and (damage := checkpoints[-1].damage()):
+            damaged.append(checkpoints.pop())
+            last_damage = f"{damaged[-1].path.name}: {damage}"
+        if not damaged:
+            return checkpoints[-1] if checkpoints else None
+        if not checkpoints:
             best = f"from its best model (--init {self.path})" if self.model.is_dir() else "instead"
             raise ValueError(
                 f"Every checkpoint in {self.checkpoints} is damaged: {last_damage}. "
@@ -138,13 +135,12 @@ class RunDirectory:
             )
         for broken in damaged:
             shutil.rmtree(broken.path)
-        if damaged:
-            warnings.warn(
-                f"{last_damage}. It is removed, and the run continues from "
-                f"{checkpoint.path.name}, which is whole.",
-                stacklevel=2,
-            )
-        return checkpoint
+        warnings.warn(
+            f"{last_damage}. It is removed, and the run continues from "
+            f"{checkpoints[-1].path.name}, which is whole.",
+            stacklevel=2,
+        )
+        return checkpoints[-1]
 
     def progress(self) -> Progress:
         """Returns the progress of the newest checkpoint that can be read."""
@@ -176,12 +172,10 @@ class RunDirectory:
         Raises:
             OSError: As `save`.
         """
-        checkpoint = self.last_checkpoint()
-        assert checkpoint is not None  # noqa: S101 -- tells the type checker
         with self._writing(progress):
             # The checkpoint last: a run killed in between evaluates again.
             self.write_history(progress)
-            checkpoint.record(progress)
+            self._all_checkpoints()[-1].record(progress)
 
     def save_model(self, model: "GPT2Model", progress: Progress) -> None:
         """Writes the model directory of the best model.

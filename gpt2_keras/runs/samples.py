@@ -1,6 +1,7 @@
 """Generates samples during training, after each evaluation."""
 
 import contextlib
+import functools
 import sys
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -70,15 +71,9 @@ class GenerateSamples(keras.callbacks.Callback):
 
     def _sample(self) -> str:
         """Returns the prompts, each with both continuations."""
-        greedy = self.model.generate(self.prompts, on_overflow="truncate")
-        sampled = self.model.generate(
-            self.prompts,
-            sampler="top_k",
-            temperature=TEMPERATURE,
-            seed=self.seed,
-            on_overflow="truncate",
-        )
-        pairs = zip(greedy, sampled, strict=True)
+        generate = functools.partial(self.model.generate, self.prompts, on_overflow="truncate")
+        sampled = generate(sampler="top_k", temperature=TEMPERATURE, seed=self.seed)
+        pairs = zip(generate(), sampled, strict=True)
         return "\n\n".join(f"greedy:\n{one}\n\nsampled:\n{other}" for one, other in pairs)
 
     def _entries_before(self, step: int) -> str:

@@ -32,47 +32,25 @@ def _check_prompts(name: str, value: object) -> tuple[str, ...]:
 
 
 _count = partial(check_integer, minimum=1)
-_count_or_zero = partial(check_integer, minimum=0)
-_open_fraction = partial(check_number, above=0, below=1)
-_half_open_fraction = partial(check_number, minimum=0, below=1)
+_DTYPE_ADVICE = "Use mixed_bfloat16 on hardware that has it."
 
-CHECKS: dict[str, Callable[[str, Any], object]] = {
-    "data": check_text,
-    "tokenizer": check_text,
-    "init": check_text,
-    "size": _check_size,
-    "num_layers": _count,
-    "num_heads": _count,
-    "hidden_dim": _count,
-    "context_length": _count,
-    "dropout_rate": _half_open_fraction,
-    "steps": _count,
-    "batch_size": _count,
-    "learning_rate": partial(check_number, above=0),
-    "weight_decay": partial(check_number, minimum=0),
-    "warmup_steps": _count_or_zero,
-    "schedule": partial(check_choice, choices=SCHEDULES, advice="Use cosine if in doubt."),
-    "final_learning_rate_ratio": _half_open_fraction,
-    "beta_2": _half_open_fraction,
-    "clip_norm": partial(check_number, minimum=0),
-    "ema": _open_fraction,
-    "seed": partial(check_integer, minimum=0, maximum=LARGEST_SEED),
-    "evaluate_every": _count,
-    "evaluation_batches": _count,
-    "validation_fraction": _open_fraction,
-    "patience": _count_or_zero,
-    "checkpoint_every": _count,
-    "checkpoint_minutes": partial(check_number, minimum=0),
-    "keep_checkpoints": _count,
-    "sample_prompts": _check_prompts,
-    "peak_flops": partial(check_number, above=0),
-    "accumulation_steps": _count,
-    "remat": check_flag,
-    "document_masking": check_flag,
-    "strategy": partial(check_choice, choices=STRATEGIES, advice="Use auto if in doubt."),
-    "model_parallel": _count,
-    "dtype": partial(
-        check_choice, choices=DTYPES, advice="Use mixed_bfloat16 on hardware that has it."
-    ),
-    "jit_compile": check_flag,
-}
+_FIELDS_BY_CHECK: list[tuple[Callable[[str, Any], object], list[str]]] = [
+    (check_text, ["data", "tokenizer", "init"]),
+    (_check_size, ["size"]),
+    (_count, ["num_layers", "num_heads", "hidden_dim", "context_length"]),
+    (_count, ["steps", "batch_size", "accumulation_steps", "model_parallel"]),
+    (_count, ["evaluate_every", "evaluation_batches", "checkpoint_every", "keep_checkpoints"]),
+    (partial(check_integer, minimum=0), ["warmup_steps", "patience"]),
+    (partial(check_integer, minimum=0, maximum=LARGEST_SEED), ["seed"]),
+    (partial(check_number, above=0), ["learning_rate", "peak_flops"]),
+    (partial(check_number, minimum=0), ["weight_decay", "clip_norm", "checkpoint_minutes"]),
+    (partial(check_number, minimum=0, below=1), ["dropout_rate", "beta_2"]),
+    (partial(check_number, minimum=0, below=1), ["final_learning_rate_ratio"]),
+    (partial(check_number, above=0, below=1), ["ema", "validation_fraction"]),
+    (check_flag, ["remat", "document_masking", "jit_compile"]),
+    (partial(check_choice, choices=SCHEDULES, advice="Use cosine if in doubt."), ["schedule"]),
+    (partial(check_choice, choices=STRATEGIES, advice="Use auto if in doubt."), ["strategy"]),
+    (partial(check_choice, choices=DTYPES, advice=_DTYPE_ADVICE), ["dtype"]),
+    (_check_prompts, ["sample_prompts"]),
+]
+CHECKS = {name: check for check, names in _FIELDS_BY_CHECK for name in names}

@@ -47,10 +47,7 @@ def new_model(
         config = settings.model_config(tokenizer.vocab_size)
         return model_class(config, tokenizer=tokenizer, dtype=settings.dtype)
     model = checkpoints.load(
-        settings.init,
-        model_class=model_class,
-        dtype=settings.dtype,
-        **settings.config_changes(),
+        settings.init, model_class=model_class, dtype=settings.dtype, **settings.config_changes()
     )
     if model.tokenizer is not None and model.tokenizer.fingerprint != tokenizer.fingerprint:
         raise ValueError(
@@ -73,9 +70,8 @@ def resolve(settings: TrainingSettings, model: "GPT2Model") -> TrainingSettings:
         if (value := getattr(settings, name)) and Path(value).exists()
     }
     settings = dataclasses.replace(settings, **paths)  # type: ignore[arg-type]
-    return settings.with_defaults(
-        learning_rate=rate, warmup_steps=default_warmup_steps(settings.steps)
-    )
+    warmup_steps = default_warmup_steps(settings.steps)
+    return settings.with_defaults(learning_rate=rate, warmup_steps=warmup_steps)
 
 
 def compile_model(model: "GPT2Model", settings: TrainingSettings) -> None:
@@ -106,7 +102,7 @@ def make_datasets(
     shards: TokenShards,
     model: "GPT2Model",
     first_batch: int,
-    strategy: Strategy | None = None,
+    strategy: Strategy,
 ) -> tuple[Any, Any]:
     """Returns the training batches from `first_batch` on, and the validation batches.
 
@@ -119,7 +115,6 @@ def make_datasets(
     # Loaded here: where TensorFlow is installed, this loads it.
     from gpt2_keras.data import make_dataset
 
-    strategy = strategy or Strategy()
     strategy.check(model.config, settings.batch_size, settings.dtype)
     train_tokens, validation_tokens = shards.split(settings.validation_fraction)
     context_length, batch_size = model.config.context_length, settings.batch_size

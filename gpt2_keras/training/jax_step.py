@@ -10,16 +10,8 @@ import jax
 import keras
 from keras import ops
 
-from gpt2_keras.training.batch_loss import (
-    Batch,
-    loss_sum,
-    mean_loss,
-    micro_batches,
-    track_loss,
-    unpack,
-    unscaled_norm,
-    update_metrics,
-)
+from gpt2_keras.training import batch_loss
+from gpt2_keras.training.batch_loss import Batch
 from gpt2_keras.training.optimizer import global_norm
 
 
@@ -37,22 +29,21 @@ def train_step(model: Any, state: Any, data: Any) -> tuple[dict[str, Any], Any]:
         new state.
     """
     trainable, others, optimizer_state, metrics = state
-    batch = unpack(data)
+    batch = batch_loss.unpack(data)
     weight_sum = ops.sum(batch.weights)
 
     def loss_of(trainable: Any, others: Any, metrics: Any, batch: Batch) -> Any:
-        with _with_state(model, trainable, others, metrics, optimizer_state) as scope:
-            total, states = loss_sum(model, batch, training=True)
-            loss = model.optimizer.scale_loss(mean_loss(total, weight_sum))
-            update_metrics(model, states, batch)
-            others = _values(scope, model.non_trainable_variables)
-            return loss, (total, others, _values(scope, model.metrics_variables))
+        with _with_state(model, trainable, others, metrics, optimizer_state):
+            total, states = batch_loss.loss_sum(model, batch, training=True)
+            loss = model.optimizer.scale_loss(batch_loss.mean_loss(total, weight_sum))
+            batch_loss.update_metrics(model, states, batch)
+            others = _values(model.non_trainable_variables)
+            return loss, (total, others, _values(model.metrics_variables))
 
     def add(so_far: Any, batch: Batch) -> tuple[Any, None]:
         gradients, total, others, metrics = so_far
-        new, (loss, others, metrics) = jax.grad(loss_of, has_aux=True)(
-            trainable, others, metrics, batch
-        )
+        gradients_of = jax.grad(loss_of, has_aux=True)
+        new, (loss, others, metrics) = gradients_of(trainable, others, metrics, batch)
         gradients = jax.tree.map(jax.numpy.add, gradients, new)
         return (gradients, total + loss, others, metrics), None
 
@@ -62,31 +53,30 @@ def train_step(model: Any, state: Any, data: Any) -> tuple[dict[str, Any], Any]:
     if steps == 1:
         (gradients, total, others, metrics), _ = add(start, batch)
     else:
-        batches = micro_batches(batch, steps)  # (steps, rows, time)
+        batches = batch_loss.micro_batches(batch, steps)  # (steps, rows, time)
         (gradients, total, others, metrics), _ = jax.lax.scan(add, start, batches)
     with _with_state(model, trainable, others, metrics, optimizer_state):
-        norm = unscaled_norm(model.optimizer, global_norm(gradients))
-    trainable, optimizer_state = model.optimizer.stateless_apply(
-        optimizer_state, gradients, trainable
-    )
-    with _with_state(model, trainable, others, metrics) as scope:
-        track_loss(model, total, weight_sum)
+        norm = batch_loss.unscaled_norm(model.optimizer, global_norm(gradients))
+    apply = model.optimizer.stateless_apply
+    trainable, optimizer_state = apply(optimizer_state, gradients, trainable)
+    with _with_state(model, trainable, others, metrics):
+        batch_loss.track_loss(model, total, weight_sum)
         logs = {**model.get_metrics_result(), "gradient_norm": norm}
-        metrics = _values(scope, model.metrics_variables)
+        metrics = _values(model.metrics_variables)
     return logs, (trainable, others, optimizer_state, metrics)
 
 
 def test_step(model: Any, state: Any, data: Any) -> tuple[dict[str, Any], Any]:
     """Returns the metrics with one batch added, and the state with them updated."""
     trainable, others, metrics = state
-    batch = unpack(data)
-    with _with_state(model, trainable, others, metrics) as scope:
-        total, states = loss_sum(model, batch, training=False)
-        update_metrics(model, states, batch)
-        track_loss(model, total, ops.sum(batch.weights))
+    batch = batch_loss.unpack(data)
+    with _with_state(model, trainable, others, metrics):
+        total, states = batch_loss.loss_sum(model, batch, training=False)
+        batch_loss.update_metrics(model, states, batch)
+        batch_loss.track_loss(model, total, ops.sum(batch.weights))
         logs = model.get_metrics_result()
-        others = _values(scope, model.non_trainable_variables)
-        metrics = _values(scope, model.metrics_variables)
+        others = _values(model.non_trainable_variables)
+        metrics = _values(model.metrics_variables)
     return logs, (trainable, others, metrics)
 
 
@@ -103,10 +93,6 @@ def _with_state(
     return keras.StatelessScope(state_mapping=pairs)
 
 
-def _values(scope: Any, variables: Any) -> list[Any]:
-    """Returns the values that variables have at the end of a scope."""
-    values = [scope.get_current_value(variable) for variable in variables]
-    return [
-        variable.value if value is None else value
-        for variable, value in zip(variables, values, strict=True)
-    ]
+def _values(variables: Any) -> list[Any]:
+    """Returns the values that variables have in the current scope."""
+    return [variable.value for variable in variables]

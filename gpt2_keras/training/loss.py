@@ -96,12 +96,9 @@ def cross_entropy_sum(
         total, states_gradient, table_gradient = _in_chunks(states, table, targets, weights, size)
 
         def gradient(output_gradient: Any) -> tuple[Any, Any]:
-            return (
-                ops.cast(
-                    states_gradient * ops.cast(output_gradient, states_gradient.dtype), states.dtype
-                ),
-                ops.cast(table_gradient * output_gradient, table.dtype),
-            )
+            factor = ops.cast(output_gradient, states_gradient.dtype)
+            of_states = ops.cast(states_gradient * factor, states.dtype)
+            return of_states, ops.cast(table_gradient * output_gradient, table.dtype)
 
         return total, gradient
 
@@ -130,11 +127,7 @@ def _in_chunks(states: Any, table: Any, targets: Any, weights: Any, size: int) -
         states_gradient = ops.slice_update(states_gradient, (start, 0), chunk_gradient)
         return total + loss, states_gradient, table_gradient + new
 
-    zeros = (
-        ops.zeros((), "float32"),
-        ops.zeros_like(states),
-        ops.zeros(table.shape, "float32"),
-    )
+    zeros = (ops.zeros((), "float32"), ops.zeros_like(states), ops.zeros(table.shape, "float32"))
     total, states_gradient, table_gradient = default_kernels().loop(count, step, zeros)
     return total, states_gradient[:rows], table_gradient
 

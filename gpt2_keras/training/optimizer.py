@@ -101,11 +101,8 @@ class AdamW(AdamWSteps):
         scalars = [ops.cast(number, dtype) for number in (*numbers, self.iterations + 1)]
         # Earlier, while the backward pass still reads the weight, it would be copied.
         with tf.control_dependencies([gradient]):
-            fused.adamw(
-                (variable, momentum.value, velocity.value),
-                gradient,
-                fused.AdamWNumbers(clip_coefficient, *scalars),
-            )
+            state = (variable, momentum.value, velocity.value)
+            fused.adamw(state, gradient, fused.AdamWNumbers(clip_coefficient, *scalars))
 
     def apply_weight_decay(self, variables: list[Any]) -> None:
         """Decays all weights; on TensorFlow `update_step` does it."""
@@ -133,10 +130,8 @@ def global_norm(gradients: Sequence[Any]) -> Any:
         >>> float(global_norm([np.array([3.0], "float32"), None, np.array([4.0], "float32")]))
         5.0
     """
-    if not any(gradient is not None for gradient in gradients):
-        return ops.zeros(())
     squares = [_sum_of_squares(gradient) for gradient in gradients if gradient is not None]
-    return ops.sqrt(ops.sum(ops.stack(squares)))
+    return ops.sqrt(ops.sum(ops.stack(squares))) if squares else ops.zeros(())
 
 
 def _sum_of_squares(gradient: Any) -> Any:

@@ -95,8 +95,7 @@ def make_schedule(
     advice = "Use the number of batches to train on."
     total_steps = check_integer("total_steps", total_steps, minimum=1, advice=advice)
     usual = default_warmup_steps(total_steps)
-    if warmup_steps is None:
-        warmup_steps = usual
+    warmup_steps = usual if warmup_steps is None else warmup_steps
     warmup_steps = check_integer("warmup_steps", warmup_steps, minimum=0)
     if warmup_steps >= total_steps:
         raise ValueError(
@@ -108,15 +107,13 @@ def make_schedule(
     if decay != "cosine":
         ratio = 1.0 if decay == "constant" else final_learning_rate_ratio
         return LinearSchedule(learning_rate, total_steps, warmup_steps, ratio)
-    warmup = {}
-    if warmup_steps:
-        warmup = {"warmup_target": learning_rate, "warmup_steps": warmup_steps}
     return keras.optimizers.schedules.CosineDecay(
         # Without a warm-up the cosine starts at the initial rate, which is then the largest.
         learning_rate / (warmup_steps + 1),
         decay_steps=total_steps - warmup_steps,
         alpha=final_learning_rate_ratio,
-        **warmup,
+        warmup_target=learning_rate if warmup_steps else None,
+        warmup_steps=warmup_steps,
     )
 
 

@@ -8,6 +8,7 @@ devices changes what is learned, whatever the padding.
 """
 
 import dataclasses
+import importlib
 from types import ModuleType
 from typing import Any
 
@@ -31,24 +32,19 @@ class StepOptions:
     document_masking: bool = False
 
     def __post_init__(self) -> None:
-        advice = "Use 1 to train on whole batches."
-        steps = check_integer(
-            "accumulation_steps", self.accumulation_steps, minimum=1, advice=advice
-        )
-        object.__setattr__(self, "accumulation_steps", steps)
+        name, advice = "accumulation_steps", "Use 1 to train on whole batches."
+        steps = check_integer(name, self.accumulation_steps, minimum=1, advice=advice)
+        object.__setattr__(self, name, steps)
         check_flag("remat", self.remat)
         check_flag("document_masking", self.document_masking)
 
     def check(self, model: Any) -> None:
         """Raises ValueError if a compiled model cannot train with these options."""
-        options = {
-            "accumulation_steps": self.accumulation_steps > 1,
-            "document_masking": self.document_masking,
-        }
-        for name, is_used in options.items():
-            if is_used and not has_default_loss(model):
+        for name, unused in (("accumulation_steps", 1), ("document_masking", False)):
+            value = getattr(self, name)
+            if value != unused and not has_default_loss(model):
                 raise ValueError(
-                    f"{name}={getattr(self, name)} needs the default loss and nothing added to "
+                    f"{name}={value} needs the default loss and nothing added to "
                     f"it, but the model is compiled with loss={model.loss!r}. "
                     'Use loss="auto", without `loss_weights` or regularizers.'
                 )
@@ -71,17 +67,10 @@ def backend_steps(model: Any) -> ModuleType | None:
         `tensorflow_step` or `jax_step`; None where Keras' own steps are to be used: on
         another backend or with another loss.
     """
-    if not has_default_loss(model):
+    backend = keras.backend.backend()
+    if backend not in ("tensorflow", "jax") or not has_default_loss(model):
         return None
-    if keras.backend.backend() == "tensorflow":
-        from gpt2_keras.training import tensorflow_step
-
-        return tensorflow_step
-    if keras.backend.backend() == "jax":
-        from gpt2_keras.training import jax_step
-
-        return jax_step
-    return None
+    return importlib.import_module(f"gpt2_keras.training.{backend}_step")
 
 
 def jit_by_default() -> bool | str:

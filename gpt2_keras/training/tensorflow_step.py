@@ -8,16 +8,8 @@ from keras import ops
 
 from gpt2_keras.private_api.keras import without_gradient_sum
 from gpt2_keras.private_api.tensorflow import in_multi_worker_mode
-from gpt2_keras.training.batch_loss import (
-    Batch,
-    loss_sum,
-    mean_loss,
-    micro_batches,
-    track_loss,
-    unpack,
-    unscaled_norm,
-    update_metrics,
-)
+from gpt2_keras.training import batch_loss
+from gpt2_keras.training.batch_loss import Batch
 from gpt2_keras.training.optimizer import global_norm
 
 
@@ -31,27 +23,28 @@ def train_step(model: Any, data: Any) -> dict[str, Any]:
     Returns:
         The metrics, and the norm of the gradients before clipping as `gradient_norm`.
     """
-    batch = unpack(data)
+    batch = batch_loss.unpack(data)
     weight_sum = _sum_over_replicas(ops.sum(batch.weights))
     gradients, total = _gradients(model, batch, weight_sum)
     summed: Any = contextlib.nullcontext()
     if _num_replicas() > 1:
         gradients = _sum_over_replicas([tf.convert_to_tensor(each) for each in gradients])
         summed = without_gradient_sum(model.optimizer)
-    norm = unscaled_norm(model.optimizer, global_norm(gradients))
+    norm = batch_loss.unscaled_norm(model.optimizer, global_norm(gradients))
     with summed:
         model.optimizer.apply_gradients(zip(gradients, model.trainable_weights, strict=True))
     # Each replica tracks the loss of all, so that all report the same.
-    track_loss(model, _sum_over_replicas(total), weight_sum)
+    batch_loss.track_loss(model, _sum_over_replicas(total), weight_sum)
     return _for_workers({**model.get_metrics_result(), "gradient_norm": norm})
 
 
 def test_step(model: Any, data: Any) -> dict[str, Any]:
     """Returns the metrics with one batch added."""
-    batch = unpack(data)
-    total, states = loss_sum(model, batch, training=False)
-    update_metrics(model, states, batch)
-    track_loss(model, _sum_over_replicas(total), _sum_over_replicas(ops.sum(batch.weights)))
+    batch = batch_loss.unpack(data)
+    total, states = batch_loss.loss_sum(model, batch, training=False)
+    batch_loss.update_metrics(model, states, batch)
+    weight_sum = _sum_over_replicas(ops.sum(batch.weights))
+    batch_loss.track_loss(model, _sum_over_replicas(total), weight_sum)
     return _for_workers(model.get_metrics_result())
 
 
@@ -60,7 +53,7 @@ def _gradients(model: Any, batch: Batch, weight_sum: Any) -> tuple[list[Any], An
     steps = model.step_options.accumulation_steps
     if steps == 1:
         return _micro_batch_gradients(model, batch, weight_sum)
-    batches = micro_batches(batch, steps)  # (steps, rows, time)
+    batches = batch_loss.micro_batches(batch, steps)  # (steps, rows, time)
 
     def add(index: Any, gradients: Any, total: Any) -> Any:
         micro_batch = Batch(*(values[index] for values in batches))
@@ -79,9 +72,9 @@ def _gradients(model: Any, batch: Batch, weight_sum: Any) -> tuple[list[Any], An
 def _micro_batch_gradients(model: Any, batch: Batch, weight_sum: Any) -> tuple[list[Any], Any]:
     """Returns the gradients of the loss sum over `weight_sum`, scaled, and the loss sum."""
     with tf.GradientTape() as tape:
-        total, states = loss_sum(model, batch, training=True)
-        loss = model.optimizer.scale_loss(mean_loss(total, weight_sum))
-    update_metrics(model, states, batch)
+        total, states = batch_loss.loss_sum(model, batch, training=True)
+        loss = model.optimizer.scale_loss(batch_loss.mean_loss(total, weight_sum))
+    batch_loss.update_metrics(model, states, batch)
     zero = tf.UnconnectedGradients.ZERO
     return tape.gradient(loss, model.trainable_weights, unconnected_gradients=zero), total
 

@@ -116,8 +116,7 @@ def _by_part(item: tuple[Position, Facts]) -> tuple[PartKey, tuple[int, str, int
 
 
 def _first_positions(
-    item: tuple[PartKey, Iterable[tuple[int, str, int]]],
-    totals: Mapping[tuple[PartKey, str], int],
+    item: tuple[PartKey, Iterable[tuple[int, str, int]]], totals: Mapping[tuple[PartKey, str], int]
 ) -> Iterator[tuple[Position, tuple[str, int]]]:
     """Yields the side of each document of a part, and the position there of its first token."""
     part, documents = item
