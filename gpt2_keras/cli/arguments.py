@@ -1,8 +1,42 @@
-"""Types of command-line values, checked where they are parsed."""
+"""Command-line flags, and types of their values, checked where they are parsed."""
 
 import argparse
 import math
 from collections.abc import Callable
+from typing import Any
+
+INPUT_FLAGS = (
+    (
+        "--input-format",
+        None,
+        ("text", "jsonl", "csv", "parquet"),  # gpt2_keras.data.corpus_files.INPUT_FORMATS
+        "of every file (default: by the ending of its name)",
+    ),
+    ("--text-field", "NAME", str, "the field of a row that has its text"),
+)
+MODEL: dict[str, Any] = {"required": True, "metavar": "DIR", "help": "model or run directory"}
+
+
+def add_flags(parser: argparse._ActionsContainer, *flags: tuple[Any, ...]) -> None:
+    """Adds optional flags.
+
+    Args:
+        parser: A parser, or a group of one.
+        *flags: For each its name, its metavar, the type of its value (or a tuple of choices,
+            `bool` of a switch, `list` of texts that may be repeated), its help and its
+            default: by default None, of a switch False.
+    """
+    for name, metavar, values, text, *default in flags:
+        how: dict[str, Any] = {"type": values, "metavar": metavar}
+        if values is bool:
+            how = {"action": "store_true"}
+        elif values is list:
+            how = {"action": "append", "metavar": metavar}
+        elif isinstance(values, tuple):
+            how = {"choices": values}
+        if default:
+            how["default"] = default[0]
+        parser.add_argument(name, help=text, **how)
 
 
 def integer(minimum: int | None = None) -> Callable[[str], int]:

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from gpt2_keras.cli.arguments import integer
+from gpt2_keras.cli.arguments import add_flags, integer
 from gpt2_keras.cli.quiet import load_tensorflow
 
 HELP = "train, generate, export and run the export, in about five minutes"
@@ -31,14 +31,15 @@ PROMPTS = ("The standard library", "A class definition", "If an exception")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the command's arguments."""
-    parser.add_argument("--out", default="demo", metavar="DIR", help="default: %(default)s")
-    parser.add_argument(
-        "--steps", type=integer(1), default=600, metavar="N", help="default: %(default)s"
+    add_flags(
+        parser,
+        ("--out", "DIR", str, "default: %(default)s", "demo"),
+        ("--steps", "N", integer(1), "default: %(default)s", 600),
+        ("--seed", "N", integer(0), "default: 0", 0),
     )
     parser.add_argument(
         "--corpus", nargs="+", metavar="FILE", help="your own text, instead of Python's"
     )
-    parser.add_argument("--seed", type=integer(0), default=0, metavar="N", help="default: 0")
 
 
 def run(args: argparse.Namespace) -> None:

@@ -17,7 +17,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from gpt2_keras.cli.arguments import integer
+from gpt2_keras.cli.arguments import add_flags, integer
 from gpt2_keras.cli.quiet import load_tensorflow
 from gpt2_keras.cli.table import in_columns
 
@@ -36,37 +36,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="model or run directory; repeat it for several",
     )
-    parser.add_argument(
-        "--stride",
-        type=integer(1),
-        metavar="N",
-        help="tokens from one window to the next (default: half the context)",
+    per_batch = "windows in a batch; changes results by rounding only (default: by their memory)"
+    original = "turns the text of a data set back into ordinary text (default: %(default)s)"
+    between = "tokens from one window to the next (default: half the context)"
+    add_flags(
+        parser,
+        ("--stride", "N", integer(1), between),
+        ("--batch-size", "N", integer(1), per_batch),
+        ("--detokenizer", None, ("none", "wikitext"), original, "none"),
+        ("--last-word", "FILE", list, "passages, JSONL", []),
+        ("--multiple-choice", "FILE", list, "questions, JSONL", []),
+        ("--out", "FILE", _table_file, "also write the results to a .json or .csv file"),
+        ("--json", None, bool, "print the results as JSON"),
     )
-    parser.add_argument(
-        "--batch-size",
-        type=integer(1),
-        metavar="N",
-        help="windows in a batch; changes results by rounding only (default: by their memory)",
-    )
-    parser.add_argument(
-        "--detokenizer",
-        choices=("none", "wikitext"),
-        default="none",
-        help="turns the text of a data set back into ordinary text (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--last-word", action="append", default=[], metavar="FILE", help="passages, JSONL"
-    )
-    parser.add_argument(
-        "--multiple-choice", action="append", default=[], metavar="FILE", help="questions, JSONL"
-    )
-    parser.add_argument(
-        "--out",
-        type=_table_file,
-        metavar="FILE",
-        help="also write the results to a .json or .csv file",
-    )
-    parser.add_argument("--json", action="store_true", help="print the results as JSON")
     parser.set_defaults(usage_error=parser.error)
 
 

@@ -18,7 +18,7 @@ import argparse
 import json
 from typing import Any
 
-from gpt2_keras.cli.arguments import integer
+from gpt2_keras.cli.arguments import MODEL, add_flags, integer
 from gpt2_keras.cli.quiet import load_tensorflow
 
 HELP = "write a SavedModel, a .tflite file, or another system's checkpoint"
@@ -43,42 +43,27 @@ _DEFAULT_VERSION = 1  # a directory of versions is what TensorFlow Serving reads
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the command's arguments."""
-    parser.add_argument("--model", required=True, metavar="DIR", help="model or run directory")
+    parser.add_argument("--model", **MODEL)
     parser.add_argument("--format", required=True, choices=[*FORMATS, *CHECKPOINT_FORMATS])
     parser.add_argument("--out", required=True, metavar="PATH", help="directory, or file")
-    parser.add_argument(
-        "--no-certificate", action="store_true", help="do not compare it with the model"
+    add_flags(
+        parser,
+        ("--no-certificate", None, bool, "do not compare it with the model"),
+        ("--json", None, bool, "print the result as JSON"),
+        ("--dtype", None, DTYPES, "how the weights are stored (default: float32)"),
     )
-    parser.add_argument("--json", action="store_true", help="print the result as JSON")
-    parser.add_argument(
-        "--dtype",
-        choices=DTYPES,
-        help="how the weights are stored (default: float32)",
+    new_tokens = "largest number of tokens to add (default: 64, or half a smaller context)"
+    invalid = "what to do with texts that are empty, not UTF-8 or too long (default: error)"
+    add_flags(
+        parser.add_argument_group("options of tf_saved_model"),
+        ("--max-new-tokens", "N", integer(1), new_tokens),
+        ("--on-invalid-text", None, ON_INVALID_TEXT, invalid),
+        ("--version", "N", integer(1), f"its number: writes OUT/N (default: {_DEFAULT_VERSION})"),
     )
-    saved = parser.add_argument_group("options of tf_saved_model")
-    saved.add_argument(
-        "--max-new-tokens",
-        type=integer(1),
-        metavar="N",
-        help="largest number of tokens to add (default: 64, or half a smaller context)",
-    )
-    saved.add_argument(
-        "--on-invalid-text",
-        choices=ON_INVALID_TEXT,
-        help="what to do with texts that are empty, not UTF-8 or too long (default: error)",
-    )
-    saved.add_argument(
-        "--version",
-        type=integer(1),
-        metavar="N",
-        help=f"its number: writes OUT/N (default: {_DEFAULT_VERSION})",
-    )
-    device = parser.add_argument_group("options of litert and litertlm")
-    device.add_argument(
-        "--context-length",
-        type=integer(2),
-        metavar="N",
-        help="largest number of tokens of prompt and new text (default: the model's)",
+    context = "largest number of tokens of prompt and new text (default: the model's)"
+    add_flags(
+        parser.add_argument_group("options of litert and litertlm"),
+        ("--context-length", "N", integer(2), context),
     )
     parser.set_defaults(usage_error=parser.error)
 

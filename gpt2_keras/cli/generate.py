@@ -15,80 +15,53 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from gpt2_keras.cli.arguments import integer, number
+from gpt2_keras.cli.arguments import MODEL, add_flags, integer, number
 from gpt2_keras.cli.quiet import load_tensorflow
 
 HELP = "continue texts"
+_TOP_P, _MIN_P, _PENALTY = number(0, 1, above=True), number(0, 1), number(0, above=True)
+_ON_OVERFLOW = "what to do with a text that outgrows the context (default: %(default)s)"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the command's arguments."""
+    overflow = ("error", "truncate", "sliding_window")
     parser.add_argument("prompts", nargs="*", metavar="PROMPT", help="text to continue")
-    parser.add_argument("--model", required=True, metavar="DIR", help="model or run directory")
-    parser.add_argument(
-        "--max-new-tokens",
-        type=integer(1),
-        metavar="N",
-        help="default: 64, or half the context if that is less",
+    parser.add_argument("--model", **MODEL)
+    add_flags(
+        parser,
+        ("--max-new-tokens", "N", integer(1), "default: 64, or half the context if that is less"),
+        ("--temperature", "T", number(0), "0 takes the most likely token"),
+        ("--top-k", "K", integer(0), "sample from the K most likely; 0 means all"),
+        ("--top-p", "P", _TOP_P, "sample from the fewest tokens with a total probability of P"),
+        (
+            "--min-p",
+            "P",
+            _MIN_P,
+            "sample from tokens with at least P times the highest probability",
+        ),
+        (
+            "--repetition-penalty",
+            "R",
+            _PENALTY,
+            "above 1: makes tokens that the text has less likely",
+        ),
+        ("--seed", "N", integer(), "makes sampling repeatable"),
+        ("--num-return-sequences", "N", integer(1), "number of texts of each prompt", 1),
+        ("--stop", "TEXT", list, "end before this text", []),
+        ("--bad-word", "TEXT", list, "ban this text", []),
+        ("--forced-prefix", "TEXT", str, "the beginning of the new text", ""),
+        (
+            "--min-new-tokens",
+            "N",
+            integer(0),
+            "number of tokens before a text may end by itself",
+            0,
+        ),
+        ("--on-overflow", None, overflow, _ON_OVERFLOW, "error"),
+        ("--interactive", None, bool, "read prompts from the terminal, one per line"),
+        ("--json", None, bool, "print a JSON list of texts"),
     )
-    parser.add_argument(
-        "--temperature", type=number(0), metavar="T", help="0 takes the most likely token"
-    )
-    parser.add_argument(
-        "--top-k", type=integer(0), metavar="K", help="sample from the K most likely; 0 means all"
-    )
-    parser.add_argument(
-        "--top-p",
-        type=number(0, 1, above=True),
-        metavar="P",
-        help="sample from the fewest tokens with a total probability of P",
-    )
-    parser.add_argument(
-        "--min-p",
-        type=number(0, 1),
-        metavar="P",
-        help="sample from tokens with at least P times the highest probability",
-    )
-    parser.add_argument(
-        "--repetition-penalty",
-        type=number(0, above=True),
-        metavar="R",
-        help="above 1: makes tokens that the text has less likely",
-    )
-    parser.add_argument("--seed", type=integer(), metavar="N", help="makes sampling repeatable")
-    parser.add_argument(
-        "--num-return-sequences",
-        type=integer(1),
-        default=1,
-        metavar="N",
-        help="number of texts of each prompt",
-    )
-    parser.add_argument(
-        "--stop", action="append", default=[], metavar="TEXT", help="end before this text"
-    )
-    parser.add_argument(
-        "--bad-word", action="append", default=[], metavar="TEXT", help="ban this text"
-    )
-    parser.add_argument(
-        "--forced-prefix", default="", metavar="TEXT", help="the beginning of the new text"
-    )
-    parser.add_argument(
-        "--min-new-tokens",
-        type=integer(0),
-        default=0,
-        metavar="N",
-        help="number of tokens before a text may end by itself",
-    )
-    parser.add_argument(
-        "--on-overflow",
-        choices=("error", "truncate", "sliding_window"),
-        default="error",
-        help="what to do with a text that outgrows the context (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--interactive", action="store_true", help="read prompts from the terminal, one per line"
-    )
-    parser.add_argument("--json", action="store_true", help="print a JSON list of texts")
 
 
 def run(args: argparse.Namespace) -> None:

@@ -13,7 +13,7 @@ Example:
 import argparse
 import json
 
-from gpt2_keras.cli.arguments import number
+from gpt2_keras.cli.arguments import add_flags, number
 from gpt2_keras.cli.quiet import load_tensorflow
 
 HELP = "convert a checkpoint of another system to a model directory"
@@ -23,16 +23,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the command's arguments."""
     parser.add_argument("source", metavar="SRC", help="directory, file or published model")
     parser.add_argument("--out", required=True, metavar="DIR", help="model directory to make")
-    parser.add_argument(
-        "--tokenizer", metavar="DIR", help="tokenizer to use instead of the checkpoint's"
+    rate = "dropout rate of further training instead of the checkpoint's"
+    add_flags(
+        parser,
+        ("--tokenizer", "DIR", str, "tokenizer to use instead of the checkpoint's"),
+        ("--dropout", "FRACTION", number(0, 1, below=True), rate),
+        ("--json", None, bool, "print the result as JSON"),
     )
-    parser.add_argument(
-        "--dropout",
-        type=number(0, 1, below=True),
-        metavar="FRACTION",
-        help="dropout rate of further training instead of the checkpoint's",
-    )
-    parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
 
 def run(args: argparse.Namespace) -> None:

@@ -18,13 +18,20 @@ import json
 import shlex
 from typing import TYPE_CHECKING, Any
 
-from gpt2_keras.cli.arguments import integer, number
+from gpt2_keras.cli.arguments import INPUT_FLAGS, add_flags, integer, number
 
 if TYPE_CHECKING:
     from gpt2_keras.data.options import PreparationOptions
     from gpt2_keras.tokenizer.tokenizer import GPT2Tokenizer
 
 HELP = "turn text files into token shards"
+_FRACTION = number(0, 1, above=True, below=True)
+_DEDUPLICATE = "leave out those that came before: the same text, or nearly so"
+_VALIDATION_FRACTION = (
+    "of the documents, by the hash of each (default: training takes the last tokens)"
+)
+_RUNNER = "this process, or an Apache Beam pipeline: the same files (default: %(default)s)"
+_BEAM_OPTIONS = 'for Beam, such as --beam-options="--runner=FlinkRunner --flink_master=…"'
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,77 +39,36 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("files", nargs="+", metavar="FILE", help="text, or rows of it")
     parser.add_argument("--tokenizer", required=True, metavar="DIR", help="directory of its files")
     parser.add_argument("--out", required=True, metavar="DIR", help="directory to make")
-    parser.add_argument(
-        "--shard-tokens",
-        type=integer(1),
-        default=100_000_000,  # DEFAULT_SHARD_TOKENS, whose module imports NumPy
-        metavar="N",
-        help="tokens in a file (default: %(default)s)",
+    shard_tokens = 100_000_000  # DEFAULT_SHARD_TOKENS, whose module imports NumPy
+    add_flags(
+        parser,
+        (
+            "--shard-tokens",
+            "N",
+            integer(1),
+            "tokens in a file (default: %(default)s)",
+            shard_tokens,
+        ),
+        ("--no-end-of-text", None, bool, "put no <|endoftext|> at the end of each document"),
+        ("--json", None, bool, "print the result as JSON"),
     )
-    parser.add_argument(
-        "--no-end-of-text",
-        action="store_true",
-        help="put no <|endoftext|> at the end of each document",
+    add_flags(parser.add_argument_group("input"), *INPUT_FLAGS)
+    add_flags(
+        parser.add_argument_group("documents"),
+        ("--clean", None, bool, "make line ends one, leave out control characters"),
+        ("--nfc", None, bool, "compose characters (Unicode's NFC)"),
+        ("--min-characters", "N", integer(0), "leave out shorter ones", 0),
+        ("--deduplicate", None, ("exact", "near"), _DEDUPLICATE),
+        ("--validation-fraction", "FRACTION", _FRACTION, _VALIDATION_FRACTION),
+        ("--bpe-dropout", "P", number(0, 1), "leave out merges with this probability", 0.0),
+        ("--seed", "N", integer(0), "of the dropout (default: 0)", 0),
     )
-    parser.add_argument("--json", action="store_true", help="print the result as JSON")
-    _add_input_arguments(parser.add_argument_group("input"))
-    _add_selection_arguments(parser.add_argument_group("documents"))
-    runner = parser.add_argument_group("runner")
-    runner.add_argument(
-        "--runner",
-        choices=("local", "beam"),
-        default="local",
-        help="this process, or an Apache Beam pipeline: the same files (default: %(default)s)",
-    )
-    runner.add_argument(
-        "--beam-options",
-        default="",
-        metavar="WORDS",
-        help='for Beam, such as --beam-options="--runner=FlinkRunner --flink_master=…"',
+    add_flags(
+        parser.add_argument_group("runner"),
+        ("--runner", None, ("local", "beam"), _RUNNER, "local"),
+        ("--beam-options", "WORDS", str, _BEAM_OPTIONS, ""),
     )
     parser.set_defaults(usage_error=parser.error)
-
-
-def _add_input_arguments(group: argparse._ArgumentGroup) -> None:
-    group.add_argument(
-        "--input-format",
-        choices=("text", "jsonl", "csv", "parquet"),  # INPUT_FORMATS
-        help="of every file (default: by the ending of its name)",
-    )
-    group.add_argument("--text-field", metavar="NAME", help="the field of a row that has its text")
-
-
-def _add_selection_arguments(group: argparse._ArgumentGroup) -> None:
-    group.add_argument(
-        "--clean",
-        action="store_true",
-        help="make line ends one, leave out control characters",
-    )
-    group.add_argument("--nfc", action="store_true", help="compose characters (Unicode's NFC)")
-    group.add_argument(
-        "--min-characters", type=integer(0), default=0, metavar="N", help="leave out shorter ones"
-    )
-    group.add_argument(
-        "--deduplicate",
-        choices=("exact", "near"),  # DEDUPLICATION
-        help="leave out those that came before: the same text, or nearly so",
-    )
-    group.add_argument(
-        "--validation-fraction",
-        type=number(0, 1, above=True, below=True),
-        metavar="FRACTION",
-        help="of the documents, by the hash of each (default: training takes the last tokens)",
-    )
-    group.add_argument(
-        "--bpe-dropout",
-        type=number(0, 1),
-        default=0.0,
-        metavar="P",
-        help="leave out merges with this probability",
-    )
-    group.add_argument(
-        "--seed", type=integer(0), default=0, metavar="N", help="of the dropout (default: 0)"
-    )
 
 
 def run(args: argparse.Namespace) -> None:

@@ -11,13 +11,13 @@ Example: gpt2-keras tokenizer corpus/*.txt --vocab-size 4096 --out tokenizer
 import argparse
 import json
 
-from gpt2_keras.cli.arguments import integer
+from gpt2_keras.cli.arguments import INPUT_FLAGS, add_flags, integer
 
 HELP = "learn a vocabulary from text files"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the arguments of the command."""
+    """Declares the command's arguments."""
     parser.add_argument("files", nargs="+", metavar="FILE", help="text to learn from")
     parser.add_argument(
         "--vocab-size",
@@ -27,16 +27,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="number of tokens, 257 or more: the 256 bytes, the merges and <|endoftext|>",
     )
     parser.add_argument("--out", required=True, metavar="DIR", help="directory to write into")
-    parser.add_argument(
-        "--overwrite", action="store_true", help="replace the files of another tokenizer in DIR"
+    add_flags(
+        parser,
+        ("--overwrite", None, bool, "replace the files of another tokenizer in DIR"),
+        *INPUT_FLAGS,
+        ("--json", None, bool, "print the result as JSON"),
     )
-    parser.add_argument(
-        "--input-format",
-        choices=("text", "jsonl", "csv", "parquet"),
-        help="format of every file (default: by the ending of its name)",
-    )
-    parser.add_argument("--text-field", metavar="NAME", help="the field of a row with its text")
-    parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
 
 def run(args: argparse.Namespace) -> None:

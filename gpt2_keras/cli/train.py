@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from gpt2_keras.atomic import check_output_directory
-from gpt2_keras.cli.arguments import integer
+from gpt2_keras.cli.arguments import add_flags, integer
 from gpt2_keras.cli.dry_run import print_estimate
 from gpt2_keras.cli.quiet import load_tensorflow
 from gpt2_keras.cli.train_flags import add_settings, field_of, given_settings
@@ -33,16 +33,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the flags of the command and those of its settings."""
     run = parser.add_argument_group("run")
     run.add_argument("--out", metavar="RUN", required=True, help="the run directory, a new one")
-    run.add_argument("--resume", action="store_true", help="continue RUN with its settings")
-    run.add_argument(
-        "--skip-batches", type=integer(1), metavar="N", help="with --resume, after a NaN loss"
+    dry_run = "only print what the run will cost: memory, FLOPs, time; write nothing"
+    add_flags(
+        run,
+        ("--resume", None, bool, "continue RUN with its settings"),
+        ("--skip-batches", "N", integer(1), "with --resume, after a NaN loss"),
+        ("--dry-run", None, bool, dry_run),
+        ("--json", None, bool, "print the results as JSON"),
     )
-    run.add_argument(
-        "--dry-run",
-        action="store_true",
-        help="only print what the run will cost: memory, FLOPs, time; write nothing",
-    )
-    run.add_argument("--json", action="store_true", help="print the results as JSON")
     parser.set_defaults(usage_error=parser.error)
     add_settings(parser)
 

@@ -3,15 +3,14 @@
 import argparse
 from typing import Any
 
-from gpt2_keras.cli.arguments import integer, number
+from gpt2_keras.cli.arguments import add_flags, integer, number
 from gpt2_keras.config import SIZES
 
 _COUNT, _COUNT_OR_0 = integer(1), integer(0)
 _POSITIVE, _NOT_NEGATIVE = number(0, above=True), number(0)
 _FRACTION, _FRACTION_OR_0 = number(0, 1, above=True, below=True), number(0, 1, below=True)
 _STRATEGIES = ("auto", "none", "mirrored", "multi-worker", "tpu")
-# By group: the flag, its metavar, the type of its value (or the choices, or `bool` of a switch),
-# its help.
+# By group, as `add_flags` takes them.
 _SETTINGS: dict[str, tuple[tuple[str, str | None, Any, str], ...]] = {
     "files": (
         ("--data", "DIR", str, "token shards, made by `gpt2-keras prepare`"),
@@ -95,7 +94,7 @@ _SETTINGS: dict[str, tuple[tuple[str, str | None, Any, str], ...]] = {
         (
             "--sample-prompt",
             "TEXT",
-            str,
+            list,
             "text to continue after each evaluation, into RUN/samples.txt; may be repeated",
         ),
         (
@@ -114,24 +113,21 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     """Adds the flags; those not given have the defaults of `TrainingSettings`."""
     for title, flags in _SETTINGS.items():
         group = parser.add_argument_group(title)
-        for flag, metavar, values, text in flags:
-            how: dict[str, Any] = {"type": values, "metavar": metavar}
-            if values is bool:
-                how = {"action": "store_const", "const": True}
-            elif isinstance(values, tuple):
-                how = {"choices": values}
-            elif flag == "--sample-prompt":
-                how = {"action": "append", "metavar": metavar}
-            group.add_argument(flag, dest=field_of(flag), help=text, **how)
+        add_flags(group, *((*flag, None) for flag in flags))
 
 
 def given_settings(args: argparse.Namespace) -> dict[str, Any]:
     """Returns the values of the flags that were given, by flag."""
     flags = [flag for group in _SETTINGS.values() for flag, *_ in group]
-    values = {flag: getattr(args, field_of(flag)) for flag in flags}
+    values = {flag: getattr(args, _destination(flag)) for flag in flags}
     return {flag: value for flag, value in values.items() if value is not None}
 
 
 def field_of(flag: str) -> str:
     """Returns the name of the field of `TrainingSettings`."""
-    return _FIELDS.get(flag, flag.removeprefix("--").replace("-", "_"))
+    return _FIELDS.get(flag, _destination(flag))
+
+
+def _destination(flag: str) -> str:
+    """Returns the name that argparse gives to the value of a flag."""
+    return flag.removeprefix("--").replace("-", "_")

@@ -12,6 +12,7 @@ import argparse
 import json
 from typing import Any
 
+from gpt2_keras.cli.arguments import MODEL
 from gpt2_keras.cli.quiet import load_tensorflow
 from gpt2_keras.cli.table import in_columns
 
@@ -23,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "artifact", metavar="ARTIFACT", help="SavedModel, or .tflite or .litertlm file"
     )
-    parser.add_argument("--model", required=True, metavar="DIR", help="model or run directory")
+    parser.add_argument("--model", **MODEL)
     parser.add_argument(
         "--text",
         metavar="FILE",

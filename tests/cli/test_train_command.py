@@ -11,7 +11,7 @@ import pytest
 
 from gpt2_keras import GPT2LM, GPT2Tokenizer
 from gpt2_keras.cli.main import main
-from gpt2_keras.cli.train_flags import add_settings
+from gpt2_keras.cli.train_flags import add_settings, field_of
 from gpt2_keras.data import prepare
 from gpt2_keras.runs import TrainingSettings, cost_estimate, monitoring
 from gpt2_keras.runs.setting_checks import CHECKS
@@ -180,7 +180,11 @@ def test_two_shapes_at_once_are_an_error(files, tmp_path, capsys):
 def test_every_setting_but_jit_compile_has_a_flag():
     parser = argparse.ArgumentParser()
     add_settings(parser)
-    actions = {action.dest: action for action in parser._actions if action.dest != "help"}
+    actions = {
+        field_of(action.option_strings[0]): action
+        for action in parser._actions
+        if action.dest != "help"
+    }
     fields = {field.name for field in dataclasses.fields(TrainingSettings)}
     assert actions.keys() == fields - {"jit_compile"}
     for name in ("schedule", "strategy", "dtype"):
