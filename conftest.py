@@ -8,11 +8,16 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
 import importlib.util
+import signal
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+# A shell that starts a command in the background lets it ignore Ctrl-C, which is tested here.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # These modules are imported only where Apache Beam is installed.
 _BEAM = "gpt2_keras/data/apache_beam/*.py"

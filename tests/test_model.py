@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from gpt2_keras import GPT2LM, GPT2Config, GPT2Tokenizer
 from tests import reference
+from tests.bfloat16 import needs_bfloat16
 from tests.models import TINY, random_ids, random_model, text_model, weights_of
 
 # A logit of TINY passes some 200 roundings one after the other (2 blocks of sums of 16 to 64
@@ -145,7 +146,9 @@ def test_dropout_is_where_gpt2_has_it():
     assert np.abs(np.array(model(ids, training=True)) - np.array(model(ids))).max() > 1e-3
 
 
-@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+@pytest.mark.parametrize(
+    "policy", [pytest.param("mixed_bfloat16", marks=needs_bfloat16), "mixed_float16"]
+)
 def test_mixed_precision_computes_and_trains(policy):
     config = GPT2Config(**{**TINY.to_dict(), "vocab_size": 16})
     exact, mixed = random_model(config, scale=0.05), random_model(config, scale=0.05, dtype=policy)

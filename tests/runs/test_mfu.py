@@ -5,6 +5,7 @@ import pytest
 from gpt2_keras import GPT2Config
 from gpt2_keras.runs import mfu
 from gpt2_keras.runs.mfu import find_peak, flops_per_token, format_flops
+from tests.bfloat16 import needs_bfloat16
 
 
 def test_the_flops_are_those_of_the_products():
@@ -50,7 +51,9 @@ def test_a_stated_peak_counts():
     assert str(peak) == "2 TFLOP/s (as stated)"
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+@pytest.mark.parametrize(
+    "dtype", ["float32", pytest.param("bfloat16", marks=needs_bfloat16), "float16"]
+)
 def test_unknown_devices_are_measured_by_a_product(monkeypatch, dtype):
     monkeypatch.setattr(mfu, "_CPU_SIZE", 64)
     peak = find_peak(dtype, device="")

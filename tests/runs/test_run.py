@@ -10,6 +10,7 @@ import pytest
 from gpt2_keras import GPT2LM, GPT2Tokenizer
 from gpt2_keras.data import TokenShards, make_dataset
 from gpt2_keras.runs import RunDirectory, resume, train
+from tests.bfloat16 import needs_bfloat16
 from tests.runs.runs import assert_same_end, last_state, weights
 
 
@@ -32,6 +33,7 @@ def test_a_run_leaves_everything_in_its_directory(whole, prepared):
     assert GPT2LM.from_preset(whole).tokenizer == tokenizer
 
 
+@needs_bfloat16
 def test_the_model_kept_is_the_best_and_not_the_last(make_settings, tmp_path):
     class Scramble(keras.callbacks.Callback):
         def on_epoch_begin(self, epoch, logs=None):

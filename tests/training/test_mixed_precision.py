@@ -6,6 +6,7 @@ import pytest
 
 from gpt2_keras import GPT2LM, GPT2Config
 from gpt2_keras.training import make_optimizer
+from tests.bfloat16 import needs_bfloat16
 
 CONFIG = GPT2Config(
     vocab_size=32, context_length=16, num_layers=2, num_heads=2, hidden_dim=32, dropout_rate=0.0
@@ -23,6 +24,7 @@ def chain(rows):
     return ids[:, :-1], ids[:, 1:]
 
 
+@needs_bfloat16
 @pytest.mark.slow
 def test_sixteen_bits_reach_the_loss_of_thirty_two():
     inputs, targets = chain(STEPS * BATCH_SIZE + 256)

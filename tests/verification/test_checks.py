@@ -7,6 +7,7 @@ from gpt2_keras import GPT2LM
 from gpt2_keras.verification import checks
 from gpt2_keras.verification.artifact import GreedyText
 from gpt2_keras.verification.checks import Comparison
+from tests.bfloat16 import needs_bfloat16
 from tests.export.device_files import SMALL
 from tests.models import text_model
 
@@ -100,6 +101,7 @@ def test_perplexities_are_equal_to_four_digits_or_a_percent(exact, shift, messag
     assert check.figure == pytest.approx(shift, rel=0.01)  # |expm1(x)| is x (1 + x / 2 + …)
 
 
+@needs_bfloat16
 def test_a_model_that_computes_in_bfloat16_has_no_float32_limits(fake_artifact):
     model = text_model(**SMALL)
     half = GPT2LM(model.config, model.tokenizer, dtype="mixed_bfloat16")
