@@ -187,8 +187,8 @@ def test_no_other_module_uses_a_private_name(path):
         assert set(private_names(path.read_text("utf-8"))) <= OTHERS.get(path.name, set())
 
 
-# Names of other systems: those of KerasHub's layers, which `tests/checkpoints/test_kerashub.py`
-# holds against a KerasHub model, and a class of argparse that has no public one.
+# Names of KerasHub's layers, which `tests/checkpoints/test_kerashub.py` holds against a KerasHub
+# model.
 OTHERS = {
     "kerashub.py": {
         "_feedforward_intermediate_dense",
@@ -197,7 +197,6 @@ OTHERS = {
         "_self_attention_layer",
         "_self_attention_layer_norm",
     },
-    "prepare.py": {"_ArgumentGroup"},
 }
 
 

@@ -3,7 +3,7 @@
 import argparse
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 INPUT_FLAGS = (
     (
@@ -17,7 +17,14 @@ INPUT_FLAGS = (
 MODEL: dict[str, Any] = {"required": True, "metavar": "DIR", "help": "model or run directory"}
 
 
-def add_flags(parser: argparse._ActionsContainer, *flags: tuple[Any, ...]) -> None:
+class TakesFlags(Protocol):
+    """A parser, or a group of one: `argparse` names no public class for both."""
+
+    def add_argument(self, *names: str, **how: Any) -> argparse.Action:
+        """Adds a flag."""
+
+
+def add_flags(parser: TakesFlags, *flags: tuple[Any, ...]) -> None:
     """Adds optional flags.
 
     Args:
