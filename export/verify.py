@@ -1,4 +1,4 @@
-"""Proves anew that an artifact equals the model it was made of.
+"""Proves again that an artifact equals the model it was exported from.
 
     python export/verify.py model.tflite run
 

@@ -103,7 +103,7 @@ def test_it_writes_what_the_model_writes(seen, model, name, settings):
     assert f"{NEW_TOKENS} tokens" in seen["written"][name]["status"]
 
 
-def test_it_shows_the_ten_likeliest_tokens_with_their_probabilities(seen, model):
+def test_it_shows_the_ten_most_likely_tokens_with_their_probabilities(seen, model):
     same_candidates(seen["before"]["candidates"], model.next_tokens(PROMPT, k=10))
     probability = model.next_tokens(PROMPT, k=1)[0].probability
     assert seen["before"]["candidates"][0]["text"].endswith(f"{probability:.1%}".replace("%", " %"))

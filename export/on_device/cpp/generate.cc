@@ -36,8 +36,8 @@ class TextModel {
         generate_(Own(TfLiteInterpreterGetSignatureRunner(interpreter_.get(), "generate"),
                       TfLiteSignatureRunnerDelete, path + " has no signature \"generate\"")) {}
 
-  // Returns the text with new text after it, in UTF-8. At a temperature of 0 the likeliest token
-  // is taken; a top_k of 0 draws from all.
+  // Returns the text with new text after it, in UTF-8. At a temperature of 0 each token is
+  // the most likely one; a top_k of 0 samples from all.
   std::string Generate(const std::string& text, std::int32_t max_new_tokens, float temperature,
                        std::int32_t top_k, std::int32_t seed) {
     const int size = static_cast<int>(text.size());

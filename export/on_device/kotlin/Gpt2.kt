@@ -13,7 +13,7 @@ class Gpt2(file: File, threads: Int = 2) : AutoCloseable {
     fun generate(
         prompt: String,
         maxNewTokens: Int = 64,
-        temperature: Float = 0f, // 0: the likeliest token
+        temperature: Float = 0f, // 0: the most likely token
         topK: Int = 0, // 0: all tokens
         seed: Int = 0,
     ): String {

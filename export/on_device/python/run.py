@@ -1,4 +1,4 @@
-"""Continues a text with a .tflite file, piece by piece. Needs ai-edge-litert and NumPy alone.
+"""Continues a text with a .tflite file, and streams it. Needs ai-edge-litert and NumPy alone.
 
 python run.py model.tflite "Once upon a time" --temperature 0.8 --top-k 40 --seed 1
 """
@@ -84,7 +84,7 @@ class DeviceModel:
         return logits.read(self.vocab_size, np.float32)
 
     def bytes_of(self, token_id: int) -> bytes:
-        """Returns what a token stands for, which may be a part of a character."""
+        """Returns the bytes of a token, which may be part of a character."""
         ids = np.array([token_id], np.int32)
         return self._run["detokenize"](token_ids=ids)["text_bytes"].tobytes()
 
@@ -96,14 +96,14 @@ class DeviceModel:
         top_k: int = 0,
         seed: int = 0,
     ) -> Iterator[str]:
-        """Yields the new text; no piece ends inside a character.
+        """Yields the new text in deltas; none ends inside a character.
 
         Args:
-            prompt: A text. Of one that does not fit the end is read.
-            max_new_tokens: At most so many; fewer if the context is full.
-            temperature: 0 takes the likeliest token; the higher, the more surprising.
-            top_k: Draws from so many tokens; 0 from all.
-            seed: The same one draws the same text.
+            prompt: A text. If it does not fit, its last tokens are read.
+            max_new_tokens: Largest number of new tokens; fewer if the context is full.
+            temperature: 0 for the most likely token; the higher, the more random.
+            top_k: Samples from the `top_k` most likely tokens; 0 from all.
+            seed: The same seed gives the same text.
         """
         text = np.frombuffer(prompt.encode(), np.uint8)
         ids = self._run["tokenize"](text=text)["token_ids"][1 - self.context_length :]
@@ -122,7 +122,7 @@ class DeviceModel:
 
 
 def choose(logits: np.ndarray, temperature: float, top_k: int, uniform: float) -> int:
-    """Returns a token id, drawn by a number in [0, 1)."""
+    """Returns a token id, sampled by a uniform number in [0, 1)."""
     if temperature == 0:
         return int(logits.argmax())
     logits = (logits - logits.max()) / np.float32(temperature)
@@ -133,7 +133,7 @@ def choose(logits: np.ndarray, temperature: float, top_k: int, uniform: float) -
 
 
 def uniform(seed: int, step: int) -> float:
-    """Returns the number in [0, 1) that `generate` draws at a step: a hash of seed and step."""
+    """Returns the number in [0, 1) that `generate` uses at a step: a hash of seed and step."""
     return (_mix(_mix(seed & _LOW_BITS) ^ (step * 0x9E3779B9 & _LOW_BITS)) >> 8) * 2.0**-24
 
 
@@ -179,8 +179,8 @@ def main() -> None:
     model = DeviceModel(args.model, args.threads, args.weight_cache)
     print(args.prompt, end="", flush=True)
     settings = (args.max_new_tokens, args.temperature, args.top_k, args.seed)
-    for piece in model.stream(args.prompt, *settings):
-        print(piece, end="", flush=True)
+    for delta in model.stream(args.prompt, *settings):
+        print(delta, end="", flush=True)
     print()
 
 

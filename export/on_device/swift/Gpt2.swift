@@ -17,7 +17,7 @@ final class Gpt2 {
   func generate(
     _ prompt: String,
     maxNewTokens: Int32 = 64,
-    temperature: Float32 = 0,  // 0: the likeliest token
+    temperature: Float32 = 0,  // 0: the most likely token
     topK: Int32 = 0,  // 0: all tokens
     seed: Int32 = 0
   ) throws -> String {

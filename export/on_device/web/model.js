@@ -44,8 +44,8 @@ export class TextModel {
   }
 
   /**
-   * Returns the token ids that a text is read as: of a long one the end, with room
-   * for a token; of an empty one the token that begins a text.
+   * Returns the token ids of a text: of a long one the last ids, with room for one
+   * more; of an empty one the token that begins a text.
    * @param {string} text
    */
   async tokenize(text) {
@@ -98,8 +98,8 @@ export class TextModel {
   }
 
   /**
-   * Runs a signature of the tokenizer. Compiled anew, as LiteRT.js gives an output
-   * of unknown length no more room than it took the last time.
+   * Runs a signature of the tokenizer. Compiles it each time, as LiteRT.js gives an output
+   * of unknown length no more room than it needed the last time.
    */
   async #ask(name, inputs, room) {
     const tokenizer = await loadAndCompile(this.tokenizerFile(room), { accelerator: "wasm" });

@@ -1,7 +1,7 @@
 // The page: what is clicked, and what is shown.
 
 import { TextModel, decode } from "./model.js";
-import { choose, likeliest } from "./sampling.js";
+import { choose, mostLikely } from "./sampling.js";
 
 const CANDIDATES = 10;
 const element = (id) => document.getElementById(id);
@@ -95,7 +95,7 @@ async function write() {
     await painted();
   }
   const perSecond = (written / (performance.now() - started)) * 1000;
-  say(`${written} tokens, ${perSecond.toFixed(1)} a second${hasRoom() ? "" : "; the context is full"}.`);
+  say(`${written} tokens, ${perSecond.toFixed(1)} tokens/s${hasRoom() ? "" : "; the context is full"}.`);
 }
 
 /** Goes on with one token that was clicked. */
@@ -109,10 +109,10 @@ function hasRoom() {
   return state.ids.length < state.model.contextLength;
 }
 
-/** Shows the text so far and the likeliest next tokens. */
+/** Shows the text so far and the most likely next tokens. */
 function show() {
   const { tokens } = state.model;
-  const candidates = state.logits ? likeliest(state.logits, CANDIDATES) : [];
+  const candidates = state.logits ? mostLikely(state.logits, CANDIDATES) : [];
   const bytes = state.ids.slice(state.promptLength).flatMap((id) => [...tokens[id]]);
   const written = document.createElement("span");
   written.className = "new";
@@ -121,24 +121,24 @@ function show() {
   element("candidates").replaceChildren(...candidates.map(candidate));
 }
 
-/** A token to click, with its share of the probability. */
+/** A token to click, with its probability. */
 function candidate({ id, probability }) {
   const button = document.createElement("button");
   button.dataset.id = id;
   button.dataset.probability = probability;
-  button.style.setProperty("--share", `${100 * probability}%`);
+  button.style.setProperty("--probability", `${100 * probability}%`);
   const text = document.createElement("code");
   text.textContent = visible(decode(state.model.tokens[id]));
-  const share = document.createElement("span");
-  share.textContent = `${(100 * probability).toFixed(1)} %`;
-  button.append(text, share);
+  const percent = document.createElement("span");
+  percent.textContent = `${(100 * probability).toFixed(1)} %`;
+  button.append(text, percent);
   button.addEventListener("click", () => attempt(() => take(id)));
   const item = document.createElement("li");
   item.append(button);
   return item;
 }
 
-/** A token's text with its spaces and line ends to be seen. */
+/** A token's text with visible spaces and line ends. */
 function visible(text) {
   return text.replaceAll(" ", "␣").replaceAll("\n", "↵").replaceAll("\t", "⇥");
 }

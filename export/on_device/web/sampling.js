@@ -1,7 +1,7 @@
-// Choosing the next token, with the numbers that `model.generate` draws in Python.
+// Sampling of the next token, with the random numbers of `model.generate` in Python.
 
-/** Returns `count` tokens, the likeliest first: `[{id, probability}]`. */
-export function likeliest(logits, count) {
+/** Returns `count` tokens, the most likely first: `[{id, probability}]`. */
+export function mostLikely(logits, count) {
   const probabilities = softmax(logits);
   const lowest = highest(probabilities, count);
   const ids = [];
@@ -14,7 +14,7 @@ export function likeliest(logits, count) {
  * Chooses a token.
  * @param {Float32Array} logits
  * @param {{temperature: number, topK: number, seed: number}} settings
- *   A temperature of 0 takes the likeliest; a `topK` of 0 keeps all.
+ *   A temperature of 0 takes the most likely; a `topK` of 0 keeps all.
  * @param {number} step how many tokens were chosen before
  */
 export function choose(logits, { temperature, topK, seed }, step) {
@@ -27,19 +27,19 @@ export function choose(logits, { temperature, topK, seed }, step) {
     scaled = scaled.map((logit) => (logit < lowest ? -Infinity : logit));
   }
   const probabilities = softmax(scaled);
-  const total = probabilities.reduce((sum, share) => sum + share, 0);
+  const total = probabilities.reduce((sum, probability) => sum + probability, 0);
   let left = uniform(seed, step) * total;
   let last = 0;
-  for (const [id, share] of probabilities.entries()) {
-    if (share === 0) continue;
-    if (left < share) return id;
-    left -= share;
+  for (const [id, probability] of probabilities.entries()) {
+    if (probability === 0) continue;
+    if (left < probability) return id;
+    left -= probability;
     last = id;
   }
   return last; // rounding
 }
 
-/** The number in [0, 1) that gpt2_keras/generation/stateless_random.py draws for a seed and a step. */
+/** The number in [0, 1) of gpt2_keras/generation/stateless_random.py for a seed and a step. */
 export function uniform(seed, step) {
   const golden = 0x9e3779b9; // 2³² divided by the golden ratio
   return (mix(mix(seed) ^ Math.imul(step, golden)) >>> 8) * 2 ** -24;
@@ -57,9 +57,9 @@ function highest(values, rank) {
   const best = new Float64Array(rank).fill(-Infinity); // the least of them first
   values.forEach((value) => {
     if (value <= best[0]) return;
-    let place = 0;
-    for (; place + 1 < rank && best[place + 1] < value; place++) best[place] = best[place + 1];
-    best[place] = value;
+    let index = 0;
+    for (; index + 1 < rank && best[index + 1] < value; index++) best[index] = best[index + 1];
+    best[index] = value;
   });
   return best[0];
 }

@@ -4,8 +4,8 @@
     python rest.py --task stream --max-new-tokens 500 "Once upon a time"
     python rest.py --task score "Once upon a time"
 
-A server that is busy or starting is asked again, with growing pauses; a request that
-it refuses is not. Exit status: 0 done, 1 failed, 2 wrong usage.
+A request to a server that is busy or starting is repeated, with growing pauses; one
+that it refuses is not. Exit status: 0 done, 1 failed, 2 wrong usage.
 """
 
 import argparse
@@ -109,7 +109,7 @@ class Client:
             "repetition_penalty": repetition_penalty,
             "seed": seed,
         }
-        # One value a row: the server merges rows of several requests into one batch.
+        # One value per row: the server merges rows of several requests into one batch.
         columns = {
             name: list(value) if isinstance(value, Sequence) else [value] * len(texts)
             for name, value in parameters.items()
@@ -132,7 +132,7 @@ class Client:
         return [Score(ids[:count], log_probs[:count]) for ids, log_probs, count in rows]
 
     def next_token(self, texts: Sequence[str]) -> list[list[Candidate]]:
-        """Returns the ten likeliest next tokens of each text, the likeliest first."""
+        """Returns the ten most likely next tokens of each text, the most likely first."""
         answer = self.predict("next_token", {"text": list(texts)})
         names = ("tokens", "token_bytes", "ids", "probs")
         rows = zip(*(answer[name] for name in names), strict=True)
@@ -147,32 +147,32 @@ class Client:
         seed: int = 0,
         **parameters: Any,
     ) -> Iterator[str]:
-        """Yields a long answer piece by piece, by requests of `chunk_size` tokens.
+        """Yields a long answer in deltas, by requests of `chunk_size` tokens.
 
         Each request begins with the text so far, as far as its characters are
         complete: what a text ends with in the middle of a character is asked for
         again, and bytes that are no character become U+FFFD, here as there. It ends
         at `max_new_tokens`, the end token, or a full context.
 
-        The text so far is split into tokens anew each time, so the answer may
-        differ from that of one long request where a token would cross the border.
+        The text so far is encoded again for each request, so the answer may differ from
+        that of one long request where a token would cross the boundary of two.
         """
-        so_far, drawn, asked, too_few, pending = text, 0, chunk_size, 0, ""
-        while drawn < max_new_tokens:
-            count = min(asked, max_new_tokens - drawn)
+        so_far, generated, asked, too_few, pending = text, 0, chunk_size, 0, ""
+        while generated < max_new_tokens:
+            count = min(asked, max_new_tokens - generated)
             try:
-                own_seed = _int32(seed + drawn)  # or each piece would draw the same numbers
+                own_seed = _int32(seed + generated)  # or each request would use the same numbers
                 (answer,) = self.generate(
                     [so_far], max_new_tokens=count, seed=own_seed, **parameters
                 )
             except RequestRefusedError as refusal:
-                if CONTEXT_RULE not in str(refusal) or (count == 1 and not drawn):
+                if CONTEXT_RULE not in str(refusal) or (count == 1 and not generated):
                     raise
                 if count // 2 <= too_few:
                     break  # the context is full
                 asked = count // 2
                 continue
-            last = answer.finish_reason != "length" or drawn + count >= max_new_tokens
+            last = answer.finish_reason != "length" or generated + count >= max_new_tokens
             longer = codecs.getincrementaldecoder("utf-8")("replace").decode(
                 answer.text_bytes, final=last
             )
@@ -180,7 +180,7 @@ class Client:
             if len(longer) > len(so_far):
                 yield longer[len(so_far) :]
                 so_far, too_few = longer, 0
-                drawn += len(answer.token_ids)
+                generated += len(answer.token_ids)
             else:
                 asked, too_few = count * 2, count  # not even one character
             if last:
@@ -198,7 +198,7 @@ class Client:
                     tries = f"Asked {attempt + 1} times." if attempt else "Asked once."
                     raise ServingError(f"{error} {tries}") from error
             pause = min(self.pause * 2**attempt, LONGEST_PAUSE)
-            # Clients that were refused together shall not come back together.
+            # So that clients that were turned away together do not come back together.
             time.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 -- no secret
         raise ValueError(f"`retries` must be at least 0. Received: retries={self.retries}.")
 
@@ -283,8 +283,8 @@ def run(arguments: argparse.Namespace, client: Client) -> None:
             return
         for text in arguments.texts:
             print(text, end="", flush=True)
-            for piece in client.stream(text, **parameters):
-                print(piece, end="", flush=True)
+            for delta in client.stream(text, **parameters):
+                print(delta, end="", flush=True)
             print()
 
 
@@ -297,7 +297,7 @@ def main(client_class: type[Client] = Client, default_url: str = "http://localho
     tasks = ("generate", "stream", "score", "next_token")
     parser.add_argument("--task", choices=tasks, default="generate")
     parser.add_argument("--max-new-tokens", type=int, default=64)
-    parser.add_argument("--temperature", type=float, default=0.0, help="0: the likeliest")
+    parser.add_argument("--temperature", type=float, default=0.0, help="0: the most likely token")
     parser.add_argument("--top-k", type=int, default=0, help="0: all tokens")
     parser.add_argument("--top-p", type=float, default=1.0)
     parser.add_argument("--repetition-penalty", type=float, default=1.0)

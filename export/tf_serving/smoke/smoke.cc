@@ -28,7 +28,7 @@ using tensorflow::Tensor;
 using tensorflow::tstring;
 using Named = std::map<std::string, Tensor>;
 
-// The values lie in a row, whatever the shape.
+// The values of a tensor of any shape, in row-major order.
 template <typename T>
 T* Values(const Tensor& tensor) {
   return static_cast<T*>(tensor.data());
