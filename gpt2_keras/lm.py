@@ -1,4 +1,4 @@
-"""The task model: GPT-2 with what one does with it, each a thin method over its folder."""
+"""The task model: GPT-2 with training, generation and export, thin methods over their folders."""
 
 import dataclasses
 import inspect
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 @without_symbolic_build
 @keras.saving.register_keras_serializable(package="gpt2_keras")
 class GPT2LM(GPT2Model):
-    """A GPT-2 that learns, reads and writes text.
+    """GPT-2 as a task model: trains, generates text, scores it and is exported.
 
     A standard Keras model: `compile()` without arguments sets GPT-2's usual optimizer,
-    schedule and loss, `fit()` takes a dataset of `(token_ids, targets)`. With a tokenizer it
-    generates text, scores it and is exported as text in, text out.
+    schedule and loss, `fit()` takes a dataset of `(token_ids, targets)`. Text needs a
+    tokenizer; without one the model trains on token ids alone.
 
     Arguments, call and returns are those of `GPT2Model`.
 

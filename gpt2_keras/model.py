@@ -47,19 +47,20 @@ class GPT2Model(keras.Model):
             of different documents do not attend to each other, and positions are counted
             within each, so that documents in one row give the logits that they give alone.
             Not with a cache.
-        cache: What `make_cache` returns, or None. See `cache_index`.
-        cache_index: Number of positions that the cache holds already; `token_ids` are the
-            next ones.
-        overwrite_cache: Whether the memory of `cache` may become that of the updated one:
-            faster, and the one given must not be used again.
-        num_logits: Number of last positions to compute logits for; 0 for none. By default
-            all.
-        logits_index: The one position to compute logits for, instead.
+        cache: Keys and values of earlier positions, from `make_cache` or an earlier call; or
+            None.
+        cache_index: Number of positions in the cache; `token_ids` are the next ones.
+        overwrite_cache: Whether the updated cache may reuse the memory of `cache`: faster, but
+            `cache` must not be used again.
+        num_logits: Number of positions, counted from the last, to compute logits for; 0 for
+            none. By default all.
+        logits_index: Int scalar, instead of `num_logits`: the only position to compute logits
+            for.
         return_hidden_states: Whether to return the hidden states as well.
 
     Returns:
         Logits, float32 `(batch, time or num_logits, vocab)`. With a cache, a
-        tuple of that and the updated cache. With `return_hidden_states`, one
+        tuple of logits and the updated cache. With `return_hidden_states`, one
         more entry: a list of `num_layers + 1` float tensors `(batch, time,
         width)`, from the embeddings to the normalized output of the last block.
 
@@ -115,7 +116,7 @@ class GPT2Model(keras.Model):
         self.built = True
 
     def __call__(self, token_ids: Any, *args: Any, **kwargs: Any) -> Any:
-        """Checks ids that are at hand as numbers, then runs `call`."""
+        """Checks ids given as an array or list, then runs `call`."""
         if isinstance(token_ids, np.ndarray | list | tuple):
             self.check_token_ids(token_ids)
         return super().__call__(token_ids, *args, **kwargs)

@@ -137,7 +137,7 @@ class DeviceDecoder(tf.Module):
                 sampling,
                 processors,
                 max_steps=start + self.block_length - state.cache_index,
-                most_steps=self.block_length,
+                static_max_steps=self.block_length,
                 limits=limits,
             )
             return (state._replace(cache=[self._with_block(it, start) for it in state.cache]),)

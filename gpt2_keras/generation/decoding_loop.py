@@ -32,7 +32,7 @@ class DecodingState(NamedTuple):
     history: History
     last_ids: Any  # int32 (batch,): the tokens sampled last
     last_log_probs: Any  # float32 (batch,): their log-probabilities, in nats
-    finished: Any  # bool (batch,): whether the row has sampled a stop id, or all its tokens
+    finished: Any  # bool (batch,): whether the row has sampled a stop id or reached its limit
 
 
 def start(
@@ -57,22 +57,23 @@ def start(
         max_new_tokens: Int32 scalar: largest number of tokens to sample in all.
         prefix: The prefix of every prompt.
         limits: Int32 tensor `(batch,)`: number of tokens after which each row is finished,
-            at least 0; by default never.
+            at least 0; by default there is no such limit.
 
     Returns:
         The state after one token.
     """
     batch_size, time = tf.unstack(tf.shape(token_ids))
-    real = left_padding_mask(num_tokens, time, time + max_new_tokens)  # (batch, length)
+    padding_mask = left_padding_mask(num_tokens, time, time + max_new_tokens)  # (batch, length)
     if limits is not None:
-        # What a row samples past its limit is no text, and must not count as a position.
+        # Columns past a row's limit hold no text; they are masked as padding is.
         columns = tf.expand_dims(tf.range(time + max_new_tokens), 0)  # (1, length)
-        real &= columns < time + tf.expand_dims(limits, 1)
+        padding_mask &= columns < time + tf.expand_dims(limits, 1)
     cache, prefix_length = model.make_cache(batch_size, time + max_new_tokens), 0
-    history = tf.where(real[:, :time], token_ids, NO_TOKEN)
+    history = tf.where(padding_mask[:, :time], token_ids, NO_TOKEN)
     if prefix is not None:
         prefix_length = tf.shape(prefix.token_ids)[0]
-        real = tf.concat([tf.ones([batch_size, prefix_length], tf.bool), real], axis=1)
+        prefix_mask = tf.ones([batch_size, prefix_length], tf.bool)
+        padding_mask = tf.concat([prefix_mask, padding_mask], axis=1)
         cache = [
             tuple(
                 tf.concat([tf.repeat(cached, batch_size, axis=0), empty], axis=2)
@@ -84,7 +85,7 @@ def start(
         history = _with_prefix(history, padding, prefix.token_ids)
     logits, cache = model(
         token_ids,
-        padding_mask=real,
+        padding_mask=padding_mask,
         cache=cache,
         cache_index=prefix_length,
         num_logits=1,
@@ -94,7 +95,7 @@ def start(
     end = prefix_length + time
     state = DecodingState(
         cache,
-        real,
+        padding_mask,
         end,
         History(tf.concat([history, unwritten], axis=1), end, end),
         tf.zeros([batch_size], tf.int32),
@@ -110,7 +111,7 @@ def advance(
     sampling: SamplingTensors,
     processors: ProcessorTensors,
     max_steps: Any,
-    most_steps: int | None = None,
+    static_max_steps: int | None = None,
     limits: Any = None,
 ) -> tuple[tf.Tensor, tf.Tensor, DecodingState]:
     """Samples up to `max_steps` more tokens for each row, until all are finished.
@@ -121,8 +122,8 @@ def advance(
         sampling: Each row's settings.
         processors: The logits processors, which all rows share.
         max_steps: Int32 scalar, at least 0.
-        most_steps: An upper bound of `max_steps`, if one is known: then the loop has tensors
-            of fixed shapes only, which LiteRT does not allocate again.
+        static_max_steps: An upper bound of `max_steps` known when the graph is built: then
+            the loop has tensors of fixed shapes only, which LiteRT does not allocate again.
         limits: As for `start`.
 
     Returns:
@@ -131,7 +132,7 @@ def advance(
         with its stop id, of log-probability 0.
     """
     # One row more than steps: TensorFlow does not write to a tensor known to be empty.
-    rows = (max_steps if most_steps is None else most_steps) + 1
+    rows = (max_steps if static_max_steps is None else static_max_steps) + 1
     shape = [rows, tf.shape(state.last_ids)[0]]  # (steps + 1, batch)
     ids, log_probs = tf.zeros(shape, tf.int32), tf.zeros(shape)
 
@@ -179,11 +180,11 @@ def decode(
         The new tokens, int32 `(batch, steps)`, and the number of each row's tokens before
         its end, int32 `(batch,)`: its limit, or fewer if it sampled a stop id.
     """
-    most = tf.reduce_max(tf.concat([limits, [1]], axis=0))
+    max_new_tokens = tf.reduce_max(tf.concat([limits, [1]], axis=0))
     settings = (sampling, processors)
-    state = start(model, token_ids, num_tokens, *settings, max_new_tokens=most, limits=limits)
+    state = start(model, token_ids, num_tokens, *settings, max_new_tokens, limits=limits)
     first = tf.expand_dims(state.last_ids, 1)  # (batch, 1)
-    rest, _, _ = advance(model, state, *settings, max_steps=most - 1, limits=limits)
+    rest, _, _ = advance(model, state, *settings, max_new_tokens - 1, limits=limits)
     new_ids = tf.concat([first, rest], axis=1)  # (batch, steps)
     return new_ids, tf.minimum(count_until(_is_stop(new_ids, processors)), limits)
 

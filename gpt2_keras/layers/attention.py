@@ -21,7 +21,7 @@ def attend(q: Any, k: Any, v: Any, mask: Any, dropout: Callable[[Any], Any]) -> 
         k, v: Float tensors `(batch, heads, keys, head_dim)`.
         mask: Bool tensor that broadcasts to `(batch, heads, time, keys)`, True where a query
             may attend.
-        dropout: What is done to the weights.
+        dropout: Function applied to the attention weights.
 
     Returns:
         Float tensor `(batch, heads, time, head_dim)`. The softmax is computed in float32.
@@ -35,7 +35,7 @@ def attend(q: Any, k: Any, v: Any, mask: Any, dropout: Callable[[Any], Any]) -> 
     # Scaled before the product, which keeps float16 scores in range.
     scores = ops.matmul(q / math.sqrt(q.shape[-1]), ops.swapaxes(k, 2, 3))
     scores = ops.where(mask, ops.cast(scores, "float32"), MASKED_SCORE)  # (…, time, keys)
-    # A single key has all the weight; `ops.softmax` would warn of it as of a mistake.
+    # A single key gets all the weight; `ops.softmax` over one element would warn.
     single = scores.shape[-1] == 1
     weights = ops.ones_like(scores) if single else ops.softmax(scores, axis=-1)
     return ops.matmul(dropout(ops.cast(weights, q.dtype)), v)  # (batch, heads, time, head_dim)
