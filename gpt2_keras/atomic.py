@@ -1,8 +1,12 @@
-"""Atomic outputs: files and directories that exist complete or not at all."""
+"""Atomic outputs: files and directories that exist complete or not at all.
+
+They are on the disk before they get their names, so that this holds after a power failure as well.
+"""
 
 import contextlib
 import os
 import shutil
+import stat
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -42,12 +46,14 @@ def new_directory(path: str | Path, *, replace: bool = False) -> Iterator[Path]:
     unfinished.mkdir()
     try:
         yield unfinished
+        _finish(unfinished, unfinished.stat().st_mode)
         check_output_directory(path, replace=replace)  # again: the work may have been long
         old = None
         if path.exists():
             old = unfinished.with_suffix(".old")
             path.rename(old)
         unfinished.rename(path)
+        _flush(path.parent)
         if old is not None:
             shutil.rmtree(old)
     except BaseException:
@@ -124,9 +130,40 @@ def new_file(path: str | Path) -> Iterator[Path]:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.unfinished")
+    unfinished.touch()
+    mode = unfinished.stat().st_mode
+    unfinished.unlink()
     try:
         yield unfinished
+        _finish(unfinished, mode)
         os.replace(unfinished, path)  # noqa: PTH105 -- named for what it does
+        _flush(path.parent)
     except BaseException:
         unfinished.unlink(missing_ok=True)
         raise
+
+
+def _finish(path: Path, mode: int) -> None:
+    """Writes a file, or a directory and all in it, to the disk, with the usual permissions.
+
+    Args:
+        path: The file or directory.
+        mode: What a new file or directory gets here, by the umask. Some libraries write files
+            that only their owner may read.
+    """
+    for entry in [*path.rglob("*"), path] if path.is_dir() else [path]:
+        if not entry.is_symlink():
+            allowed = mode & (0o777 if entry.is_dir() else 0o666)
+            entry.chmod(stat.S_IMODE(entry.stat().st_mode) | allowed)
+            _flush(entry)
+
+
+def _flush(path: Path) -> None:
+    """Writes a file, or the names in a directory, to the disk."""
+    if path.is_dir() and os.name != "posix":  # elsewhere a directory cannot be opened
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

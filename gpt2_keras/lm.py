@@ -12,9 +12,11 @@ from keras import ops
 from gpt2_keras import checkpoints
 from gpt2_keras.model import GPT2Model
 from gpt2_keras.private_api.keras import build_metrics, without_symbolic_build
-from gpt2_keras.training.loss import make_loss
-from gpt2_keras.training.optimizer import make_optimizer
-from gpt2_keras.training.schedule import count_steps, set_schedule
+from gpt2_keras.training.batch_loss import update_compiled_metrics
+from gpt2_keras.training.fit_inputs import check_inputs
+from gpt2_keras.training.fit_optimizer import FitAdamW
+from gpt2_keras.training.loss import check_loss, make_loss, token_weights
+from gpt2_keras.training.schedule import count_steps
 from gpt2_keras.training.step import StepOptions, backend_steps, jit_by_default
 
 if TYPE_CHECKING:
@@ -61,9 +63,9 @@ class GPT2LM(GPT2Model):
         the same weight however the batch is split, and adds `gradient_norm` to its logs.
 
         Args:
-            optimizer: A Keras optimizer. By default `training.make_optimizer()`: AdamW with
-                gradient clipping; the first `fit()` gives it a linear warm-up and a cosine decay
-                over as many steps as that `fit()` takes.
+            optimizer: A Keras optimizer. By default `training.FitAdamW()`: AdamW with gradient
+                clipping; each `fit()` starts a linear warm-up and a cosine decay over as many
+                steps as it takes.
             loss: A Keras loss of `(targets, logits)`. By default `training.make_loss()`:
                 cross entropy that skips padding.
             jit_compile: Whether XLA compiles the steps. By default not on TensorFlow's CPU,
@@ -81,15 +83,16 @@ class GPT2LM(GPT2Model):
             TypeError: If `accumulation_steps` is not an integer, or `remat` or
                 `document_masking` not a bool.
             ValueError: If `accumulation_steps` is below 1, or micro-batches or document masking
-                are asked for with another loss; in the first step, if document masking is
-                asked for without a tokenizer.
+                are asked for with another loss; if the loss expects probabilities; in the
+                first step, if document masking is asked for without a tokenizer.
         """
+        loss = make_loss() if loss == "auto" else loss
+        check_loss(loss)
         self.step_options = StepOptions(accumulation_steps, remat, document_masking)
-        self._schedule_at_fit = optimizer == "auto"
         self._has_loss_weights = kwargs.get("loss_weights") is not None
         super().compile(
-            optimizer=make_optimizer() if optimizer == "auto" else optimizer,
-            loss=make_loss() if loss == "auto" else loss,
+            optimizer=FitAdamW() if optimizer == "auto" else optimizer,
+            loss=loss,
             jit_compile=jit_by_default() if jit_compile == "auto" else jit_compile,
             **kwargs,
         )
@@ -104,15 +107,44 @@ class GPT2LM(GPT2Model):
         """Trains as `keras.Model.fit` does, with its arguments.
 
         With the default optimizer the learning rate warms up and then decays along a cosine
-        over the steps of this call.
+        over the steps of this call, until `optimizer.learning_rate` is set. A batch holds token
+        ids and targets, `IGNORED_TARGET` (-100) for those to ignore; see
+        `gpt2_keras.training.fit_inputs` for the other forms accepted.
+
+        Raises:
+            ValueError: If a batch is of another form, or has an id outside the vocabulary; from
+                a `tf.data.Dataset` the latter is TensorFlow's InvalidArgumentError.
         """
-        given = inspect.signature(super().fit).bind(x, *args, **kwargs).arguments
-        if getattr(self, "_schedule_at_fit", False):
-            set_schedule(self.optimizer, count_steps(**given))
-            self._schedule_at_fit = False
-        if hasattr(x, "cardinality"):
-            given.setdefault("shuffle", False)  # Keras warns that a dataset is not shuffled
+        given = self._checked(super().fit, x, *args, **kwargs)
+        optimizer = getattr(self.optimizer, "inner_optimizer", self.optimizer)
+        if isinstance(optimizer, FitAdamW):
+            optimizer.start_schedule(count_steps(**given))
+        if hasattr(x, "cardinality") or isinstance(x, Iterator):
+            given.setdefault("shuffle", False)  # Keras warns that neither is shuffled
         return super().fit(**given)
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> Any:
+        """Computes loss and metrics as `keras.Model.evaluate` does; accepts what `fit` does."""
+        if kwargs.get("_use_cached_eval_dataset"):  # of `fit`, which has checked it
+            return super().evaluate(*args, **kwargs)
+        return super().evaluate(**self._checked(super().evaluate, *args, **kwargs))
+
+    def train_on_batch(self, *args: Any, **kwargs: Any) -> Any:
+        """Takes one step as `keras.Model.train_on_batch` does; accepts what `fit` does."""
+        return super().train_on_batch(**self._checked(super().train_on_batch, *args, **kwargs))
+
+    def test_on_batch(self, *args: Any, **kwargs: Any) -> Any:
+        """Computes the loss of a batch as `keras.Model.test_on_batch` does."""
+        return super().test_on_batch(**self._checked(super().test_on_batch, *args, **kwargs))
+
+    def _checked(self, method: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Returns the arguments of a method of Keras' by name, with batches checked."""
+        given: dict[str, Any] = inspect.signature(method).bind(*args, **kwargs).arguments
+        given |= given.pop("kwargs", {})
+        # A subclass with steps of its own reads batches of its own.
+        if type(self).train_step is GPT2LM.train_step:
+            check_inputs(self.config.vocab_size, given)
+        return given
 
     def train_step(self, *args: Any) -> Any:
         """Takes one step; see `gpt2_keras.training.step`."""
@@ -132,6 +164,11 @@ class GPT2LM(GPT2Model):
     def compile_from_config(self, config: dict[str, Any]) -> None:
         """Compiles as a `.keras` file says; Keras calls this."""
         self.compile(**keras.saving.deserialize_keras_object(config))
+
+    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:  # noqa: ARG002
+        """Updates the compiled metrics, none of which counts the targets to ignore."""
+        update_compiled_metrics(self, y, y_pred, token_weights(y, sample_weight))
+        return self.get_metrics_result()
 
     def get_metrics_result(self) -> dict[str, Any]:
         """Returns the metrics of the last steps; `perplexity` is exp(loss)."""

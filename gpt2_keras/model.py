@@ -1,5 +1,6 @@
 """GPT-2: token ids in, logits out. The only forward pass there is."""
 
+import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -21,6 +22,11 @@ from gpt2_keras.validation import check_instance
 
 if TYPE_CHECKING:
     from gpt2_keras.tokenizer import GPT2Tokenizer
+
+
+# The tokenizers of this process by fingerprint, which `get_config` gives: for
+# `keras.models.clone_model`. In a file the tokenizer itself is an asset.
+_tokenizers: "weakref.WeakValueDictionary[str, GPT2Tokenizer]" = weakref.WeakValueDictionary()
 
 
 @keras.saving.register_keras_serializable(package="gpt2_keras")
@@ -259,13 +265,27 @@ class GPT2Model(keras.Model):
         return self._tokenizer
 
     def get_config(self) -> dict[str, Any]:
-        """Returns the arguments that rebuild the model; the tokenizer is an asset."""
-        return {**super().get_config(), "config": self.config.to_dict()}
+        """Returns the arguments that rebuild the model; in a file the tokenizer is an asset."""
+        config = {**super().get_config(), "config": self.config.to_dict()}
+        if self._tokenizer is not None:
+            config["tokenizer"] = self._tokenizer.fingerprint
+            _tokenizers[self._tokenizer.fingerprint] = self._tokenizer
+        return config
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:  # noqa: ARG003
         """Rebuilds the model of a `get_config` dictionary."""
-        return cls(**{**config, "config": GPT2Config.from_dict(config["config"])})
+        tokenizer = _tokenizers.get(config.get("tokenizer", ""))
+        arguments = {"config": GPT2Config.from_dict(config["config"]), "tokenizer": tokenizer}
+        return cls(**(config | arguments))
+
+    def quantize(self, mode: Any = None, **kwargs: Any) -> None:  # noqa: ARG002
+        """Raises ValueError: training and saving read weights that Keras would replace."""
+        raise ValueError(
+            f"quantize(mode={mode!r}) was called. Keras' quantization replaces weights in place, "
+            "which training, saving and export read. Quantize the export: "
+            '`model.export("model.tflite", format="litert", dtype="int8")`.'
+        )
 
     def save_assets(self, directory: str) -> None:
         """Writes the tokenizer into a `.keras` file; Keras calls this."""

@@ -1,3 +1,7 @@
+import os
+import stat
+from pathlib import Path
+
 import pytest
 
 from gpt2_keras.atomic import new_directory, new_file, recover
@@ -97,3 +101,58 @@ def test_what_a_killed_process_left_is_cleared_up(tmp_path):
     assert names(tmp_path) == [".hidden", "moved.aside", "replaced"]
     assert names(tmp_path / "moved.aside") == ["file"]
     assert names(tmp_path / "replaced") == []
+
+
+@pytest.mark.parametrize(("umask", "file_mode"), [(0o022, 0o644), (0o077, 0o600)])
+def test_permissions_are_those_of_the_umask(tmp_path, umask, file_mode):
+    def write_privately(path):
+        path.write_text("x")
+        path.chmod(0o600)  # as safetensors does
+
+    before = os.umask(umask)
+    try:
+        with new_directory(tmp_path / "out") as directory:
+            (directory / "inner").mkdir(0o700)
+            write_privately(directory / "inner" / "a.txt")
+        with new_file(tmp_path / "b.txt") as file:
+            write_privately(file)
+    finally:
+        os.umask(before)
+    modes = {entry.name: stat.S_IMODE(entry.stat().st_mode) for entry in tmp_path.rglob("*")}
+    folder_mode = 0o777 & ~umask
+    assert modes == {
+        "out": folder_mode,
+        "inner": folder_mode,
+        "a.txt": file_mode,
+        "b.txt": file_mode,
+    }
+
+
+def test_contents_are_on_the_disk_before_they_get_their_names(tmp_path, monkeypatch):
+    events = []
+    flush, rename, replace = os.fsync, Path.rename, os.replace
+
+    def flushed(descriptor):
+        events.append(("flush", os.fstat(descriptor).st_ino))
+        flush(descriptor)
+
+    def renamed(path, target):
+        events.append(("rename", path.stat().st_ino))
+        return rename(path, target)
+
+    def replaced(path, target):
+        events.append(("rename", Path(path).stat().st_ino))
+        replace(path, target)
+
+    monkeypatch.setattr(os, "fsync", flushed)
+    monkeypatch.setattr(os, "replace", replaced)
+    monkeypatch.setattr(Path, "rename", renamed)
+    with new_directory(tmp_path / "out") as directory:
+        (directory / "a.txt").write_text("x")
+    with new_file(tmp_path / "b.txt") as file:
+        file.write_text("x")
+    a, out, b, parent = (
+        (tmp_path / name).stat().st_ino for name in ("out/a.txt", "out", "b.txt", ".")
+    )
+    flushes = [("flush", a), ("flush", out), ("rename", out), ("flush", parent)]
+    assert events == [*flushes, ("flush", b), ("rename", b), ("flush", parent)]

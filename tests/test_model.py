@@ -216,3 +216,23 @@ def test_a_tokenizer_of_another_vocabulary_is_an_error():
 def test_text_without_a_tokenizer_is_an_error():
     with pytest.raises(ValueError, match=r"^The model has no tokenizer, which text needs"):
         GPT2LM(TINY).generate("a")
+
+
+def test_a_clone_has_the_tokenizer():
+    model = text_model()
+    clone = keras.models.clone_model(model)
+    assert clone.tokenizer == model.tokenizer
+    assert clone.config == model.config
+    clone.set_weights(model.get_weights())
+    assert clone.generate("the cat", max_new_tokens=4) == model.generate(
+        "the cat", max_new_tokens=4
+    )
+
+
+@pytest.mark.parametrize("mode", ["int8", "int4", "float8"])
+def test_keras_quantization_is_refused(mode):
+    model = random_model()
+    before = model.get_weights()
+    with pytest.raises(ValueError, match=rf"^quantize\(mode='{mode}'\) was called.*dtype=\"int8\""):
+        model.quantize(mode)
+    np.testing.assert_array_equal(model.get_weights()[0], before[0])

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from gpt2_keras.checkpoints.damaged import damaged
+from gpt2_keras.tokenizer.files import ENCODING
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -15,7 +16,7 @@ def read_json(path: Path) -> dict[str, Any]:
         ValueError: If it is not JSON, or not an object.
     """
     try:
-        contents = json.loads(path.read_text(encoding="utf-8"))
+        contents = json.loads(path.read_text(encoding=ENCODING))
     except ValueError as error:
         raise damaged(path, "JSON file", error) from error
     if not isinstance(contents, dict):

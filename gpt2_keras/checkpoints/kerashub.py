@@ -16,6 +16,7 @@ from gpt2_keras.config import GPT2Config
 from gpt2_keras.model import GPT2Model
 from gpt2_keras.tokenizer import GPT2Tokenizer
 from gpt2_keras.tokenizer.byte_alphabet import CHARACTER_TO_BYTE
+from gpt2_keras.tokenizer.files import ENCODING
 from gpt2_keras.tokenizer.vocabulary import Vocabulary
 
 CONFIG_FILE = "config.json"
@@ -197,7 +198,7 @@ def _read_tokenizer(folder: Path) -> GPT2Tokenizer | None:
     if not (vocabulary.is_file() and merges.is_file()):
         return None
     ids = read_json(vocabulary)
-    lines = merges.read_text(encoding="utf-8").splitlines()
+    lines = merges.read_text(encoding=ENCODING).splitlines()
     pairs = [line.split(" ") for line in lines if line and not line.startswith("#version")]
     # KerasHub has no list of special tokens: they are those that no merge makes.
     ordinary = {left + right for left, right in pairs}.union(CHARACTER_TO_BYTE)

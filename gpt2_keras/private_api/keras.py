@@ -32,6 +32,31 @@ def all_layers(model: keras.Model) -> list[keras.layers.Layer]:
     return list(model._flatten_layers())
 
 
+def update_metrics(
+    model: keras.Model, targets: Any, logits: Any, counted: Any, weights: Any
+) -> None:
+    """Updates the compiled metrics, of which Keras gives weights to `weighted_metrics` only.
+
+    Args:
+        model: A compiled model.
+        targets: Int tensor `(batch, time)`.
+        logits: Float tensor `(batch, time, vocab)`.
+        counted: Float tensor `(batch, time)`: 1 where `metrics` count, else 0.
+        weights: Float tensor `(batch, time)`: the weights of `weighted_metrics`.
+    """
+    compiled = model._compile_metrics
+    if compiled is None:
+        return
+    if not compiled.built:
+        compiled.build(targets, logits)
+    for metrics, sample_weight in (
+        (compiled._flat_metrics, counted),
+        (compiled._flat_weighted_metrics, weights),
+    ):
+        for metric in filter(None, metrics):
+            metric.update_state(targets, logits, sample_weight)
+
+
 def loss_tracker(model: keras.Model) -> keras.metrics.Mean:
     """Returns the metric that is reported as `loss`."""
     return model._loss_tracker
@@ -61,6 +86,18 @@ def averaged_weights(
 class AdamWSteps(keras.optimizers.AdamW):
     """Keras' AdamW, the private steps of its update under public names, to be overridden."""
 
+    def add_state(self, name: str, value: Any) -> keras.Variable:
+        """Returns a new int32 variable of the optimizer's state, which is saved with it."""
+        variable = keras.Variable(
+            value, name=name, dtype="int32", trainable=False, aggregation="only_first_replica"
+        )
+        self._track_variable(variable)
+        return variable
+
+    def current_learning_rate(self) -> Any:
+        """Returns the learning rate of the next step."""
+        return super()._get_current_learning_rate()
+
     def has_weight_decay(self, variable: Any) -> bool:
         """Returns whether a weight decays."""
         return bool(self.weight_decay) and self._use_weight_decay(variable)
@@ -81,6 +118,9 @@ class AdamWSteps(keras.optimizers.AdamW):
     def update_weights(self, gradients: list[Any], variables: list[Any], rate: Any) -> None:
         """Updates all weights."""
         super()._backend_update_step(gradients, variables, rate)
+
+    def _get_current_learning_rate(self) -> Any:
+        return self.current_learning_rate()
 
     def _apply_weight_decay(self, variables: list[Any]) -> None:
         self.apply_weight_decay(variables)

@@ -22,6 +22,7 @@ from gpt2_keras.validation import check_flag, check_path
 MERGES_HEADER = "#version: 0.2"  # first line of OpenAI's vocab.bpe and of every merges.txt
 FILE_PAIRS = (("vocab.json", "merges.txt"), ("encoder.json", "vocab.bpe"))
 SINGLE_FILE = "tokenizer.json"
+ENCODING = "utf-8-sig"  # editors on Windows write a byte order mark, which is no part of the text
 
 
 def read_vocabulary(path: str | os.PathLike[str]) -> Vocabulary:
@@ -127,7 +128,7 @@ def _add_special_tokens(
 
 def _read_json_object(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding=ENCODING))
     except ValueError as error:  # of JSON or of UTF-8
         raise ValueError(
             f"{path} is not JSON ({error}). The file is damaged or incomplete: fetch it again."
@@ -143,7 +144,7 @@ def _read_json_object(path: Path) -> dict[str, Any]:
 def _read_merges(path: Path) -> list[tuple[str, str]]:
     """Reads `merges.txt`: a header, then one pair per line."""
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")
+        lines = path.read_text(encoding=ENCODING).split("\n")
     except UnicodeDecodeError as error:
         raise ValueError(
             f"{path} is not UTF-8 text ({error}). The file is damaged: fetch it again."

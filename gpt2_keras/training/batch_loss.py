@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import keras
 from keras import ops
 
-from gpt2_keras.private_api.keras import loss_tracker
+from gpt2_keras.data.batch_plan import IGNORED_TARGET
+from gpt2_keras.private_api.keras import loss_tracker, update_metrics
 from gpt2_keras.training.loss import cross_entropy_sum, token_weights
 
 
@@ -78,7 +79,7 @@ def document_ids(token_ids: Any, end_token_id: int) -> Any:
 
 
 def micro_batches(batch: Batch, count: int) -> Batch:
-    """Splits a batch into micro-batches; padding rows are zeros, so of no weight.
+    """Splits a batch into micro-batches; in rows of padding all targets are ignored.
 
     A micro-batch has every `count`-th row, and so, where JAX has distributed a batch over
     devices, equally many rows of each device.
@@ -87,13 +88,15 @@ def micro_batches(batch: Batch, count: int) -> Batch:
         Tensors `(count, rows, time)`.
     """
 
-    def split(values: Any) -> Any:
+    def split(values: Any, padding: int = 0) -> Any:
         size, time = ops.shape(values)
         rows = -(-size // count)
-        values = ops.pad(values, ((0, rows * count - size), (0, 0)))
+        missing = rows * count - size
+        values = ops.pad(values, ((0, missing), (0, 0)), constant_values=padding)
         return ops.transpose(ops.reshape(values, (rows, count, time)), (1, 0, 2))
 
-    return Batch(*map(split, batch))
+    targets = ops.cast(batch.targets, "int32")
+    return Batch(split(batch.token_ids), split(targets, IGNORED_TARGET), split(batch.weights))
 
 
 def mean_loss(total: Any, weight_sum: Any) -> Any:
@@ -101,12 +104,27 @@ def mean_loss(total: Any, weight_sum: Any) -> Any:
     return ops.where(weight_sum > 0, total / ops.where(weight_sum > 0, weight_sum, 1.0), 0.0)
 
 
-def update_metrics(model: Any, states: Any, batch: Batch) -> None:
+def update_metrics_by_states(model: Any, states: Any, batch: Batch) -> None:
     """Updates compiled metrics, which few models have, with all the logits."""
     if len(model.metrics) == 1:  # the loss
         return
     logits = ops.cast(model.token_embedding(states, reverse=True), "float32")
-    model.compute_metrics(None, batch.targets, logits, sample_weight=batch.weights)
+    update_compiled_metrics(model, batch.targets, logits, batch.weights)
+
+
+def update_compiled_metrics(model: Any, targets: Any, logits: Any, weights: Any) -> None:
+    """Updates compiled metrics; none counts the targets to ignore.
+
+    Args:
+        model: A compiled model.
+        targets: Int tensor `(batch, time)`.
+        logits: Float tensor `(batch, time, vocab)`.
+        weights: Float tensor `(batch, time)`, of `weighted_metrics`: 0 for targets to ignore.
+    """
+    counted = token_weights(targets)
+    # Metrics look up the logit of each target, ignored or not.
+    targets = ops.where(ops.not_equal(targets, IGNORED_TARGET), targets, 0)
+    update_metrics(model, targets, logits, counted, weights)
 
 
 def track_loss(model: Any, total: Any, weight_sum: Any) -> None:

@@ -36,7 +36,7 @@ def train_step(model: Any, state: Any, data: Any) -> tuple[dict[str, Any], Any]:
         with _with_state(model, trainable, others, metrics, optimizer_state):
             total, states = batch_loss.loss_sum(model, batch, training=True)
             loss = model.optimizer.scale_loss(batch_loss.mean_loss(total, weight_sum))
-            batch_loss.update_metrics(model, states, batch)
+            batch_loss.update_metrics_by_states(model, states, batch)
             others = _values(model.non_trainable_variables)
             return loss, (total, others, _values(model.metrics_variables))
 
@@ -72,7 +72,7 @@ def test_step(model: Any, state: Any, data: Any) -> tuple[dict[str, Any], Any]:
     batch = batch_loss.unpack(data)
     with _with_state(model, trainable, others, metrics):
         total, states = batch_loss.loss_sum(model, batch, training=False)
-        batch_loss.update_metrics(model, states, batch)
+        batch_loss.update_metrics_by_states(model, states, batch)
         batch_loss.track_loss(model, total, ops.sum(batch.weights))
         logs = model.get_metrics_result()
         others = _values(model.non_trainable_variables)

@@ -1,5 +1,6 @@
 """The loss of training: cross entropy of the next token."""
 
+import inspect
 from typing import Any
 
 import keras
@@ -37,6 +38,34 @@ def is_default_loss(loss: Any) -> bool:
     """Returns whether a loss equals that of `make_loss`, as one loaded from a file does."""
     default = make_loss()
     return type(loss) is type(default) and loss.get_config() == default.get_config()
+
+
+def check_loss(loss: Any) -> None:
+    """Raises ValueError if a loss of Keras' takes probabilities: the model returns logits.
+
+    Args:
+        loss: As given to `compile`: a name, a function or an object.
+    """
+    found = keras.losses.get(loss) if isinstance(loss, str) else loss
+    if isinstance(found, keras.losses.Loss):
+        from_logits = found.get_config().get("from_logits")
+    else:
+        from_logits = _default_of(found, "from_logits")
+    if from_logits is False:
+        raise ValueError(
+            f"loss={loss!r} expects probabilities, but the model returns logits. Use "
+            'loss="auto", or keras.losses.SparseCategoricalCrossentropy(from_logits=True, '
+            f"ignore_class={IGNORED_TARGET})."
+        )
+
+
+def _default_of(function: Any, name: str) -> Any:
+    """Returns the default of a function's argument; None if there is none."""
+    try:
+        parameter = inspect.signature(function).parameters.get(name)
+    except (TypeError, ValueError):  # not callable, or without a signature
+        return None
+    return None if parameter is None else parameter.default
 
 
 def token_weights(targets: Any, sample_weight: Any = None) -> Any:

@@ -122,19 +122,6 @@ def default_warmup_steps(total_steps: int) -> int:
     return min(WARMUP_STEPS, int(WARMUP_FRACTION * total_steps))
 
 
-def set_schedule(optimizer: keras.optimizers.Optimizer, total_steps: int | None) -> None:
-    """Gives an optimizer with a constant rate the schedule of `make_schedule`.
-
-    Args:
-        optimizer: Its rate, a number, becomes the largest one.
-        total_steps: Number of steps of the training; if None, for unknown, the rate stays
-            constant.
-    """
-    if total_steps:
-        learning_rate = float(keras.ops.convert_to_numpy(optimizer.learning_rate))
-        optimizer.learning_rate = make_schedule(learning_rate, total_steps)
-
-
 def count_steps(
     x: Any,
     *,

@@ -42,7 +42,7 @@ def test_step(model: Any, data: Any) -> dict[str, Any]:
     """Returns the metrics with one batch added."""
     batch = batch_loss.unpack(data)
     total, states = batch_loss.loss_sum(model, batch, training=False)
-    batch_loss.update_metrics(model, states, batch)
+    batch_loss.update_metrics_by_states(model, states, batch)
     weight_sum = _sum_over_replicas(ops.sum(batch.weights))
     batch_loss.track_loss(model, _sum_over_replicas(total), weight_sum)
     return _for_workers(model.get_metrics_result())
@@ -74,7 +74,7 @@ def _micro_batch_gradients(model: Any, batch: Batch, weight_sum: Any) -> tuple[l
     with tf.GradientTape() as tape:
         total, states = batch_loss.loss_sum(model, batch, training=True)
         loss = model.optimizer.scale_loss(batch_loss.mean_loss(total, weight_sum))
-    batch_loss.update_metrics(model, states, batch)
+    batch_loss.update_metrics_by_states(model, states, batch)
     zero = tf.UnconnectedGradients.ZERO
     return tape.gradient(loss, model.trainable_weights, unconnected_gradients=zero), total
 

@@ -141,3 +141,10 @@ def test_texts_are_strings_and_need_a_tokenizer():
         make().encode(["a", b"a"])
     with pytest.raises(ValueError, match=r"^texts is empty\. Use at least one str\.$"):
         make().classify([])
+
+
+def test_a_clone_has_the_tokenizer():
+    classifier = GPT2Classifier(text_model(), ["no", "yes"])
+    clone = keras.models.clone_model(classifier)
+    assert clone.language_model.tokenizer == classifier.language_model.tokenizer
+    assert clone.classify(["the cat"])[0] in classifier.labels

@@ -1,5 +1,6 @@
 """Reading and writing the files of a tokenizer."""
 
+import codecs
 import json
 
 import pytest
@@ -194,3 +195,15 @@ def test_a_failed_write_leaves_neither_half_a_file_nor_a_temporary_one(tmp_path,
         write_files(tmp_path, {"a.txt": "after"}, overwrite=True)
     assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
     assert (tmp_path / "a.txt").read_text() == "before"
+
+
+def test_a_byte_order_mark_is_no_part_of_a_file(saved, tmp_path):
+    single = tmp_path / "single"
+    single.mkdir()
+    expected = read_vocabulary(saved)
+    for path in (*saved.glob("*.json"), saved / "merges.txt"):
+        path.write_bytes(codecs.BOM_UTF8 + path.read_bytes())
+    assert read_vocabulary(saved) == expected
+    (saved / "tokenizer.json").rename(single / "tokenizer.json")
+    assert read_vocabulary(single) == expected
+    assert read_vocabulary(saved) == expected

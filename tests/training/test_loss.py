@@ -1,10 +1,14 @@
 """The loss against NumPy, and what it ignores."""
 
+import functools
+
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from gpt2_keras.training import IGNORED_TARGET, make_loss
+from tests.models import random_model
 
 
 def cross_entropy_oracle(targets, logits):
@@ -40,3 +44,35 @@ def test_ignored_positions_may_hold_any_logits():
     logits[0, 1] = np.inf
     loss = make_loss()(np.array([[1, IGNORED_TARGET, 2]]), logits)
     assert float(loss) == pytest.approx(np.log(4), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        "sparse_categorical_crossentropy",
+        "SparseCategoricalCrossentropy",
+        "categorical_crossentropy",
+        keras.losses.sparse_categorical_crossentropy,
+        keras.losses.SparseCategoricalCrossentropy(),
+    ],
+    ids=["name", "class name", "other name", "function", "object"],
+)
+def test_a_loss_on_probabilities_is_refused(loss):
+    with pytest.raises(ValueError, match=r"^loss=.* expects probabilities, but the model returns"):
+        random_model().compile(loss=loss)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        functools.partial(keras.losses.sparse_categorical_crossentropy, from_logits=True),
+        lambda targets, logits: keras.ops.mean(logits) + 0 * keras.ops.mean(targets),
+        "mean_squared_error",
+    ],
+    ids=["object", "partial", "function", "name"],
+)
+def test_a_loss_on_logits_is_accepted(loss):
+    model = random_model()
+    model.compile(loss=loss)
+    assert model.loss is loss

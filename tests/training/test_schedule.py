@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from gpt2_keras.training import count_steps, make_optimizer, make_schedule, set_schedule
+from gpt2_keras.training import count_steps, make_schedule
 from gpt2_keras.training.schedule import default_warmup_steps
-from tests.models import random_ids, random_model
 
 
 def nanogpt_rate(step, rate, total, warmup):
@@ -103,20 +102,3 @@ def test_py_datasets_are_counted():
             raise NotImplementedError
 
     assert count_steps(Batches(), epochs=2) == 8
-
-
-@pytest.mark.parametrize("steps", [None, 40])
-def test_an_optimizer_gets_a_schedule_if_the_steps_are_known(steps):
-    optimizer = make_optimizer(1e-3)
-    set_schedule(optimizer, steps)
-    first = float(keras.ops.convert_to_numpy(optimizer.learning_rate))
-    assert first == pytest.approx(1e-3 if steps is None else 1e-3 / 3)
-
-
-def test_the_default_fit_ends_at_a_tenth_of_the_rate():
-    ids = random_ids((8, 9))
-    model = random_model()
-    model.compile(jit_compile=False)
-    model.fit(ids[:, :-1], ids[:, 1:], batch_size=2, epochs=2, verbose=0)
-    assert int(model.optimizer.iterations) == 8
-    assert float(model.optimizer.learning_rate) == pytest.approx(6e-5)
