@@ -80,10 +80,12 @@ def load_classifier(
             f'classifier has ["{ARCHITECTURE}"] and an object. {advice}'
         )
     checkpoint = huggingface_files.open_directory(directory, None, changes)
+    config, tokenizer = checkpoint.fitted()
     with uninitialized_weights():
-        model = model_class(checkpoint.config, tokenizer=checkpoint.tokenizer, dtype=dtype)
+        model = model_class(config, tokenizer=tokenizer, dtype=dtype)
     classifier = classifier_class(model, [names[index] for index in sorted(names, key=int)])
     tensors = huggingface_files.open_weights(directory)
+    tensors = tensors.without_padding(checkpoint.config.vocab_size, config.vocab_size)
     huggingface.fill_model(model, tensors, CONFIG_FILE, head=_head(classifier))
     return classifier
 

@@ -13,6 +13,7 @@ from gpt2_keras.checkpoints.damaged import damaged
 from gpt2_keras.checkpoints.json_files import read_json
 from gpt2_keras.checkpoints.tensors import Checkpoint, Tensors
 from gpt2_keras.checkpoints.torch_files import named_tensors, read_torch_file
+from gpt2_keras.model import GPT2Model
 from gpt2_keras.tokenizer import GPT2Tokenizer
 
 CONFIG_FILE = "config.json"
@@ -29,12 +30,16 @@ def open_directory(
 ) -> Checkpoint:
     """Opens a directory of Hugging Face's layout, which is also that of our model directory."""
     path = directory / CONFIG_FILE
-    config = huggingface.config_from_json(read_json(path), source=str(path), **changes)
-    return Checkpoint(
-        config,
-        tokenizer or find_tokenizer(directory),
-        lambda model: huggingface.fill_model(model, open_weights(directory), CONFIG_FILE),
-    )
+    contents = read_json(path)
+    config = huggingface.config_from_json(contents, source=str(path), **changes)
+    num_rows = contents["vocab_size"]  # on disk, whatever the changes
+
+    def fill(model: GPT2Model) -> None:
+        tensors = open_weights(directory)
+        tensors = tensors.without_padding(num_rows, model.config.vocab_size)
+        huggingface.fill_model(model, tensors, CONFIG_FILE)
+
+    return Checkpoint(config, tokenizer or find_tokenizer(directory), fill)
 
 
 def open_weights(directory: Path) -> Tensors:

@@ -140,11 +140,14 @@ def _checkpoint(
 
 
 def _copy(backbone: Any, model: GPT2Model) -> None:
-    """Sets the weights of a model to those of a backbone of the same shape."""
+    """Sets the weights of a model to those of a backbone, which may have a padded vocabulary."""
     stored = huggingface.stored_variables(model)
     for name, variables in _variables(backbone):
         rows = stored[name].shape[:-1]
-        arrays = [np.asarray(variable.value).reshape(*rows, -1) for variable in variables]
+        arrays = [np.asarray(variable.value) for variable in variables]
+        if name.endswith("wte.weight"):  # rows after the last token are padding
+            arrays = [array[: rows[0]] for array in arrays]
+        arrays = [array.reshape(*rows, -1) for array in arrays]
         stored[name].assign(np.concatenate(arrays, axis=-1))
 
 

@@ -27,7 +27,7 @@ _SIZES = {
     "n_embd": "hidden_dim",
 }
 _COMPILED = "_orig_mod."  # the prefix that torch.compile gives every name
-_TABLES = ("transformer.wte.weight", huggingface.OUTPUT)
+_EMBEDDINGS = "transformer.wte.weight"
 
 
 def open_directory(
@@ -35,8 +35,8 @@ def open_directory(
 ) -> Checkpoint:
     """Opens the `ckpt.pt` of nanoGPT's out_dir.
 
-    Padding rows of the vocabulary are left out: those after the tokenizer's last token,
-    or without a tokenizer, those that pad 50257 rows to 50304.
+    Padding rows of the vocabulary are left out as with every format, and without a tokenizer
+    those that pad 50257 rows to 50304.
     """
     path = directory / CHECKPOINT_FILE
     contents = read_torch_file(path)
@@ -50,31 +50,22 @@ def open_directory(
     tokenizer = tokenizer or find_tokenizer(directory)
     fields = renamed_fields(sizes, _SIZES, f"`model_args` of {path}")
     fields["dropout_rate"] = float(sizes.get("dropout", 0.0))
-    fields["vocab_size"] = _vocab_size(path, sizes["vocab_size"], tokenizer)
+    if tokenizer is None and sizes["vocab_size"] == PADDED_VOCAB_SIZE:
+        fields["vocab_size"] = GPT2Config.vocab_size
     config = GPT2Config(**{**fields, **changes})
-    tensors = _tensors(path, contents["model"], config.vocab_size)
+    tensors = _tensors(path, contents["model"])
     has_biases = bool(sizes.get("bias", True))
-    return Checkpoint(config, tokenizer, lambda model: _fill(model, tensors, has_biases))
+
+    def fill_model(model: GPT2Model) -> None:
+        unpadded = tensors.without_padding(sizes["vocab_size"], model.config.vocab_size)
+        _fill(model, unpadded, has_biases)
+
+    return Checkpoint(config, tokenizer, fill_model)
 
 
-def _vocab_size(path: Path, stored: int, tokenizer: GPT2Tokenizer | None) -> int:
-    """Returns the number of stored rows that are tokens."""
-    if tokenizer is None:
-        return GPT2Config.vocab_size if stored == PADDED_VOCAB_SIZE else stored
-    if tokenizer.vocab_size > stored:
-        raise ValueError(
-            f"The tokenizer has {tokenizer.vocab_size} tokens, more than vocab_size={stored} of "
-            f"{path}. Use the tokenizer that the model was trained with."
-        )
-    return tokenizer.vocab_size
-
-
-def _tensors(path: Path, state: dict[str, Any], vocab_size: int) -> Tensors:
-    """Returns the stored tensors, without padding rows of the vocabulary."""
+def _tensors(path: Path, state: dict[str, Any]) -> Tensors:
+    """Returns the stored tensors by the names that they have without `torch.compile`."""
     stored = {name.removeprefix(_COMPILED): tensor for name, tensor in named_tensors(state).items()}
-    for name in set(_TABLES) & set(stored):
-        rows, *width = stored[name].shape
-        stored[name] = stored[name]._replace(shape=(min(rows, vocab_size), *width))
     shapes = {name: tensor.shape for name, tensor in stored.items()}
     return Tensors(path, shapes, lambda name: stored[name].read())
 
@@ -86,7 +77,7 @@ def _fill(model: GPT2Model, tensors: Tensors, has_biases: bool) -> None:
         name: StoredVariable(stored.variable)
         for name, stored in huggingface.stored_variables(model).items()
     }
-    huggingface.check_output(tensors, _TABLES[0])
+    huggingface.check_output(tensors, _EMBEDDINGS)
     stored = {name: v for name, v in variables.items() if has_biases or not name.endswith(".bias")}
     fill(stored, tensors, ignored=huggingface.is_not_needed, config_file="`model_args`")
     for name in set(variables) - set(stored):

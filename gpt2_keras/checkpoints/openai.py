@@ -44,6 +44,7 @@ def open_directory(
     path = directory / HPARAMS_FILE
     fields = renamed_fields(read_json(path), _SIZES, str(path))
     config = GPT2Config(**{**fields, **changes})
+    num_rows = fields["vocab_size"]
     if tokenizer is None and (directory / "encoder.json").is_file():
         tokenizer = GPT2Tokenizer.from_directory(directory)
     return Checkpoint(
@@ -51,7 +52,7 @@ def open_directory(
         tokenizer,
         lambda model: fill(
             _stored_variables(model),
-            _open_tensors(directory),
+            _open_tensors(directory).without_padding(num_rows, model.config.vocab_size),
             ignored=lambda name: _TRAINING_STATE.fullmatch(name) is not None,
             config_file=HPARAMS_FILE,
         ),

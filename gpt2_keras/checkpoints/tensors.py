@@ -1,6 +1,8 @@
 """Checkpoints of any system: named tensors on disk, and the model they become."""
 
+import dataclasses
 import math
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -16,6 +18,12 @@ from gpt2_keras.tokenizer import GPT2Tokenizer
 Model = TypeVar("Model", bound=GPT2Model)
 
 
+# Vocabularies are padded for the sake of the hardware: to a multiple of 64 by nanoGPT, of 128 times
+# the number of GPUs that share the table by Megatron-LM (make-vocab-size-divisible-by).
+MAX_PADDING_ROWS = 1023
+_TABLES = ("wte.weight", "lm_head.weight", "model/wte")  # what the names of the tables end with
+
+
 class Tensors(NamedTuple):
     """Named tensors on disk, each read on demand.
 
@@ -28,6 +36,26 @@ class Tensors(NamedTuple):
     source: Path
     shapes: Mapping[str, tuple[int, ...]]
     read: Callable[[str], np.ndarray]
+
+    def without_padding(self, num_rows: int, vocab_size: int) -> "Tensors":
+        """Returns the tensors without the rows of the tables that are no tokens.
+
+        Args:
+            num_rows: Number of rows of a table on disk.
+            vocab_size: Number of the first ones that are tokens.
+        """
+        tables = {
+            name: (vocab_size, *shape[1:])
+            for name, shape in self.shapes.items()
+            if name.endswith(_TABLES) and shape[:1] == (num_rows,)
+        }
+        if vocab_size >= num_rows or not tables:
+            return self
+
+        def read(name: str) -> np.ndarray:
+            return self.read(name)[:vocab_size] if name in tables else self.read(name)
+
+        return Tensors(self.source, {**self.shapes, **tables}, read)
 
 
 class Checkpoint(NamedTuple):
@@ -49,10 +77,33 @@ class Checkpoint(NamedTuple):
             raise TypeError(
                 f"model_class={model_class!r} is no class of models. Use GPT2LM or a subclass."
             )
+        config, tokenizer = self.fitted()
         with uninitialized_weights():
-            model = model_class(self.config, tokenizer=self.tokenizer, dtype=dtype)
+            model = model_class(config, tokenizer=tokenizer, dtype=dtype)
         self.fill(model)
         return model
+
+    def fitted(self) -> tuple[GPT2Config, GPT2Tokenizer | None]:
+        """Returns a config and a tokenizer of one vocabulary.
+
+        Rows of the model after the last token are padding, and are left out. Special tokens
+        that the model has no rows for are left out of the tokenizer, with a warning.
+        """
+        config, tokenizer = self.config, self.tokenizer
+        if tokenizer is None:
+            return config, None
+        unknown = [name for name, i in tokenizer.special_tokens.items() if i >= config.vocab_size]
+        if 0 < tokenizer.vocab_size - config.vocab_size == len(unknown):
+            warnings.warn(
+                f"The model has no embeddings of the special tokens {unknown}, which its tokenizer "
+                "has: they are read as ordinary text. Add them to the model with "
+                "`gpt2_keras.finetuning.add_special_tokens`.",
+                stacklevel=2,
+            )
+            tokenizer = tokenizer.without_special_tokens(unknown)
+        if 0 < config.vocab_size - tokenizer.vocab_size <= MAX_PADDING_ROWS:
+            config = dataclasses.replace(config, vocab_size=tokenizer.vocab_size)
+        return config, tokenizer
 
 
 class StoredVariable(NamedTuple):

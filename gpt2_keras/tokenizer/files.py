@@ -22,6 +22,9 @@ from gpt2_keras.validation import check_flag, check_path
 MERGES_HEADER = "#version: 0.2"  # first line of OpenAI's vocab.bpe and of every merges.txt
 FILE_PAIRS = (("vocab.json", "merges.txt"), ("encoder.json", "vocab.bpe"))
 SINGLE_FILE = "tokenizer.json"
+CONFIG_FILE = "tokenizer_config.json"
+# Of the BPE model in tokenizer.json: each changes the ids of some texts.
+_CHANGES_IDS = ("continuing_subword_prefix", "end_of_word_suffix", "dropout", "ignore_merges")
 ENCODING = "utf-8-sig"  # editors on Windows write a byte order mark, which is no part of the text
 
 
@@ -30,7 +33,8 @@ def read_vocabulary(path: str | os.PathLike[str]) -> Vocabulary:
 
     The first of the three formats of this module that is there in full is read.
     Special tokens other than `<|endoftext|>` are those of `added_tokens.json`
-    and `tokenizer.json`.
+    and `tokenizer.json`. What `tokenizer.json` and `tokenizer_config.json` say of the
+    splitting of a text must be as in GPT-2, whichever file is read.
 
     Args:
         path: Folder of the files.
@@ -39,12 +43,16 @@ def read_vocabulary(path: str | os.PathLike[str]) -> Vocabulary:
         FileNotFoundError: If the directory or the files are not there.
         TypeError: If `path` is no path.
         ValueError: If a file is damaged or is not a byte-level BPE vocabulary,
-            or two do not fit together.
+            two do not fit together, or texts are not split as GPT-2 does.
     """
     folder = Path(check_path("path", path))
     if not folder.is_dir():
         problem = "is a file" if folder.exists() else "does not exist"
         raise FileNotFoundError(f"{folder} {problem}. Use a directory with {_expected_files()}.")
+    if (folder / SINGLE_FILE).is_file():
+        _check_pipeline(folder / SINGLE_FILE)
+    if (folder / CONFIG_FILE).is_file():
+        _check_config(folder / CONFIG_FILE)
     for vocabulary_name, merges_name in FILE_PAIRS:
         if (folder / vocabulary_name).is_file() and (folder / merges_name).is_file():
             return _read_pair(folder / vocabulary_name, folder / merges_name)
@@ -76,6 +84,21 @@ def _read_single(path: Path) -> Vocabulary:
     """Reads everything from Hugging Face's `tokenizer.json`."""
     content = _read_json_object(path)
     model = content.get("model") or {}
+    ids, merges = model.get("vocab"), model.get("merges")
+    if not isinstance(ids, dict) or not isinstance(merges, list):
+        raise ValueError(
+            f"{path} has a vocab that is a {type(ids).__name__} and merges that are a "
+            f"{type(merges).__name__}. Its model needs an object `vocab` and a list `merges`. "
+            "The file is damaged: fetch it again."
+        )
+    special = _add_special_tokens(ids, _read_added_tokens(path.parent), path)
+    return Vocabulary(ids, _pairs(merges, path), special, str(path))
+
+
+def _check_pipeline(path: Path) -> None:
+    """Raises ValueError if a `tokenizer.json` gives other ids than GPT-2's algorithm."""
+    content = _read_json_object(path)
+    model = content.get("model") or {}
     pre_tokenizer = content.get("pre_tokenizer") or {}
     model_type = model.get("type", "BPE")
     splitting = pre_tokenizer.get("type"), pre_tokenizer.get("add_prefix_space")
@@ -85,20 +108,24 @@ def _read_single(path: Path) -> Vocabulary:
             "tokenizer.json has a BPE model and a ByteLevel pre-tokenizer that adds no prefix "
             "space. Use the file of a GPT-2 tokenizer."
         )
-    ids, merges = model.get("vocab"), model.get("merges")
-    if content.get("normalizer") is not None:
+    others = {"normalizer": content.get("normalizer")}
+    others |= {name: model.get(name) for name in _CHANGES_IDS}
+    others["use_regex=False"] = not pre_tokenizer.get("use_regex", True)
+    for name, value in others.items():
+        if value:
+            raise ValueError(
+                f"{path} has {name}={value!r}. A GPT-2 tokenizer.json has none. "
+                "Use the file of a GPT-2 tokenizer."
+            )
+
+
+def _check_config(path: Path) -> None:
+    """Raises ValueError if a `tokenizer_config.json` asks for a space before each text."""
+    if _read_json_object(path).get("add_prefix_space"):
         raise ValueError(
-            f"{path} has normalizer={content['normalizer']!r}. A GPT-2 tokenizer.json has none. "
-            "Use the file of a GPT-2 tokenizer."
+            f"{path} has add_prefix_space=true. GPT-2 puts no space before a text, and so do we; "
+            "the ids would be others. Set it to false, and begin texts with a space yourself."
         )
-    if not isinstance(ids, dict) or not isinstance(merges, list):
-        raise ValueError(
-            f"{path} has a vocab that is a {type(ids).__name__} and merges that are a "
-            f"{type(merges).__name__}. Its model needs an object `vocab` and a list `merges`. "
-            "The file is damaged: fetch it again."
-        )
-    special = _add_special_tokens(ids, _read_added_tokens(path.parent), path)
-    return Vocabulary(ids, _pairs(merges, path), special, str(path))
 
 
 def _read_added_tokens(folder: Path) -> dict[str, int]:

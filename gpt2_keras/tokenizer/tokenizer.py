@@ -12,7 +12,7 @@ from gpt2_keras.tokenizer.encoding import Encoder, join_bytes
 from gpt2_keras.tokenizer.files import read_vocabulary, write_files
 from gpt2_keras.tokenizer.huggingface import byte_level_bpe, file_contents
 from gpt2_keras.tokenizer.trainer import learn_vocabulary
-from gpt2_keras.tokenizer.vocabulary import END_OF_TEXT, Vocabulary
+from gpt2_keras.tokenizer.vocabulary import END_OF_TEXT, Vocabulary, without_special_tokens
 from gpt2_keras.validation import check_instance, check_integer, check_text, check_texts
 
 
@@ -108,6 +108,17 @@ class GPT2Tokenizer:
             {'<|endoftext|>': 256, '<|user|>': 257}
         """
         return type(self)(self._vocabulary.with_special_tokens(tokens))
+
+    def without_special_tokens(self, tokens: Collection[str]) -> Self:
+        """Returns a tokenizer without special tokens, whose ids must be the last ones.
+
+        Example:
+            >>> tokenizer = GPT2Tokenizer.train(["ab"], vocab_size=257)
+            >>> more = tokenizer.with_special_tokens(["<|user|>"])
+            >>> more.without_special_tokens(["<|user|>"]) == tokenizer
+            True
+        """
+        return type(self)(without_special_tokens(self._vocabulary, tokens))
 
     @property
     def vocab_size(self) -> int:

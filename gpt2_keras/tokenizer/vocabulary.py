@@ -63,6 +63,13 @@ class Vocabulary:
         return type(self)(ids, self.merges, (*self.special_tokens, *tokens))
 
 
+def without_special_tokens(vocabulary: Vocabulary, tokens: Collection[str]) -> Vocabulary:
+    """Returns a vocabulary without special tokens, whose ids must be the last ones."""
+    ids = {token: token_id for token, token_id in vocabulary.ids.items() if token not in tokens}
+    special = tuple(token for token in vocabulary.special_tokens if token not in tokens)
+    return Vocabulary(ids, vocabulary.merges, special)
+
+
 def check_allowed_special(
     allowed_special: Literal["all"] | Collection[str], special_tokens: Collection[str]
 ) -> list[str]:

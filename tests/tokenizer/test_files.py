@@ -207,3 +207,40 @@ def test_a_byte_order_mark_is_no_part_of_a_file(saved, tmp_path):
     (saved / "tokenizer.json").rename(single / "tokenizer.json")
     assert read_vocabulary(single) == expected
     assert read_vocabulary(saved) == expected
+
+
+OTHER_PIPELINES = {
+    "prefix space": (
+        lambda c: c["pre_tokenizer"].update(add_prefix_space=True),
+        r"'add_prefix_space': True",
+    ),
+    "normalizer": (lambda c: c.update(normalizer={"type": "NFC"}), r"has normalizer=\{'type'"),
+    "suffix": (lambda c: c["model"].update(end_of_word_suffix="</w>"), "end_of_word_suffix='</w>'"),
+    "prefix": (
+        lambda c: c["model"].update(continuing_subword_prefix="##"),
+        "continuing_subword_prefix='##'",
+    ),
+    "dropout": (lambda c: c["model"].update(dropout=0.1), "dropout=0.1"),
+    "merges": (lambda c: c["model"].update(ignore_merges=True), "ignore_merges=True"),
+    "regex": (lambda c: c["pre_tokenizer"].update(use_regex=False), "use_regex=False"),
+    "pre-tokenizer": (lambda c: c["pre_tokenizer"].update(type="Whitespace"), "'Whitespace'"),
+}
+
+
+@pytest.mark.parametrize("is_single", [False, True], ids=["beside the pair", "alone"])
+@pytest.mark.parametrize("case", OTHER_PIPELINES)
+def test_another_pipeline_is_refused_whichever_files_there_are(saved, case, is_single):
+    change, message = OTHER_PIPELINES[case]
+    edit(saved / "tokenizer.json", change)
+    if is_single:
+        (saved / "vocab.json").unlink()
+    with pytest.raises(ValueError, match=message):
+        read_vocabulary(saved)
+
+
+@pytest.mark.parametrize("missing", ["tokenizer.json", "merges.txt"])
+def test_a_prefix_space_in_the_config_is_refused(saved, missing):
+    (saved / missing).unlink()
+    edit(saved / "tokenizer_config.json", lambda c: c.update(add_prefix_space=True))
+    with pytest.raises(ValueError, match=r"config.json has add_prefix_space=true\. GPT-2"):
+        read_vocabulary(saved)
