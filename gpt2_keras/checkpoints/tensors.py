@@ -43,14 +43,21 @@ class Tensors(NamedTuple):
         Args:
             num_rows: Number of rows of a table on disk.
             vocab_size: Number of the first ones that are tokens.
+
+        Raises:
+            ValueError: If a table has another number of rows.
         """
-        tables = {
-            name: (vocab_size, *shape[1:])
-            for name, shape in self.shapes.items()
-            if name.endswith(_TABLES) and shape[:1] == (num_rows,)
-        }
-        if vocab_size >= num_rows or not tables:
+        if vocab_size >= num_rows:
             return self
+        tables = {}
+        for name, shape in self.shapes.items():
+            if name.endswith(_TABLES):
+                if shape[:1] != (num_rows,):
+                    raise ValueError(
+                        f"{name} of {self.source} has the shape {shape}, and its config has "
+                        f"vocab_size={num_rows}. Use the config that came with the weights."
+                    )
+                tables[name] = (vocab_size, *shape[1:])
 
         def read(name: str) -> np.ndarray:
             return self.read(name)[:vocab_size] if name in tables else self.read(name)

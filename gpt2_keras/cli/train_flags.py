@@ -22,7 +22,7 @@ _SETTINGS: dict[str, tuple[tuple[str, str | None, Any, str], ...]] = {
         ("--num-layers", "N", _COUNT, "default 4"),
         ("--num-heads", "N", _COUNT, "default 4"),
         ("--hidden-dim", "N", _COUNT, "default 256"),
-        ("--context-length", "N", _COUNT, "default 128"),
+        ("--context-length", "N", _COUNT, "default 128; with --init, of the windows alone"),
         ("--dropout", "FRACTION", _FRACTION_OR_0, "default 0.1"),
     ),
     "training": (

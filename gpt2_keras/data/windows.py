@@ -135,7 +135,7 @@ def _count_windows(num_tokens: int, context_length: int, shuffle: bool) -> tuple
     if num_tokens <= context_length:
         raise ValueError(
             f"{num_tokens} tokens are too few for a window of context_length={context_length} and "
-            "the token that follows. Use a longer text or a shorter context."
+            "the token that follows. Use a longer text or a smaller context_length."
         )
     if not shuffle:
         return (num_tokens - 1) // context_length, 1

@@ -130,8 +130,9 @@ def estimate_run(settings: TrainingSettings, *, model_class: "type[GPT2Model]") 
     compute_dtype = keras.DTypePolicy(settings.dtype).compute_dtype
     peak = find_peak(compute_dtype, settings.peak_flops, num_devices=strategy.num_devices)
     own_peak = find_peak(compute_dtype, num_devices=strategy.num_devices)
-    tokens_per_step = settings.batch_size * config.context_length
-    flops_per_step = flops_per_token(config) * tokens_per_step
+    windows = settings.window_config(config)
+    tokens_per_step = settings.batch_size * windows.context_length
+    flops_per_step = flops_per_token(windows) * tokens_per_step
     if 3 * (1 + TIMED_STEPS) * flops_per_step / own_peak.flops < LONGEST_TIMING_SECONDS:
         keras.utils.set_random_seed(settings.seed)
         with strategy.building():
@@ -149,14 +150,14 @@ def estimate_run(settings: TrainingSettings, *, model_class: "type[GPT2Model]") 
     return CostEstimate(
         parameters=config.parameters_by_part(),
         memory=estimate_memory(
-            config,
+            windows,
             settings.batch_size // strategy.num_replicas,
             settings.dtype,
             ema=settings.ema is not None,
             accumulation_steps=settings.accumulation_steps,
             remat=settings.remat,
         ),
-        flops_per_token=flops_per_token(config),
+        flops_per_token=flops_per_token(windows),
         tokens_per_step=tokens_per_step,
         steps=settings.steps,
         training_tokens=training,

@@ -57,7 +57,8 @@ class Monitoring:
             epoch_ends: The last step of each epoch.
             first_step: Number of steps done before.
         """
-        settings, config = self.settings, self.model.config
+        settings = self.settings
+        config = settings.window_config(self.model.config)
         tokens_per_step = settings.batch_size * config.context_length
         callbacks: list[keras.callbacks.Callback] = [
             TokensPerSecond(tokens_per_step, flops_per_token(config), self.peak.flops),

@@ -27,8 +27,9 @@ class TrainingSettings:
             default random weights.
         size: A published size, such as `"gpt2"`; or give the numbers:
         num_layers, num_heads, hidden_dim: The shape; by default 4, 4 and 256.
-        context_length: Tokens per window. By default that of the size or of
-            `init`, or else 128.
+        context_length: The context of the model, which is the number of tokens per window;
+            by default that of the size, or else 128. With `init`, whose context stays, the
+            tokens per window alone, by default as many as fit.
         dropout_rate: By default 0.1, or that of `init`.
         steps: Number of batches to train on.
         batch_size: Number of windows per batch.
@@ -118,7 +119,7 @@ class TrainingSettings:
             if value is not None or name in _NEVER_NONE:
                 object.__setattr__(self, name, check(name, value))
         origin = "init" if self.init is not None else "size"
-        decided = SHAPE_FIELDS if origin == "size" else ("size", *SHAPE_FIELDS, "context_length")
+        decided = SHAPE_FIELDS if origin == "size" else ("size", *SHAPE_FIELDS)
         shape = [name for name in decided if getattr(self, name) is not None]
         if shape and getattr(self, origin) is not None:
             raise ValueError(
@@ -144,7 +145,22 @@ class TrainingSettings:
 
     def config_changes(self) -> dict[str, Any]:
         """Returns the fields of the config that may be set beside `size` or `init`."""
-        return self._given("context_length", "dropout_rate")
+        return self._given("dropout_rate", *([] if self.init else ["context_length"]))
+
+    def window_config(self, config: GPT2Config) -> GPT2Config:
+        """Returns a model's config with the number of tokens per window as its context.
+
+        Raises:
+            ValueError: If a window is longer than the context of the model.
+        """
+        window = self.context_length or config.context_length
+        if window > config.context_length:
+            raise ValueError(
+                f"context_length={window} is more than the {config.context_length} of "
+                f"init={self.init!r}, which has no embeddings of later positions. Use at most "
+                f"context_length={config.context_length}."
+            )
+        return dataclasses.replace(config, context_length=window)
 
     def _given(self, *names: str) -> dict[str, Any]:
         """Returns those of the settings that are not None."""

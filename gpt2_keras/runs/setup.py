@@ -117,7 +117,8 @@ def make_datasets(
 
     strategy.check(model.config, settings.batch_size, settings.dtype)
     train_tokens, validation_tokens = shards.split(settings.validation_fraction)
-    context_length, batch_size = model.config.context_length, settings.batch_size
+    context_length = settings.window_config(model.config).context_length
+    batch_size = settings.batch_size
     # A smaller last batch would be compiled for itself; it is left out if there are others.
     many = len(validation_tokens) > batch_size * context_length
     validation_size = batch_size

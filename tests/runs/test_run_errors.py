@@ -1,5 +1,6 @@
 """Errors of runs: wrong arguments before any work, directories, a full disk."""
 
+import dataclasses
 import re
 import resource
 import shutil
@@ -9,7 +10,7 @@ import pytest
 
 from gpt2_keras import GPT2LM, GPT2Tokenizer
 from gpt2_keras.runs import Progress, RunDirectory, resume, train
-from tests.models import TINY, random_model
+from tests.models import TINY, random_model, text_model
 from tests.runs.runs import At
 
 ARGUMENTS = [
@@ -105,6 +106,27 @@ def test_a_model_of_another_vocabulary_is_an_error(make_settings, tmp_path):
     with pytest.raises(ValueError, match=r"init=.*model' has another .* of 260, than .* of 280\."):
         train(settings, tmp_path / "run", verbose=0, model_class=GPT2LM)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_text_shorter_than_the_context_trains_in_shorter_windows(make_settings, tmp_path):
+    shape = dict.fromkeys(("num_layers", "num_heads", "hidden_dim", "context_length"))
+    model = text_model(context_length=2048)
+    model.save_to_preset(tmp_path / "model")
+    settings = make_settings(init=str(tmp_path / "model"), **shape)
+    message = r"too few for a window of context_length=2048 and .* or a smaller context_length\."
+    with pytest.raises(ValueError, match=message):
+        train(settings, tmp_path / "run", verbose=0, model_class=GPT2LM)
+    settings = dataclasses.replace(settings, context_length=8, steps=2)  # as advised
+    trained = train(settings, tmp_path / "run", verbose=0, model_class=GPT2LM)
+    assert trained.config.context_length == 2048
+    assert GPT2LM.from_preset(tmp_path / "run").config.context_length == 2048
+    with pytest.raises(ValueError, match=r"^context_length=4096 is more than the 2048 of init="):
+        train(
+            dataclasses.replace(settings, context_length=4096),
+            tmp_path / "other",
+            verbose=0,
+            model_class=GPT2LM,
+        )
 
 
 def test_too_few_tokens_are_an_error_before_the_directory_is_made(make_settings, tmp_path):

@@ -105,8 +105,8 @@ def test_a_setting_with_a_value_of_its_own_is_never_none(name):
             "size='gpt2' decides the shape of the model, and num_heads=2 would change it. Leave",
         ),
         (
-            {"init": "m", "size": "gpt2", "context_length": 8},
-            "init='m' decides the shape of the model, and size='gpt2', context_length=8 would",
+            {"init": "m", "size": "gpt2", "num_layers": 8},
+            "init='m' decides the shape of the model, and size='gpt2', num_layers=8 would",
         ),
     ],
 )
