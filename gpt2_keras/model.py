@@ -9,6 +9,7 @@ import numpy as np
 from keras import ops
 
 from gpt2_keras.config import GPT2Config
+from gpt2_keras.generation_config import GenerationConfig
 from gpt2_keras.layers import DecoderStack, PositionEmbedding
 from gpt2_keras.layers.initializers import token_embedding_initializer
 from gpt2_keras.layers.kernels import default_kernels
@@ -41,6 +42,8 @@ class GPT2Model(keras.Model):
     Args:
         config: The shape. The published ones: `GPT2Config.gpt2()` and so on.
         tokenizer: The `GPT2Tokenizer` of its texts, or None for a model of token ids alone.
+        generation_config: Its end tokens and sampling defaults; by default the tokenizer's end
+            token, and greedy.
         dtype: Keras dtype or policy, such as `"mixed_bfloat16"`. By default
             Keras' global policy.
 
@@ -84,11 +87,20 @@ class GPT2Model(keras.Model):
     """
 
     def __init__(
-        self, config: GPT2Config, tokenizer: "GPT2Tokenizer | None" = None, **kwargs: Any
+        self,
+        config: GPT2Config,
+        tokenizer: "GPT2Tokenizer | None" = None,
+        generation_config: GenerationConfig | None = None,
+        **kwargs: Any,
     ) -> None:
         check_instance("config", config, GPT2Config, "a GPT2Config")
+        if generation_config is None:
+            generation_config = GenerationConfig()
+        rule = "a GenerationConfig"
+        check_instance("generation_config", generation_config, GenerationConfig, rule)
         super().__init__(**kwargs)
         self.config = config
+        self.generation_config = generation_config
         self.kernels = default_kernels()
         self._tokenizer: GPT2Tokenizer | None = None
         self.tokenizer = tokenizer
@@ -264,9 +276,24 @@ class GPT2Model(keras.Model):
             )
         return self._tokenizer
 
+    @property
+    def end_token_ids(self) -> tuple[int, ...]:
+        """The ids that end a generated text: the generation config's, or the tokenizer's one.
+
+        An id that the model has no token for, as in the config of a small model made from the
+        defaults of a large one, is none of them.
+        """
+        configured = self.generation_config.end_token_ids
+        ids = tuple(token_id for token_id in configured if token_id < self.config.vocab_size)
+        if ids or self._tokenizer is None:
+            return ids
+        return (self._tokenizer.end_token_id,)
+
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments that rebuild the model; in a file the tokenizer is an asset."""
         config = {**super().get_config(), "config": self.config.to_dict()}
+        if fields := self.generation_config.to_dict():
+            config["generation_config"] = fields
         if self._tokenizer is not None:
             config["tokenizer"] = self._tokenizer.fingerprint
             _tokenizers[self._tokenizer.fingerprint] = self._tokenizer
@@ -276,7 +303,12 @@ class GPT2Model(keras.Model):
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:  # noqa: ARG003
         """Rebuilds the model of a `get_config` dictionary."""
         tokenizer = _tokenizers.get(config.get("tokenizer", ""))
-        arguments = {"config": GPT2Config.from_dict(config["config"]), "tokenizer": tokenizer}
+        arguments: dict[str, Any] = {
+            "config": GPT2Config.from_dict(config["config"]),
+            "tokenizer": tokenizer,
+        }
+        if "generation_config" in config:
+            arguments["generation_config"] = GenerationConfig(**config["generation_config"])
         return cls(**(config | arguments))
 
     def quantize(self, mode: Any = None, **kwargs: Any) -> None:  # noqa: ARG002

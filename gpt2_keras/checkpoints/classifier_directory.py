@@ -83,6 +83,7 @@ def load_classifier(
     config, tokenizer = checkpoint.fitted()
     with uninitialized_weights():
         model = model_class(config, tokenizer=tokenizer, dtype=dtype)
+    model.generation_config = checkpoint.generation_config
     classifier = classifier_class(model, [names[index] for index in sorted(names, key=int)])
     tensors = huggingface_files.open_weights(directory)
     tensors = tensors.without_padding(checkpoint.config.vocab_size, config.vocab_size)

@@ -49,7 +49,7 @@ def save(model: GPT2Model, path: str | Path, *, dtype: str = "float32") -> None:
     with new_file(path) as unfinished:
         writer = gguf.GGUFWriter(unfinished, gguf.MODEL_ARCH_NAMES[architecture])
         _add_shape(writer, model)
-        _add_tokenizer(writer, tokenizer)
+        _add_tokenizer(writer, tokenizer, model.end_token_ids)
         writer.add_file_type(
             gguf.LlamaFileType.ALL_F32 if dtype == "float32" else gguf.LlamaFileType.MOSTLY_F16
         )
@@ -77,7 +77,7 @@ def _add_shape(writer: Any, model: GPT2Model) -> None:
     writer.add_layer_norm_eps(LAYER_NORM_EPSILON)
 
 
-def _add_tokenizer(writer: Any, tokenizer: GPT2Tokenizer) -> None:
+def _add_tokenizer(writer: Any, tokenizer: GPT2Tokenizer, end_token_ids: tuple[int, ...]) -> None:
     import gguf
 
     special = set(tokenizer.special_tokens.values())
@@ -93,5 +93,7 @@ def _add_tokenizer(writer: Any, tokenizer: GPT2Tokenizer) -> None:
     writer.add_token_types(types)
     writer.add_token_merges([f"{tokens[left]} {tokens[right]}" for left, right in tokenizer.merges])
     writer.add_bos_token_id(tokenizer.end_token_id)
-    writer.add_eos_token_id(tokenizer.end_token_id)
+    writer.add_eos_token_id(end_token_ids[0])
+    if len(end_token_ids) > 1:  # the format has two: the end of a text, and of a turn
+        writer.add_eot_token_id(end_token_ids[1])
     writer.add_add_bos_token(False)

@@ -2,6 +2,7 @@
 
 import json
 import re
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from gpt2_keras.checkpoints.damaged import damaged
 from gpt2_keras.checkpoints.json_files import read_json
 from gpt2_keras.checkpoints.tensors import Checkpoint, Tensors
 from gpt2_keras.checkpoints.torch_files import named_tensors, read_torch_file
+from gpt2_keras.generation_config import FILE_NAME, TOKEN_IDS, GenerationConfig
 from gpt2_keras.model import GPT2Model
 from gpt2_keras.tokenizer import GPT2Tokenizer
 
@@ -39,7 +41,29 @@ def open_directory(
         tensors = tensors.without_padding(num_rows, model.config.vocab_size)
         huggingface.fill_model(model, tensors, CONFIG_FILE)
 
-    return Checkpoint(config, tokenizer or find_tokenizer(directory), fill)
+    generation_config = read_generation_config(directory, contents)
+    return Checkpoint(config, tokenizer or find_tokenizer(directory), fill, generation_config)
+
+
+def read_generation_config(directory: Path, config: dict[str, Any]) -> GenerationConfig:
+    """Returns what the files of a directory say of generation.
+
+    Args:
+        directory: The directory.
+        config: The contents of its `config.json`.
+    """
+    path = directory / FILE_NAME
+    contents = read_json(path) if path.is_file() else {}
+    token_ids = {name: config[name] for name in TOKEN_IDS if config.get(name) is not None}
+    found = GenerationConfig(contents, token_ids, str(path if contents else CONFIG_FILE))
+    if found.not_followed:
+        names = ", ".join(f"{name}={value!r}" for name, value in found.not_followed.items())
+        warnings.warn(
+            f"{path} has {names:.200}, which `generate` does not do; saving keeps it. "
+            "Give `generate` the arguments you need.",
+            stacklevel=2,
+        )
+    return found
 
 
 def open_weights(directory: Path) -> Tensors:

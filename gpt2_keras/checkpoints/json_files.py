@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from gpt2_keras.checkpoints.damaged import damaged
-from gpt2_keras.tokenizer.files import ENCODING
+from gpt2_keras.tokenizer.settings import ENCODING
 
 
 def read_json(path: Path) -> dict[str, Any]:

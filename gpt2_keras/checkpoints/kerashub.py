@@ -16,7 +16,7 @@ from gpt2_keras.config import GPT2Config
 from gpt2_keras.model import GPT2Model
 from gpt2_keras.tokenizer import GPT2Tokenizer
 from gpt2_keras.tokenizer.byte_alphabet import CHARACTER_TO_BYTE
-from gpt2_keras.tokenizer.files import ENCODING
+from gpt2_keras.tokenizer.settings import ENCODING
 from gpt2_keras.tokenizer.vocabulary import Vocabulary
 
 CONFIG_FILE = "config.json"

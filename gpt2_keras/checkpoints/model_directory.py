@@ -12,12 +12,12 @@ from gpt2_keras.atomic import new_directory
 from gpt2_keras.checkpoints import huggingface
 from gpt2_keras.checkpoints.json_files import read_json, write_json
 from gpt2_keras.checkpoints.tensors import StoredVariable
+from gpt2_keras.generation_config import FILE_NAME
 from gpt2_keras.model import GPT2Model
 from gpt2_keras.validation import check_flag, check_path
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
-GENERATION_FILE = "generation_config.json"
 
 
 def save(model: GPT2Model, directory: str | Path, *, overwrite: bool = False) -> None:
@@ -75,9 +75,11 @@ def write_files(
     tokenizer = model.tokenizer
     end_token_id = None if tokenizer is None else tokenizer.end_token_id
     config = huggingface.config_to_json(model.config, end_token_id)
-    write_json(directory / CONFIG_FILE, {**config, **config_changes})
-    ends = {"bos_token_id": end_token_id, "eos_token_id": end_token_id}
-    write_json(directory / GENERATION_FILE, {"_from_model_config": True, **ends})
+    generation = model.generation_config  # what a checkpoint had is written as it was
+    write_json(directory / CONFIG_FILE, {**config, **generation.token_ids, **config_changes})
+    ends = {"bos_token_id": end_token_id, "eos_token_id": end_token_id, **generation.token_ids}
+    contents = dict(generation.contents) or {"_from_model_config": True, **ends}
+    write_json(directory / FILE_NAME, contents)
     variables = {**huggingface.stored_variables(model), **head}
     weights = {name: stored.read() for name, stored in variables.items()}
     # transformers loads no file whose metadata does not name a framework.

@@ -11,6 +11,7 @@ import numpy as np
 from keras import ops
 
 from gpt2_keras.config import GPT2Config
+from gpt2_keras.generation_config import GenerationConfig
 from gpt2_keras.layers.initializers import uninitialized_weights
 from gpt2_keras.model import GPT2Model
 from gpt2_keras.tokenizer import GPT2Tokenizer
@@ -72,11 +73,13 @@ class Checkpoint(NamedTuple):
         config: Its config.
         tokenizer: Its tokenizer, if there is one.
         fill: Sets the weights of a model of that config.
+        generation_config: Its end tokens and sampling defaults.
     """
 
     config: GPT2Config
     tokenizer: GPT2Tokenizer | None
     fill: Callable[[GPT2Model], None]
+    generation_config: GenerationConfig = GenerationConfig()
 
     def make_model(self, model_class: type[Model], dtype: Any) -> Model:
         """Returns a model of a class, `GPT2Model` or a subclass, with the weights."""
@@ -87,6 +90,7 @@ class Checkpoint(NamedTuple):
         config, tokenizer = self.fitted()
         with uninitialized_weights():
             model = model_class(config, tokenizer=tokenizer, dtype=dtype)
+        model.generation_config = self.generation_config
         self.fill(model)
         return model
 

@@ -14,6 +14,13 @@ INPUT_FLAGS = (
     ),
     ("--text-field", "NAME", str, "the field of a row that has its text"),
 )
+SPECIAL_TOKENS = (
+    "--special-tokens",
+    None,
+    ("added", "none", "all"),  # gpt2_keras.tokenizer.special_tokens.POLICIES
+    "those in a text that become their id; none for text from outside (default: the "
+    "tokenizer's, which is added: all but the end token)",
+)
 MODEL: dict[str, Any] = {"required": True, "metavar": "DIR", "help": "model or run directory"}
 
 

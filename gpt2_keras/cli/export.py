@@ -18,7 +18,7 @@ import argparse
 import json
 from typing import Any
 
-from gpt2_keras.cli.arguments import MODEL, add_flags, integer
+from gpt2_keras.cli.arguments import MODEL, SPECIAL_TOKENS, add_flags, integer
 from gpt2_keras.cli.quiet import load_tensorflow
 
 HELP = "write a SavedModel, a .tflite file, or another system's checkpoint"
@@ -51,6 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ("--no-certificate", None, bool, "do not compare it with the model"),
         ("--json", None, bool, "print the result as JSON"),
         ("--dtype", None, DTYPES, "how the weights are stored (default: float32)"),
+        SPECIAL_TOKENS,
     )
     new_tokens = "largest number of tokens to add (default: 64, or half a smaller context)"
     invalid = "what to do with texts that are empty, not UTF-8 or too long (default: error)"
@@ -79,6 +80,8 @@ def run(args: argparse.Namespace) -> None:
     from gpt2_keras import GPT2LM
 
     model = GPT2LM.from_preset(args.model)
+    if model.tokenizer is not None:
+        model.tokenizer = model.tokenizer.with_special_tokens_policy(args.special_tokens)
     certified = not args.no_certificate and args.format in FORMATS
     if args.format in CHECKPOINT_FORMATS:
         from gpt2_keras import checkpoints

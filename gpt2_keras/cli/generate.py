@@ -1,21 +1,22 @@
 """Continues texts.
 
 Each prompt is printed with the new text after it, as it comes; without a prompt the model
-begins a text of its own. Greedy by default; --temperature, --top-k, --top-p or --min-p
-sample instead.
+begins a text of its own. Greedy unless the model's generation_config.json says otherwise;
+--temperature, --top-k, --top-p or --min-p sample instead.
 
 Example:
   gpt2-keras generate --model RUN "Once upon a time" --max-new-tokens 50 --top-k 40
 """
 
 import argparse
+import dataclasses
 import json
 import sys
 import time
 from collections.abc import Iterator
 from typing import Any
 
-from gpt2_keras.cli.arguments import MODEL, add_flags, integer, number
+from gpt2_keras.cli.arguments import MODEL, SPECIAL_TOKENS, add_flags, integer, number
 from gpt2_keras.cli.quiet import load_tensorflow
 
 HELP = "continue texts"
@@ -59,6 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             0,
         ),
         ("--on-overflow", None, overflow, _ON_OVERFLOW, "error"),
+        SPECIAL_TOKENS,
         ("--interactive", None, bool, "read prompts from the terminal, one per line"),
         ("--json", None, bool, "print a JSON list of texts"),
     )
@@ -75,7 +77,7 @@ def run(args: argparse.Namespace) -> None:
     from gpt2_keras import GPT2LM
 
     model = GPT2LM.from_preset(args.model)
-    settings = _settings(args)
+    settings = _settings(args, model)
     prompts, count = args.prompts or [""], args.num_return_sequences
     if args.json:
         texts = model.generate(prompts, seed=args.seed, num_return_sequences=count, **settings)
@@ -95,30 +97,31 @@ def run(args: argparse.Namespace) -> None:
             row += 1
 
 
-def _settings(args: argparse.Namespace) -> dict[str, Any]:
+def _settings(args: argparse.Namespace, model: Any) -> dict[str, Any]:
     """Returns the arguments of `generate` and `stream` that the options stand for."""
-    from gpt2_keras.generation import LogitsProcessors
-    from gpt2_keras.generation.sampler import resolve
+    from gpt2_keras.generation.defaults import default_processors, default_sampler
 
-    sampler = resolve(
-        None,
+    sampler = default_sampler(
+        model,
         temperature=args.temperature,
         top_k=args.top_k,
         top_p=args.top_p,
         min_p=args.min_p,
         repetition_penalty=args.repetition_penalty,
     )
-    processors = LogitsProcessors(
-        bad_words=args.bad_word,
-        forced_prefix=args.forced_prefix,
-        min_new_tokens=args.min_new_tokens,
-    )
+    processors = default_processors(model)
+    changes = {
+        "bad_words": args.bad_word,
+        "forced_prefix": args.forced_prefix,
+        "min_new_tokens": args.min_new_tokens or processors.min_new_tokens,
+    }
     return {
         "max_new_tokens": args.max_new_tokens,
         "sampler": sampler,
         "stop": args.stop,
-        "logits_processors": processors,
+        "logits_processors": dataclasses.replace(processors, **changes),
         "on_overflow": args.on_overflow,
+        "special_tokens": args.special_tokens,
     }
 
 

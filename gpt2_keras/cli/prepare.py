@@ -18,7 +18,7 @@ import json
 import shlex
 from typing import TYPE_CHECKING, Any
 
-from gpt2_keras.cli.arguments import INPUT_FLAGS, add_flags, integer, number
+from gpt2_keras.cli.arguments import INPUT_FLAGS, SPECIAL_TOKENS, add_flags, integer, number
 
 if TYPE_CHECKING:
     from gpt2_keras.data.options import PreparationOptions
@@ -50,6 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             shard_tokens,
         ),
         ("--no-end-of-text", None, bool, "put no <|endoftext|> at the end of each document"),
+        SPECIAL_TOKENS,
         ("--json", None, bool, "print the result as JSON"),
     )
     add_flags(parser.add_argument_group("input"), *INPUT_FLAGS)
@@ -97,6 +98,7 @@ def run(args: argparse.Namespace) -> None:
         validation_fraction=args.validation_fraction,
         bpe_dropout=args.bpe_dropout,
         seed=args.seed,
+        special_tokens=args.special_tokens,
     )
     tokenizer = GPT2Tokenizer.from_directory(args.tokenizer)
     index = _prepare(args, tokenizer, options)

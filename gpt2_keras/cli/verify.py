@@ -12,7 +12,7 @@ import argparse
 import json
 from typing import Any
 
-from gpt2_keras.cli.arguments import MODEL
+from gpt2_keras.cli.arguments import MODEL, SPECIAL_TOKENS, add_flags
 from gpt2_keras.cli.quiet import load_tensorflow
 from gpt2_keras.cli.table import in_columns
 
@@ -30,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="text to measure perplexity on (default: documentation inside Python)",
     )
+    add_flags(parser, SPECIAL_TOKENS)
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
 
@@ -47,6 +48,8 @@ def run(args: argparse.Namespace) -> None:
 
     text = None if args.text is None else "".join(read_texts([args.text]))
     model = GPT2LM.from_preset(args.model)
+    if model.tokenizer is not None:
+        model.tokenizer = model.tokenizer.with_special_tokens_policy(args.special_tokens)
     try:
         with byte_progress("measuring") as on_progress:
             certificate = verify(args.artifact, model, text=text, on_progress=on_progress)

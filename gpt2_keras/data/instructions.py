@@ -11,6 +11,7 @@ from gpt2_keras.data.batches import make_batches
 from gpt2_keras.data.corpus_files import FilePath, check_input_format, check_paths, format_of
 from gpt2_keras.data.rows import read_rows
 from gpt2_keras.data.shuffling import epoch_keys, permute
+from gpt2_keras.tokenizer.special_tokens import SpecialTokens
 from gpt2_keras.tokenizer.tokenizer import GPT2Tokenizer
 from gpt2_keras.validation import check_choice, check_instance, check_text
 
@@ -72,6 +73,7 @@ def make_instruction_dataset(
     repeat: bool = True,
     start_step: int = 0,
     drop_remainder: bool = False,
+    special_tokens: SpecialTokens | None = None,
 ) -> "tf.data.Dataset | KerasBatches":
     """Returns batches of examples whose targets are the completions alone.
 
@@ -98,6 +100,8 @@ def make_instruction_dataset(
         start_step: Number of batches to skip at the start.
         drop_remainder: Without `repeat`, whether to leave out the last batch if
             it is smaller than the others.
+        special_tokens: The special tokens in the texts that become their ids, see
+            `GPT2Tokenizer.with_special_tokens_policy`; by default the tokenizer's policy.
 
     Returns:
         Pairs `(token_ids, targets)`, each int32 `(batch, context_length)`, delivered as
@@ -123,6 +127,7 @@ def make_instruction_dataset(
     check_batch_numbers(context_length, batch_size, seed, start_step)
     check_flags(shuffle=shuffle, repeat=repeat, drop_remainder=drop_remainder)
     check_choice("too_long", too_long, TOO_LONG)
+    tokenizer = tokenizer.with_special_tokens_policy(special_tokens)
     encoded = [
         one
         for index, example in enumerate(examples)

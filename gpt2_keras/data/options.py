@@ -12,6 +12,7 @@ from gpt2_keras.validation import (
     check_number,
     check_probability,
     check_text,
+    check_texts,
 )
 
 DEFAULT_SHARD_TOKENS = 100_000_000
@@ -44,6 +45,8 @@ class PreparationOptions:
             document is on the same side whatever else is in the corpus.
         bpe_dropout: Probability of leaving out a merge, 0 to 1: see `BPEDropout`.
         seed: Seed of the dropout, 0 to 2³¹ - 1.
+        special_tokens: The special tokens in the documents that become their ids, see
+            `GPT2Tokenizer.with_special_tokens_policy`; by default the tokenizer's policy.
 
     Raises:
         TypeError: If a value is of a wrong type.
@@ -65,6 +68,7 @@ class PreparationOptions:
     validation_fraction: float | None = None
     bpe_dropout: float = 0.0
     seed: int = 0
+    special_tokens: str | tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         check_integer("shard_tokens", self.shard_tokens, minimum=1)
@@ -74,6 +78,9 @@ class PreparationOptions:
         for name in ("end_of_text", "clean", "nfc"):
             check_flag(name, getattr(self, name))
         check_input_format(self.input_format)
+        if self.special_tokens is not None and not isinstance(self.special_tokens, str):
+            names = tuple(check_texts("special_tokens", self.special_tokens))
+            object.__setattr__(self, "special_tokens", names)
         if self.text_field is not None:
             check_text("text_field", self.text_field)
         if self.deduplicate is not None:

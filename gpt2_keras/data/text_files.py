@@ -2,7 +2,7 @@
 
 import codecs
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 
 from gpt2_keras.data.corpus_files import (
     FilePath,
@@ -98,6 +98,33 @@ def _last_boundary(text: str, searched: int) -> int:
         matches = _PRETOKEN_BOUNDARY.finditer(text, start)
         boundary = max((match.start() for match in matches), default=0)
         if boundary:
+            return boundary
+    return 0
+
+
+def last_boundary_between(text: str, special: re.Pattern[str], tokens: Collection[str]) -> int:
+    """Returns the last pre-token boundary at which special tokens can be split too, or 0.
+
+    It is not inside a special token, nor inside what the text that follows may make one, and
+    no character of white space alone stands between it and such a token: the white space
+    before it would have other ids together.
+
+    Args:
+        text: The text.
+        special: Finds the special tokens.
+        tokens: The special tokens.
+    """
+    spans = [match.span() for match in special.finditer(text)]
+    sizes = [
+        size for token in tokens for size in range(1, len(token)) if text.endswith(token[:size])
+    ]
+    if sizes:
+        spans.append((len(text) - max(sizes), len(text) + 1))
+    inside = {index for start, end in spans for index in range(start + 1, end)}
+    inside |= {start - 1 for start, _ in spans if text[start - 1 : start].isspace()}
+    for first in (max(0, len(text) - _TAIL), 0):
+        starts = (match.start() for match in _PRETOKEN_BOUNDARY.finditer(text, first))
+        if boundary := max((start for start in starts if start not in inside), default=0):
             return boundary
     return 0
 

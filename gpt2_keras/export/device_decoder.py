@@ -11,7 +11,9 @@ once, whichever signatures run them.
 import tensorflow as tf
 
 from gpt2_keras.generation import decoding_loop
-from gpt2_keras.generation.logits_processors import NO_TOKEN, History, no_processors
+from gpt2_keras.generation.defaults import export_processors
+from gpt2_keras.generation.logits_processors import NO_TOKEN, History
+from gpt2_keras.generation.padding import is_any
 from gpt2_keras.generation.sampler import SamplingTensors
 from gpt2_keras.layers.kernels.litert import LITERT, BlockCache
 from gpt2_keras.model import GPT2Model
@@ -39,15 +41,13 @@ class DeviceDecoder(tf.Module):
     Args:
         model: The model.
         context_length: Number of positions of the cache.
-        end_token_id: The id that ends a text.
     """
 
-    def __init__(self, model: GPT2Model, context_length: int, end_token_id: int) -> None:
+    def __init__(self, model: GPT2Model, context_length: int) -> None:
         super().__init__()
         self.context_length = context_length
         self.block_length = chunk_length(context_length)
         self._model = model
-        self._end_token_id = end_token_id
         self._past = self._variables(context_length)
         self._block = self._variables(self.block_length)
         self._block_start = tf.Variable(0)
@@ -121,9 +121,9 @@ class DeviceDecoder(tf.Module):
         """Continues a prompt, int32 (tokens,), by at most `limits`, int32 (1,), tokens.
 
         Returns:
-            The new tokens, int32 `(new_tokens,)`, without the end token.
+            The new tokens, int32 `(new_tokens,)`, without an end token.
         """
-        processors = no_processors(self._model.config.vocab_size, self._end_token_id)
+        processors = export_processors(self._model)
         count, logits = tf.size(token_ids), self.prefill(token_ids)
         state = decoding_loop.sample(
             self._state(count, limits < 1), logits, sampling, processors, limits
@@ -144,7 +144,7 @@ class DeviceDecoder(tf.Module):
 
         (state,) = tf.while_loop(lambda state: ~tf.reduce_all(state.finished), fill_block, (state,))
         new_ids = state.history.token_ids[0, count : state.history.next_new]
-        ended = tf.cast(tf.equal(new_ids, self._end_token_id), tf.int32)
+        ended = tf.cast(is_any(new_ids, processors.stop_ids), tf.int32)
         return new_ids[: tf.size(new_ids) - tf.reduce_sum(ended)]
 
     def _state(self, count: tf.Tensor, finished: tf.Tensor) -> decoding_loop.DecodingState:

@@ -6,8 +6,8 @@ import tensorflow as tf
 
 from gpt2_keras.export.device_decoder import DeviceDecoder
 from gpt2_keras.export.text_graph import NUM_CANDIDATES, Tensors
+from gpt2_keras.generation.defaults import export_numbers
 from gpt2_keras.generation.finish_reason import FINISH_REASONS
-from gpt2_keras.generation.sampler import greedy_numbers
 from gpt2_keras.model import GPT2Model
 from gpt2_keras.tokenizer.graph.litert import LiteRTTokenizer
 from gpt2_keras.tokenizer.graph.tokenizer import GraphTokenizer
@@ -25,8 +25,9 @@ class DeviceModel:
     def __init__(self, model: GPT2Model, context_length: int) -> None:
         tokenizer = model.require_tokenizer()
         self.tokenizer = LiteRTTokenizer(GraphTokenizer.from_tokenizer(tokenizer))
-        self.decoder = DeviceDecoder(model, context_length, tokenizer.end_token_id)
+        self.decoder = DeviceDecoder(model, context_length)
         self._end_token_id = tokenizer.end_token_id
+        self._numbers = export_numbers(model)
         self._num_candidates = min(NUM_CANDIDATES, model.config.vocab_size)
 
     def generate(
@@ -51,7 +52,7 @@ class DeviceModel:
         ids = self._with_room(prompt_ids)
         numbers = {"temperature": temperature, "top_k": top_k, "seed": seed}
         limits = tf.minimum(max_new_tokens, self.decoder.context_length - tf.size(ids))
-        new_ids = self.decoder.generate(ids, greedy_numbers()._replace(**numbers), limits)
+        new_ids = self.decoder.generate(ids, self._numbers._replace(**numbers), limits)
         old, new = self.tokenizer.detokenize(prompt_ids), self.tokenizer.detokenize(new_ids)
         # From values and not from the shape, which a runtime may not know yet.
         num_tokens = tf.reduce_sum(tf.cast(new_ids >= 0, tf.int32))

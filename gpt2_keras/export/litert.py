@@ -106,7 +106,8 @@ def _metadata(model: GPT2Model, context_length: int, dtype: str) -> dict[str, An
     """Returns the metadata of the file."""
     config = model.config.to_dict() | {"context_length": context_length}
     made_by = f"gpt2_keras {__version__}"
-    return {"name": "GPT-2", "made_by": made_by, "weights": dtype, "config": config}
+    metadata = {"name": "GPT-2", "made_by": made_by, "weights": dtype, "config": config}
+    return metadata | {"end_token_ids": list(model.end_token_ids)}
 
 
 def _request_specs() -> list[tf.TensorSpec]:

@@ -13,6 +13,7 @@ from gpt2_keras.export.flatbuffer import finish
 from gpt2_keras.export.litert_quantization import checked_options, quantize
 from gpt2_keras.export.weights import StoredWeights
 from gpt2_keras.generation.compiled import traced
+from gpt2_keras.generation.defaults import default_sampler
 from gpt2_keras.layers.kernels import using_kernels
 from gpt2_keras.layers.kernels.litert import LITERT
 from gpt2_keras.litert_conversion import convert
@@ -30,8 +31,10 @@ def to_litertlm(
 ) -> Path:
     """Writes a `.litertlm` bundle, which the LiteRT-LM runtime reads.
 
-    It holds the model as a `.tflite`, `tokenizer.json`, and the id of the end token.
-    The runtime brings the sampler and the loop. A prompt stays as it is: GPT-2 has no
+    It holds the model as a `.tflite`, `tokenizer.json`, and the ids of the end tokens.
+    The runtime brings the sampler and the loop; of the model's generation config it has
+    temperature, top-k and top-p. It reads every special token in a text as such, whatever
+    the tokenizer's policy. A prompt stays as it is: GPT-2 has no
     prompt template and no start token.
 
     The `.tflite` has two signatures, which share their weights: `prefill_N` reads
@@ -73,7 +76,7 @@ def to_litertlm(
         folder = Path(directory)
         finished = finish(_convert(model, context_length), {"weights": dtype})
         (folder / "model.tflite").write_bytes(quantize(finished, dtype))
-        (folder / "metadata.pb").write_bytes(_metadata(tokenizer.end_token_id, context_length))
+        (folder / "metadata.pb").write_bytes(_metadata(model, context_length))
         tokenizer.save(folder)
         bundle = builder.LitertLmFileBuilder()
         bundle.add_llm_metadata(str(folder / "metadata.pb"))
@@ -98,7 +101,7 @@ def _require_builder() -> Any:
     return litertlm_builder
 
 
-def _metadata(end_token_id: int, context_length: int) -> bytes:
+def _metadata(model: GPT2Model, context_length: int) -> bytes:
     """Returns the bundle's LlmMetadata."""
     from litert_lm_builder.runtime.proto import llm_metadata_pb2
 
@@ -107,7 +110,14 @@ def _metadata(end_token_id: int, context_length: int) -> bytes:
     )
     metadata.llm_model_type.generic_model.SetInParent()
     # Without a start token, which the runtime would put before every prompt.
-    metadata.stop_tokens.add().token_ids.ids.append(end_token_id)
+    for token_id in model.end_token_ids:
+        metadata.stop_tokens.add().token_ids.ids.append(token_id)
+    sampler = default_sampler(model)
+    if sampler.temperature:
+        params = metadata.sampler_params
+        params.type = params.Type.Value("TOP_P")
+        params.k = sampler.top_k or model.config.vocab_size
+        params.p, params.temperature = sampler.top_p, sampler.temperature
     return bytes(metadata.SerializeToString())
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from gpt2_keras.generation.sampler import SamplingTensors, greedy_numbers
+from gpt2_keras.generation.sampler import SamplingTensors
 
 
 def require(holds: tf.Tensor, message: str, *values: tf.Tensor) -> None:
@@ -56,6 +56,7 @@ def check_max_new_tokens(values: tf.Tensor) -> None:
 
 def sampling_of_request(
     batch_size: tf.Tensor,
+    defaults: SamplingTensors,
     *,
     temperature: Any,
     top_k: Any,
@@ -67,6 +68,7 @@ def sampling_of_request(
 
     Args:
         batch_size: Int32 scalar.
+        defaults: The numbers that a request does not have, one for all rows.
         temperature, top_p, repetition_penalty: Float32 tensors `(batch,)` or `(1,)`.
         top_k, seed: Int32 tensors `(batch,)` or `(1,)`.
     """
@@ -101,4 +103,4 @@ def sampling_of_request(
         ),
     ):
         require(holds, f"{name}={{}} {rule}", rows[name])
-    return greedy_numbers()._replace(**rows)
+    return defaults._replace(**rows)

@@ -12,8 +12,9 @@ from gpt2_keras.export.text_graph import Tensors, TextModel
 from gpt2_keras.export.warmup import write_warmup
 from gpt2_keras.export.weights import StoredWeights
 from gpt2_keras.generation.compiled import traced
+from gpt2_keras.generation.defaults import export_numbers
 from gpt2_keras.generation.prompts import default_max_new_tokens
-from gpt2_keras.generation.sampler import greedy_numbers
+from gpt2_keras.generation.sampler import SamplingTensors
 from gpt2_keras.model import GPT2Model
 from gpt2_keras.validation import check_flag, check_integer
 
@@ -41,7 +42,8 @@ def to_saved_model(
     | `tokenize` | `text` | `token_ids`, `num_tokens` |
     | `detokenize` | `token_ids`, `num_tokens` | `text`, `text_bytes` |
 
-    `TextModel` says what each means. `serving_default` is greedy. A parameter of
+    `TextModel` says what each means. `serving_default` is greedy unless the
+    model's generation config says otherwise. A parameter of
     `generate` has one value for all rows, or one for each; TensorFlow Serving fills in
     what a request leaves out (`defaults` of the signature).
 
@@ -77,7 +79,7 @@ def to_saved_model(
     weights = StoredWeights(model, dtype)
     module.weights = weights.module
     with new_directory(path) as unfinished:
-        signatures = _signatures(text_model, weights, max_new_tokens)
+        signatures = _signatures(text_model, weights, max_new_tokens, export_numbers(model))
         for name, function in signatures.items():
             setattr(module, name, function)
         tf.saved_model.save(module, str(unfinished), signatures=signatures)
@@ -86,11 +88,11 @@ def to_saved_model(
 
 
 def _signatures(
-    text_model: TextModel, weights: StoredWeights, default_limit: int
+    text_model: TextModel, weights: StoredWeights, default_limit: int, defaults: SamplingTensors
 ) -> dict[str, Callable[..., Tensors]]:
     """Returns the functions to save, by name."""
     texts = tf.TensorSpec([None], tf.string, name="text")
-    numbers = {"max_new_tokens": tf.constant([default_limit])} | _neutral_numbers()
+    numbers = {"max_new_tokens": tf.constant([default_limit])} | _numbers_of_request(defaults)
 
     # Its defaults become those of the SavedModel's signature.
     def generate(
@@ -106,6 +108,7 @@ def _signatures(
         limits = per_row("max_new_tokens", max_new_tokens, batch_size)
         sampling = sampling_of_request(
             batch_size,
+            defaults,
             temperature=temperature,
             top_k=top_k,
             top_p=top_p,
@@ -142,8 +145,7 @@ def _signatures(
     }
 
 
-def _neutral_numbers() -> dict[str, tf.Tensor]:
-    """Returns the sampling parameters of a request that names none: greedy."""
-    neutral = greedy_numbers()
+def _numbers_of_request(defaults: SamplingTensors) -> dict[str, tf.Tensor]:
+    """Returns the sampling parameters of a request that names none."""
     names = ("temperature", "top_k", "top_p", "repetition_penalty", "seed")
-    return {name: tf.constant(getattr(neutral, name)) for name in names}
+    return {name: tf.constant(getattr(defaults, name)) for name in names}

@@ -7,9 +7,9 @@ import tensorflow as tf
 from gpt2_keras.export.requests import check_fit, check_max_new_tokens, check_texts
 from gpt2_keras.generation import decoding_loop
 from gpt2_keras.generation.compiled import COUNTS, IDS, traced
+from gpt2_keras.generation.defaults import export_processors
 from gpt2_keras.generation.finish_reason import FINISH_REASONS
 from gpt2_keras.generation.log_probs import most_likely_next_tokens, text_log_probs
-from gpt2_keras.generation.logits_processors import no_processors
 from gpt2_keras.generation.sampler import SamplingTensors
 from gpt2_keras.model import GPT2Model
 from gpt2_keras.tokenizer.graph.tokenizer import GraphTokenizer
@@ -61,7 +61,7 @@ class TextModel:
             `text_bytes`: the same as raw bytes; `token_ids`, int32 `(batch,
             steps)`: the new tokens, padded; `num_tokens`, int32 `(batch,)`: the
             number of new tokens of each row; `finish_reason`, string `(batch,)`:
-            `end` if the end token was sampled, `length` if it has
+            `end` if an end token was sampled, `length` if it has
             `max_new_tokens`, `context` if the context is full.
 
         Raises:
@@ -79,7 +79,7 @@ class TextModel:
             self._model,
             *self._align_right(prompt_ids),
             sampling,
-            no_processors(self._vocab_size, self._end_token_id),
+            export_processors(self._model),
             limits=limits,
         )
         prompt = prompt_ids.to_tensor()  # (batch, time)

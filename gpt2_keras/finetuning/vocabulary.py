@@ -37,6 +37,7 @@ def add_special_tokens(model: GPT2Model, tokens: Sequence[str]) -> GPT2Model:
     config = dataclasses.replace(model.config, vocab_size=tokenizer.vocab_size)
     with uninitialized_weights():
         larger = type(model)(config, tokenizer=tokenizer, dtype=model.dtype_policy)
+    larger.generation_config = model.generation_config
     for old, new in zip(model.weights, larger.weights, strict=True):
         new.assign(_with_mean_rows(old, new.shape[0]) if old.shape != new.shape else old)
     return larger

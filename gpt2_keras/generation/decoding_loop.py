@@ -10,7 +10,7 @@ from gpt2_keras.generation.logits_processors import (
     ProcessorTensors,
     process_logits,
 )
-from gpt2_keras.generation.padding import count_until, left_padding_mask
+from gpt2_keras.generation.padding import count_until, is_any, left_padding_mask
 from gpt2_keras.generation.sampler import SamplingTensors
 from gpt2_keras.generation.sampling import choose
 from gpt2_keras.model import GPT2Model
@@ -186,7 +186,7 @@ def decode(
     first = tf.expand_dims(state.last_ids, 1)  # (batch, 1)
     rest, _, _ = advance(model, state, *settings, max_new_tokens - 1, limits=limits)
     new_ids = tf.concat([first, rest], axis=1)  # (batch, steps)
-    return new_ids, tf.minimum(count_until(_is_stop(new_ids, processors)), limits)
+    return new_ids, tf.minimum(count_until(is_any(new_ids, processors.stop_ids)), limits)
 
 
 def sample(
@@ -209,7 +209,7 @@ def sample(
     ids = tf.where(state.finished, processors.stop_ids[0], ids)
     chosen = tf.gather(logits, ids, batch_dims=1)  # (batch,)
     log_probs = tf.where(state.finished, 0.0, chosen - tf.reduce_logsumexp(logits, axis=1))
-    finished = state.finished | _is_stop(ids, processors)
+    finished = state.finished | is_any(ids, processors.stop_ids)
     if limits is not None:
         finished |= step + 1 >= limits
     rows = tf.range(tf.shape(ids)[0])
@@ -221,11 +221,6 @@ def sample(
         last_log_probs=log_probs,
         finished=finished,
     )
-
-
-def _is_stop(ids: tf.Tensor, processors: ProcessorTensors) -> tf.Tensor:
-    """Returns whether ids finish a row, bool like `ids`."""
-    return tf.reduce_any(tf.expand_dims(ids, -1) == processors.stop_ids, axis=-1)
 
 
 def _with_prefix(history: tf.Tensor, padding: tf.Tensor, prefix_ids: tf.Tensor) -> tf.Tensor:

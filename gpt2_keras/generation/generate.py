@@ -5,18 +5,14 @@ from typing import Any
 
 from gpt2_keras.generation.logits_processors import LogitsProcessors
 from gpt2_keras.generation.prefix_cache import PrefixCache
-from gpt2_keras.generation.sampler import Sampler, resolve
-from gpt2_keras.generation.search.beam_search import BeamSearch
-from gpt2_keras.generation.search.contrastive_search import ContrastiveSearch
+from gpt2_keras.generation.sampler import Sampler
+from gpt2_keras.generation.search.choice import Search, choose_sampler
 from gpt2_keras.generation.search.results import search_texts
 from gpt2_keras.generation.search.speculative_decoding import SpeculativeDecoding
 from gpt2_keras.generation.session import Generation, GenerationSession
 from gpt2_keras.model import GPT2Model
+from gpt2_keras.tokenizer.special_tokens import SpecialTokens
 from gpt2_keras.validation import check_flag, check_integer, check_text, check_texts
-
-Search = BeamSearch | ContrastiveSearch | SpeculativeDecoding
-# KerasHub's names of these samplers, with our defaults.
-NAMED_SEARCHES: dict[str, Search] = {"beam": BeamSearch(), "contrastive": ContrastiveSearch()}
 
 
 def generate(
@@ -36,6 +32,7 @@ def generate(
     logits_processors: LogitsProcessors | None = None,
     prefix_cache: PrefixCache | None = None,
     on_overflow: str = "error",
+    special_tokens: SpecialTokens | None = None,
     strip_prompt: bool = False,
 ) -> Any:
     """Continues texts.
@@ -45,11 +42,12 @@ def generate(
     Args:
         model: A model with a tokenizer.
         prompts: One text, or several. An empty one is for a text from its start.
-        max_new_tokens: Largest number of new tokens, at least 1. By default 64, or half the
-            context if that is less.
+        max_new_tokens: Largest number of new tokens, at least 1. By default 64, or the
+            generation config's, but at most half the context.
         sampler: A `Sampler`, or the name of one: `"greedy"`, `"random"`, `"top_k"`,
             `"top_p"`, `"min_p"`, `"typical"`, `"beam"`, `"contrastive"`; or a `BeamSearch`,
-            `ContrastiveSearch` or `SpeculativeDecoding`. By default greedy, or random
+            `ContrastiveSearch` or `SpeculativeDecoding`. By default the one of
+            `model.generation_config`: greedy unless the checkpoint says otherwise; or random
             sampling if one of the next three is given.
         temperature, top_k, top_p: Replace the sampler's numbers.
         seed: Makes sampling repeatable: one integer, from which row i gets `seed + i`, or one
@@ -58,13 +56,17 @@ def generate(
         best_of: Number of texts to sample for each that is returned: the one with the highest
             mean log-probability.
         stop: String or strings at which a text ends; they are left out.
-        stop_token_ids: Token ids at which a text ends, as it does at `<|endoftext|>`; they
-            are left out.
-        logits_processors: Bans, biases and forced tokens, see `LogitsProcessors`.
+        stop_token_ids: Token ids at which a text ends, as it does at those of
+            `model.end_token_ids`; they are left out.
+        logits_processors: Bans, biases and forced tokens, see `LogitsProcessors`; by default
+            those of `model.generation_config`.
         prefix_cache: The prefix of every prompt, of `cache_prefix`.
         on_overflow: What to do with a text that outgrows the context: `"error"`;
             `"truncate"` the beginning of the prompt; or `"sliding_window"`: whenever the
             context is full, go on with its last half.
+        special_tokens: The special tokens in the prompt, the bad words and the forced prefix
+            that become their ids, see `GPT2Tokenizer.with_special_tokens_policy`; by default
+            the tokenizer's policy. `"none"` is right for text from outside.
         strip_prompt: Whether to return the new text alone.
 
     Returns:
@@ -103,6 +105,7 @@ def generate(
         logits_processors=logits_processors,
         prefix_cache=prefix_cache,
         on_overflow=on_overflow,
+        special_tokens=special_tokens,
     )
     prefix = "" if prefix_cache is None else prefix_cache.text
     texts = [
@@ -149,22 +152,22 @@ def _generate(
     check_integer("num_return_sequences", num_return_sequences, minimum=1)
     check_integer("best_of", best_of, minimum=1)
     numbers = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
-    search = _search(sampler)
-    if search is not None:
+    chosen = choose_sampler(model, sampler, **numbers)
+    if isinstance(chosen, Search):
         _check_search_arguments(
-            search, best_of=best_of != 1, **_given(numbers), **settings, seed=seed
+            chosen, best_of=best_of != 1, **_given(numbers), **settings, seed=seed
         )
         return search_texts(
             model,
             listed,
-            search,
+            chosen,
             max_new_tokens=max_new_tokens,
             seed=seed,
             num_return_sequences=num_return_sequences,
             on_overflow=settings.get("on_overflow", "error"),
+            special_tokens=settings.get("special_tokens"),
             with_log_probs=with_log_probs,
         )
-    chosen = resolve(sampler, **numbers)  # type: ignore[arg-type]
     samples = num_return_sequences * best_of
     if samples > 1 and chosen.temperature == 0:
         raise ValueError(
@@ -178,6 +181,7 @@ def _generate(
         "logits_processors": None,
         "prefix_cache": None,
         "on_overflow": "error",
+        "special_tokens": None,
     }
     session = GenerationSession(
         model, rows, chosen, max_new_tokens=max_new_tokens, seed=seed, **{**defaults, **settings}
@@ -208,6 +212,7 @@ def stream(
     logits_processors: LogitsProcessors | None = None,
     prefix_cache: PrefixCache | None = None,
     on_overflow: str = "error",
+    special_tokens: SpecialTokens | None = None,
 ) -> Iterator[str]:
     """Continues a text, yielding text deltas as the tokens come.
 
@@ -216,7 +221,7 @@ def stream(
 
     Args:
         model, max_new_tokens, temperature, top_k, top_p, seed, stop, stop_token_ids,
-            logits_processors, prefix_cache, on_overflow: As for `generate`.
+            logits_processors, prefix_cache, on_overflow, special_tokens: As for `generate`.
         prompt: The text to continue.
         sampler: A `Sampler` or the name of one. A search knows its text at its end only, and
             cannot be streamed.
@@ -228,15 +233,17 @@ def stream(
         TypeError, ValueError: As for `generate`, and if the sampler is a search.
     """
     check_text("prompt", prompt, advice="`generate` takes several texts.")
-    if (search := _search(sampler)) is not None:
+    numbers = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
+    chosen = choose_sampler(model, sampler, **numbers)
+    if isinstance(chosen, Search):
         raise ValueError(
-            f"sampler={type(search).__name__} cannot be streamed: its text is known at its end "
+            f"sampler={type(chosen).__name__} cannot be streamed: its text is known at its end "
             "only. Use a Sampler, or `generate`."
         )
     session = GenerationSession(
         model,
         [prompt],
-        resolve(sampler, temperature=temperature, top_k=top_k, top_p=top_p),
+        chosen,
         max_new_tokens=max_new_tokens,
         seed=seed,
         stop=stop,
@@ -244,16 +251,10 @@ def stream(
         logits_processors=logits_processors,
         prefix_cache=prefix_cache,
         on_overflow=on_overflow,
+        special_tokens=special_tokens,
         steps_between_checks=1,
     )
     return (deltas[0] for deltas in session.deltas() if deltas[0])
-
-
-def _search(sampler: Any) -> Search | None:
-    """Returns the search that an argument means, or None for a `Sampler`."""
-    if isinstance(sampler, str):
-        return NAMED_SEARCHES.get(sampler)
-    return sampler if isinstance(sampler, Search) else None
 
 
 def _given(numbers: dict[str, Any]) -> dict[str, bool]:
@@ -267,6 +268,7 @@ def _check_search_arguments(search: Search, **arguments: Any) -> None:
     else:
         arguments["seed"] = arguments["seed"] is not None
     overflow = arguments.pop("on_overflow", "error")
+    arguments.pop("special_tokens", None)
     arguments["on_overflow='sliding_window'"] = overflow == "sliding_window"
     given = [name for name, value in arguments.items() if value not in (None, False, ())]
     if given:

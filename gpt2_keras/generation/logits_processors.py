@@ -12,6 +12,7 @@ import tensorflow as tf
 from gpt2_keras.generation.sampler import SamplingTensors
 from gpt2_keras.generation.sampling import cond_any
 from gpt2_keras.model import GPT2Model
+from gpt2_keras.tokenizer.special_tokens import SpecialTokens
 from gpt2_keras.validation import (
     check_instance,
     check_integer,
@@ -29,7 +30,7 @@ class ProcessorTensors(NamedTuple):
     logit_bias: Any  # float32 (vocab,), or (0,) for none: added to the logits
     bad_words: Any  # int32 (words, length): banned sequences, NO_TOKEN on the left
     forced_ids: Any  # int32 (count,): the first tokens of the new text
-    stop_ids: Any  # int32 (count,): ids that finish a row, the end token included
+    stop_ids: Any  # int32 (count,): ids that finish a row, the end tokens first
     min_new_tokens: Any  # int32 (): number of tokens before a row may finish
 
 
@@ -43,23 +44,21 @@ class History(NamedTuple):
 
 def processor_tensors(
     vocab_size: int,
-    end_token_id: int,
+    stop_ids: Sequence[int],
     *,
     logit_bias: Mapping[int, float] | None = None,
     bad_words: Sequence[Sequence[int]] = (),
     forced_ids: Sequence[int] = (),
-    stop_ids: Sequence[int] = (),
     min_new_tokens: int = 0,
 ) -> ProcessorTensors:
     """Returns logits processors as arrays.
 
     Args:
         vocab_size: Number of tokens.
-        end_token_id: Always finishes a row.
+        stop_ids: Ids that finish a row, at least one.
         logit_bias: Numbers to add to the logits of ids; minus infinity bans an id.
         bad_words: Banned sequences of ids.
         forced_ids: The first tokens of the new text.
-        stop_ids: More ids that finish a row.
         min_new_tokens: Number of tokens before a row may finish.
     """
     bias = np.zeros(vocab_size if logit_bias else 0, "float32")
@@ -72,14 +71,9 @@ def processor_tensors(
         bias,
         words,
         np.array(list(forced_ids), "int32"),
-        np.array([end_token_id, *stop_ids], "int32"),
+        np.array(list(stop_ids), "int32"),
         np.int32(min_new_tokens),
     )
-
-
-def no_processors(vocab_size: int, end_token_id: int) -> ProcessorTensors:
-    """Returns constants, for an exported graph, of which only the end token has an effect."""
-    return ProcessorTensors(*map(tf.constant, processor_tensors(vocab_size, end_token_id)))
 
 
 def processor_specs() -> ProcessorTensors:
@@ -224,6 +218,7 @@ class LogitsProcessors:
         min_new_tokens: Number of tokens before a text may end by itself.
         logit_bias: Numbers to add to the logits of token ids; `-math.inf` bans an id.
         bad_words: Strings whose tokens are banned as a sequence.
+        bad_words_ids: Sequences of token ids that are banned.
         forced_prefix: The beginning of the new text.
 
     Raises:
@@ -238,12 +233,19 @@ class LogitsProcessors:
     min_new_tokens: int = 0
     logit_bias: Mapping[int, float] = dataclasses.field(default_factory=dict)
     bad_words: Sequence[str] = ()
+    bad_words_ids: Sequence[Sequence[int]] = ()
     forced_prefix: str = ""
 
     def __post_init__(self) -> None:
         check_integer("min_new_tokens", self.min_new_tokens, minimum=0)
         check_text("forced_prefix", self.forced_prefix)
         object.__setattr__(self, "bad_words", check_strings("bad_words", self.bad_words))
+        for index, word in enumerate(self.bad_words_ids):
+            check_instance(f"bad_words_ids[{index}]", word, Sequence, "a list of token ids")
+            if not word:
+                raise ValueError(f"bad_words_ids[{index}] is empty. Leave it out for none.")
+            for token_id in word:
+                check_integer(f"a token id of bad_words_ids[{index}]", token_id, minimum=0)
         check_instance("logit_bias", self.logit_bias, Mapping, "a mapping of ids to numbers")
         for token_id, value in self.logit_bias.items():
             check_integer("a token id of logit_bias", token_id, minimum=0)
@@ -251,27 +253,34 @@ class LogitsProcessors:
                 name = f"logit_bias[{token_id}]"
                 check_number(name, value, advice="-math.inf bans the id.")
 
-    def to_tensors(self, model: GPT2Model, stop_token_ids: Sequence[int] = ()) -> ProcessorTensors:
+    def to_tensors(
+        self,
+        model: GPT2Model,
+        stop_token_ids: Sequence[int] = (),
+        special_tokens: SpecialTokens | None = None,
+    ) -> ProcessorTensors:
         """Returns the processors as the decoding loop takes them.
 
         Args:
             model: A model with a tokenizer.
             stop_token_ids: More ids that finish a row.
+            special_tokens: The special tokens in the strings that become their ids.
 
         Raises:
             ValueError: If an id is not in the vocabulary.
         """
-        tokenizer = model.require_tokenizer()
-        model.check_token_ids(np.array([*stop_token_ids, *self.logit_bias], "int64"))
+        tokenizer = model.require_tokenizer().with_special_tokens_policy(special_tokens)
+        banned_ids = [token_id for word in self.bad_words_ids for token_id in word]
+        ids = [*stop_token_ids, *self.logit_bias, *banned_ids]
+        model.check_token_ids(np.array(ids, "int64"))
         # A word may begin a text, or follow a space that belongs to its first token.
         words = [tokenizer.encode(form) for word in self.bad_words for form in (word, " " + word)]
         return processor_tensors(
             model.config.vocab_size,
-            tokenizer.end_token_id,
+            [*model.end_token_ids, *stop_token_ids],
             logit_bias=self.logit_bias,
-            bad_words=words,
+            bad_words=[*words, *self.bad_words_ids],
             forced_ids=tokenizer.encode(self.forced_prefix),
-            stop_ids=stop_token_ids,
             min_new_tokens=self.min_new_tokens,
         )
 

@@ -57,6 +57,16 @@ def left_padding_mask(num_tokens: Any, time: Any, length: Any = None) -> tf.Tens
     return tf.expand_dims(tf.range(time if length is None else length), 0) >= first
 
 
+def is_any(ids: tf.Tensor, values: Any) -> tf.Tensor:
+    """Returns whether each id is one of some values, bool like `ids`.
+
+    Example:
+        >>> is_any(tf.constant([3, 4, 5]), [5, 3]).numpy().tolist()
+        [True, False, True]
+    """
+    return tf.reduce_any(tf.expand_dims(ids, -1) == values, axis=-1)
+
+
 def count_until(ends: tf.Tensor) -> tf.Tensor:
     """Counts the entries before the first True; bool `(..., time)` → int32 `(...)`.
 

@@ -7,6 +7,7 @@ import numpy as np
 from gpt2_keras.generation import decoding_loop
 from gpt2_keras.generation.compiled import compiled
 from gpt2_keras.model import GPT2Model
+from gpt2_keras.tokenizer.special_tokens import SpecialTokens
 from gpt2_keras.validation import check_text
 
 
@@ -25,7 +26,9 @@ class PrefixCache:
     tensors: decoding_loop.Prefix
 
 
-def cache_prefix(model: GPT2Model, text: str) -> PrefixCache:
+def cache_prefix(
+    model: GPT2Model, text: str, *, special_tokens: SpecialTokens | None = None
+) -> PrefixCache:
     """Computes the cache of a prefix, for many calls of `generate(prompts, prefix_cache=…)`.
 
     Prefix and prompt are tokenized apart, so end the prefix where a word ends: a word that
@@ -34,6 +37,8 @@ def cache_prefix(model: GPT2Model, text: str) -> PrefixCache:
     Args:
         model: A model with a tokenizer. Its weights must not change afterwards.
         text: The text; at least one token, and fewer than `context_length`.
+        special_tokens: The special tokens in the text that become their ids; by default the
+            tokenizer's policy.
 
     Returns:
         The prefix and its cache.
@@ -43,7 +48,8 @@ def cache_prefix(model: GPT2Model, text: str) -> PrefixCache:
         ValueError: If it is empty or too long.
     """
     check_text("text", text)
-    token_ids = model.require_tokenizer().encode(text)
+    tokenizer = model.require_tokenizer().with_special_tokens_policy(special_tokens)
+    token_ids = tokenizer.encode(text)
     if not 1 <= len(token_ids) < model.config.context_length:
         raise ValueError(
             f"The prefix has {len(token_ids)} tokens. It must have at least 1, and fewer than "

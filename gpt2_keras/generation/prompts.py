@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from gpt2_keras.model import GPT2Model
+from gpt2_keras.tokenizer.special_tokens import SpecialTokens
 from gpt2_keras.validation import check_integer
 
 DEFAULT_MAX_NEW_TOKENS = 64
@@ -12,8 +13,9 @@ ON_OVERFLOW = ("error", "truncate", "sliding_window")
 
 
 def default_max_new_tokens(model: GPT2Model) -> int:
-    """Returns the default number of new tokens: 64, or half the context if that is less."""
-    return max(1, min(DEFAULT_MAX_NEW_TOKENS, model.config.context_length // 2))
+    """Returns the generation config's number of new tokens, or 64; at most half the context."""
+    configured = model.generation_config.contents.get("max_new_tokens")
+    return max(1, min(configured or DEFAULT_MAX_NEW_TOKENS, model.config.context_length // 2))
 
 
 def encode_prompts(
@@ -23,6 +25,7 @@ def encode_prompts(
     max_new_tokens: int,
     on_overflow: str = "error",
     prefix_length: int = 0,
+    special_tokens: SpecialTokens | None = None,
 ) -> list[list[int]]:
     """Encodes prompts and checks that prompt and new tokens fit the context.
 
@@ -35,6 +38,7 @@ def encode_prompts(
             beginning, or `"sliding_window"`: only one new token must fit at a time, and a
             longer prompt loses its beginning.
         prefix_length: Number of tokens of the prefix of every prompt.
+        special_tokens: The special tokens in the prompts that become their ids.
 
     Returns:
         Each prompt's ids, at least one.
@@ -42,7 +46,7 @@ def encode_prompts(
     Raises:
         ValueError: If a prompt does not fit, or could not even if truncated.
     """
-    tokenizer = model.require_tokenizer()
+    tokenizer = model.require_tokenizer().with_special_tokens_policy(special_tokens)
     context = model.config.context_length
     slides = on_overflow == "sliding_window"
     room = context - prefix_length - (1 if slides else max_new_tokens)

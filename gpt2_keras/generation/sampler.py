@@ -101,12 +101,11 @@ NAMED = {
 }
 
 
-def resolve(sampler: Sampler | str | None, **numbers: float | None) -> Sampler:
+def resolve(sampler: Sampler | str, **numbers: float | None) -> Sampler:
     """Returns the sampler that a caller's arguments mean.
 
     Args:
-        sampler: A `Sampler`, the name of one, or None: greedy, unless a number is given that
-            is for sampling.
+        sampler: A `Sampler`, or the name of one.
         **numbers: Fields of `Sampler` that replace the sampler's, if not None.
 
     Raises:
@@ -116,19 +115,15 @@ def resolve(sampler: Sampler | str | None, **numbers: float | None) -> Sampler:
     Example:
         >>> resolve("top_k", temperature=0.7)
         Sampler(temperature=0.7, top_k=40)
-        >>> resolve(None)
-        Sampler(temperature=0.0)
     """
     changes = {name: value for name, value in numbers.items() if value is not None}
-    if sampler is None:
-        sampler = NAMED["random" if _FOR_SAMPLING & set(changes) else "greedy"]
     if not isinstance(sampler, Sampler):
         sampler = NAMED[check_choice("sampler", sampler, NAMED, advice="Or give a Sampler.")]
     return dataclasses.replace(sampler, **changes)  # type: ignore[arg-type]
 
 
 # The fields without effect on the greedy choice, which penalties change as well.
-_FOR_SAMPLING = {"temperature", "top_k", "top_p", "min_p", "typical_p"}
+FOR_SAMPLING = {"temperature", "top_k", "top_p", "min_p", "typical_p"}
 
 
 class SamplingTensors(NamedTuple):
@@ -165,14 +160,6 @@ def sampling_tensors(sampler: Sampler, seeds: np.ndarray) -> SamplingTensors:
         if name != "seed"
     }
     return SamplingTensors(**numbers, seed=seeds)
-
-
-def greedy_numbers() -> SamplingTensors:
-    """Returns the numbers of greedy rows, one for all rows.
-
-    As arrays: what is known to have no effect adds nothing to a graph.
-    """
-    return sampling_tensors(Sampler(temperature=0.0), np.zeros(1, "int32"))
 
 
 def sampling_specs() -> SamplingTensors:

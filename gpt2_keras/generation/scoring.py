@@ -10,6 +10,7 @@ from gpt2_keras.generation.compiled import compiled
 from gpt2_keras.generation.padding import pad
 from gpt2_keras.generation.prompts import encode_prompts
 from gpt2_keras.model import GPT2Model
+from gpt2_keras.tokenizer.special_tokens import SpecialTokens
 from gpt2_keras.validation import check_integer, check_text, check_texts
 
 
@@ -54,7 +55,12 @@ class NextToken:
     probability: float
 
 
-def score(model: GPT2Model, texts: str | Sequence[str]) -> Score | list[Score]:
+def score(
+    model: GPT2Model,
+    texts: str | Sequence[str],
+    *,
+    special_tokens: SpecialTokens | None = None,
+) -> Score | list[Score]:
     """Computes the log-probability of every token of texts.
 
     `<|endoftext|>` stands before the first one, as before every document of GPT-2's training
@@ -63,6 +69,9 @@ def score(model: GPT2Model, texts: str | Sequence[str]) -> Score | list[Score]:
     Args:
         model: A model with a tokenizer.
         texts: One text, or several; each at most `context_length` tokens.
+        special_tokens: The special tokens in the text that become their ids, see
+            `GPT2Tokenizer.with_special_tokens_policy`; by default the tokenizer's policy.
+            `"none"` is right for text from outside.
 
     Returns:
         A `Score`, or a list of them for several texts.
@@ -71,7 +80,7 @@ def score(model: GPT2Model, texts: str | Sequence[str]) -> Score | list[Score]:
         TypeError: If a text is not a `str`.
         ValueError: If a text has more tokens than `context_length`.
     """
-    tokenizer = model.require_tokenizer()
+    tokenizer = model.require_tokenizer().with_special_tokens_policy(special_tokens)
     rows = [tokenizer.encode(text) for text in check_texts("texts", texts)]
     for index, row in enumerate(rows):
         if len(row) > model.config.context_length:
@@ -89,13 +98,16 @@ def score(model: GPT2Model, texts: str | Sequence[str]) -> Score | list[Score]:
     return scores[0] if isinstance(texts, str) else scores
 
 
-def next_tokens(model: GPT2Model, prompt: str, *, k: int = 10) -> list[NextToken]:
+def next_tokens(
+    model: GPT2Model, prompt: str, *, k: int = 10, special_tokens: SpecialTokens | None = None
+) -> list[NextToken]:
     """Lists the most likely next tokens.
 
     Args:
         model: A model with a tokenizer.
         prompt: The text so far. An empty one is for the start of a text.
         k: Number of candidates, from 1 to the vocabulary's size.
+        special_tokens: As for `score`.
 
     Returns:
         The candidates, the most likely first.
@@ -108,7 +120,7 @@ def next_tokens(model: GPT2Model, prompt: str, *, k: int = 10) -> list[NextToken
     check_text("prompt", prompt)
     check_integer("k", k, minimum=1, maximum=model.config.vocab_size)
     tokenizer = model.require_tokenizer()
-    rows = encode_prompts(model, [prompt], max_new_tokens=0)
+    rows = encode_prompts(model, [prompt], max_new_tokens=0, special_tokens=special_tokens)
     token_ids, num_tokens = pad(rows, model.require_tokenizer().end_token_id, side="left")
     ids, probabilities = compiled(model).next_tokens(token_ids, num_tokens, np.int32(k))
     pairs = zip(ids.numpy()[0].tolist(), probabilities.numpy()[0].tolist(), strict=True)

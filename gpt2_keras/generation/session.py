@@ -8,6 +8,7 @@ import numpy as np
 
 from gpt2_keras.generation import decoding_loop
 from gpt2_keras.generation.compiled import compiled
+from gpt2_keras.generation.defaults import default_processors
 from gpt2_keras.generation.finish_reason import FinishReason
 from gpt2_keras.generation.logits_processors import LogitsProcessors, check_strings
 from gpt2_keras.generation.padding import pad
@@ -20,6 +21,7 @@ from gpt2_keras.generation.prompts import (
 from gpt2_keras.generation.sampler import Sampler, sampling_tensors
 from gpt2_keras.generation.streaming import TextDeltas
 from gpt2_keras.model import GPT2Model
+from gpt2_keras.tokenizer.special_tokens import SpecialTokens
 from gpt2_keras.validation import check_choice, check_instance, check_integer
 
 # How often the host looks for stop strings, in tokens.
@@ -38,7 +40,7 @@ class Generation:
         token_ids: Its tokens; those of a stop string, if it ended at one, included.
         log_probs: The log-probability that the model gave each of them, in nats, before
             temperature, penalties and filters.
-        finish_reason: `"end"`: `<|endoftext|>` or another stop id was sampled; `"stop"`: it
+        finish_reason: `"end"`: an end token or another stop id was sampled; `"stop"`: it
             met a stop string; `"length"`: it had `max_new_tokens`.
         score: The score of a beam search, see `BeamSearch`; otherwise None.
     """
@@ -122,6 +124,7 @@ class GenerationSession:
         logits_processors: LogitsProcessors | None,
         prefix_cache: PrefixCache | None,
         on_overflow: str,
+        special_tokens: SpecialTokens | None,
         steps_between_checks: int = STEPS_BETWEEN_STOP_CHECKS,
     ) -> None:
         if max_new_tokens is None:
@@ -132,7 +135,9 @@ class GenerationSession:
         check_choice("on_overflow", on_overflow, ON_OVERFLOW)
         for token_id in stop_token_ids:
             check_integer("a token id of stop_token_ids", token_id, minimum=0)
-        processors = LogitsProcessors() if logits_processors is None else logits_processors
+        processors = logits_processors
+        if processors is None:
+            processors = default_processors(model)
         check_instance("logits_processors", processors, LogitsProcessors, "a LogitsProcessors")
         prefix_length = 0
         if prefix_cache is not None:
@@ -145,10 +150,11 @@ class GenerationSession:
             max_new_tokens=max_new_tokens,
             on_overflow=on_overflow,
             prefix_length=prefix_length,
+            special_tokens=special_tokens,
         )
         self._model, self._sampler, self._max_new_tokens = model, sampler, max_new_tokens
         self._seeds = make_seeds(seed, len(prompts))
-        self._processors = processors.to_tensors(model, stop_token_ids)
+        self._processors = processors.to_tensors(model, stop_token_ids, special_tokens)
         self._prefix_cache = prefix_cache
         self._slides = on_overflow == "sliding_window"
         # Without stop strings there is nothing to look for: one call samples all tokens.

@@ -7,6 +7,7 @@ from tokenizers import pre_tokenizers
 
 from gpt2_keras.tokenizer.byte_alphabet import CHARACTER_TO_BYTE
 from gpt2_keras.tokenizer.encoding import without_surrogates
+from gpt2_keras.tokenizer.special_tokens import special_token_pattern
 from gpt2_keras.tokenizer.tokenizer import GPT2Tokenizer
 from gpt2_keras.validation import check_instance, check_probability
 
@@ -56,16 +57,28 @@ class BPEDropout:
             pair: (rank, ids[token_bytes[pair[0]] + token_bytes[pair[1]]])
             for rank, pair in enumerate(tokenizer.merges)
         }
+        self._special_tokens = tokenizer.special_tokens
+        self._allowed = tokenizer.allowed_special
         self._pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
 
     def encode(self, text: str, rng: random.Random) -> list[int]:
-        """Returns token ids of a text.
+        """Returns token ids of a text; special tokens follow the tokenizer's policy.
 
         Args:
             text: Text.
             rng: Source of the random numbers. In the same state it gives the
                 same ids, on every machine.
         """
+        if not self._allowed:
+            return self._encode_plain(text, rng)
+        parts = special_token_pattern(self._allowed).split(text)
+        ids = self._encode_plain(parts[0], rng)
+        for name, following in zip(parts[1::2], parts[2::2], strict=True):
+            ids += [self._special_tokens[name], *self._encode_plain(following, rng)]
+        return ids
+
+    def _encode_plain(self, text: str, rng: random.Random) -> list[int]:
+        """Returns token ids of a text without special tokens."""
         pre_tokens = [p for p, _ in self._pre_tokenizer.pre_tokenize_str(without_surrogates(text))]
         limit = MAX_PRE_TOKEN_LENGTH if self._rate else max(map(len, pre_tokens), default=1)
         parts = (

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from gpt2_keras.tokenizer.encoding import without_surrogates
 from gpt2_keras.tokenizer.pretokenizer import BORDER, PADDING, split_into_pre_tokens
+from gpt2_keras.tokenizer.special_tokens import special_token_pattern
 from gpt2_keras.tokenizer.tokenizer import GPT2Tokenizer
 
 # Pre-tokens kept, some 200 bytes each, and bytes of their ids; when there are more, the cache
@@ -47,10 +48,13 @@ class BulkEncoder:
     def __init__(
         self, tokenizer: GPT2Tokenizer, dtype: np.dtype, between: Sequence[int] = ()
     ) -> None:
+        allowed = tokenizer.allowed_special
+        self._special = special_token_pattern(allowed) if allowed else None
+        special_ids = {_border(name): [tokenizer.special_tokens[name]] for name in allowed}
         self._cache = PreTokenCache(
             lambda pre_token: tokenizer.encode_pre_token(pre_token.decode("utf-8")),
             dtype,
-            {BORDER: list(between)},
+            {BORDER: list(between), **special_ids},
         )
 
     def encode_texts(self, texts: Sequence[str]) -> bytes:
@@ -60,11 +64,26 @@ class BulkEncoder:
             texts: Some hundred thousand characters together: for fewer, the calls cost
                 more than the work; for many more, the arrays leave the processor's cache.
         """
+        borders = None
+        if self._special is not None and any(map(self._special.search, texts)):
+            texts, borders = self._split_at_special_tokens(texts)
         try:
             raw, starts = split_into_pre_tokens(texts)
         except UnicodeEncodeError:
             raw, starts = split_into_pre_tokens([without_surrogates(text) for text in texts])
-        return self._cache.ids_of(raw, starts)
+        return self._cache.ids_of(raw, starts, borders)
+
+    def _split_at_special_tokens(self, texts: Sequence[str]) -> tuple[list[str], list[bytes]]:
+        """Returns the texts between special tokens, and for each border its pre-token."""
+        assert self._special is not None  # noqa: S101 -- tells the type checker
+        parts: list[str] = []
+        borders: list[bytes] = []
+        for text in texts:
+            plain_and_special = self._special.split(text)
+            borders += [BORDER] if parts else []
+            borders += map(_border, plain_and_special[1::2])
+            parts += plain_and_special[::2]
+        return parts, borders
 
 
 class PreTokenCache:
@@ -92,12 +111,15 @@ class PreTokenCache:
     def __len__(self) -> int:
         return len(self._entry_of)
 
-    def ids_of(self, raw: bytes, starts: NDArray[np.intp]) -> bytes:
+    def ids_of(
+        self, raw: bytes, starts: NDArray[np.intp], borders: Sequence[bytes] | None = None
+    ) -> bytes:
         """Returns the ids of pre-tokens, one after the other, as the bytes of an array.
 
         Args:
             raw: The pre-tokens in UTF-8, with `PADDING` bytes after the last.
             starts: The index of the first byte of each.
+            borders: A fixed pre-token for each `BORDER`, where they differ.
         """
         if len(self._entry_of) > MAX_CACHED_PRE_TOKENS or len(self._ids) > MAX_CACHED_BYTES:
             self._clear()
@@ -114,6 +136,9 @@ class PreTokenCache:
         free = missing[(self._entries.take(slots[missing]) == 0) & (sizes <= _KEY_BYTES)]
         self._keys[slots[free]] = keys[free]
         self._entries[slots[free]] = entries[free]
+        if borders is not None:
+            is_border = np.frombuffer(raw, np.uint8)[starts] == BORDER[0]
+            entries[is_border] = [self._entry_of[border] for border in borders]
         return self._gather(entries)
 
     def _look_up(self, pre_tokens: list[bytes]) -> list[int]:
@@ -150,6 +175,11 @@ class PreTokenCache:
         self._ids += bytes(self._dtype.itemsize)  # so that no entry is 0
         self._entry_of.clear()
         self._add(self._fixed.items())
+
+
+def _border(special_token: str) -> bytes:
+    """Returns the pre-token that stands for a special token: no text has it."""
+    return BORDER + special_token.encode()
 
 
 def _keys_of(raw: bytes, starts: NDArray[np.intp], lengths: NDArray[np.intp]) -> NDArray[np.uint64]:

@@ -1,13 +1,12 @@
 """Text to token ids, with the special tokens that are allowed in it, and token ids to bytes."""
 
-import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import tokenizers
 
 from gpt2_keras.tokenizer.byte_alphabet import spell
-from gpt2_keras.tokenizer.vocabulary import check_allowed_special
+from gpt2_keras.tokenizer.special_tokens import special_token_pattern
 from gpt2_keras.validation import check_integer, check_text
 
 
@@ -23,29 +22,23 @@ class Encoder:
     def __init__(self, bpe: tokenizers.Tokenizer, special_tokens: Mapping[str, int]) -> None:
         self._bpe, self._special_tokens = bpe, special_tokens
 
-    def encode(
-        self, texts: list[str], allowed_special: Literal["all"] | Collection[str]
-    ) -> list[list[int]]:
+    def encode(self, texts: list[str], allowed: Collection[str]) -> list[list[int]]:
         """Encodes texts, splitting them at the allowed special tokens first.
 
         Args:
             texts: Strings, in which there may be surrogates.
-            allowed_special: As for `GPT2Tokenizer.encode`.
+            allowed: The special tokens whose text becomes their id.
 
         Returns:
             The ids of each text.
 
         Raises:
             TypeError: If a text is not a string.
-            ValueError: If a name of `allowed_special` is no special token.
         """
-        allowed = check_allowed_special(allowed_special, self._special_tokens)
         texts = [without_surrogates(text) for text in texts]
         if not allowed:
             return self._encode_plain(texts)
-        # The longest first, so that no special token hides another that it begins.
-        names = sorted(allowed, key=len, reverse=True)
-        pattern = re.compile("(" + "|".join(map(re.escape, names)) + ")")
+        pattern = special_token_pattern(allowed)
         return [self._encode_alternating(pattern.split(text)) for text in texts]
 
     def encode_pre_token(self, pre_token: str) -> list[int]:

@@ -9,32 +9,40 @@ A vocabulary is kept in one of three formats, all of them found in the wild:
 Tokens are spelled in OpenAI's byte alphabet: see `byte_alphabet`.
 """
 
-import json
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from gpt2_keras.atomic import new_file
+from gpt2_keras.tokenizer.byte_alphabet import CHARACTER_TO_BYTE
+from gpt2_keras.tokenizer.settings import (
+    CONFIG_FILE,
+    SINGLE_FILE,
+    add_special_tokens,
+    read_added_tokens,
+    read_json_object,
+    read_settings,
+    read_text,
+)
 from gpt2_keras.tokenizer.vocabulary import END_OF_TEXT, Vocabulary
 from gpt2_keras.validation import check_flag, check_path
 
 MERGES_HEADER = "#version: 0.2"  # first line of OpenAI's vocab.bpe and of every merges.txt
 FILE_PAIRS = (("vocab.json", "merges.txt"), ("encoder.json", "vocab.bpe"))
-SINGLE_FILE = "tokenizer.json"
-CONFIG_FILE = "tokenizer_config.json"
 # Of the BPE model in tokenizer.json: each changes the ids of some texts.
 _CHANGES_IDS = ("continuing_subword_prefix", "end_of_word_suffix", "dropout", "ignore_merges")
-ENCODING = "utf-8-sig"  # editors on Windows write a byte order mark, which is no part of the text
 
 
 def read_vocabulary(path: str | os.PathLike[str]) -> Vocabulary:
     """Reads the vocabulary of a directory, whichever its format.
 
     The first of the three formats of this module that is there in full is read.
-    Special tokens other than `<|endoftext|>` are those of `added_tokens.json`
-    and `tokenizer.json`. What `tokenizer.json` and `tokenizer_config.json` say of the
-    splitting of a text must be as in GPT-2, whichever file is read.
+    Special tokens are those of `added_tokens.json`, `tokenizer.json`,
+    `tokenizer_config.json` and `special_tokens_map.json`. The last two name the
+    `eos_token`, which ends a document; otherwise it is `<|endoftext|>`. What
+    `tokenizer.json` and `tokenizer_config.json` say of the splitting of a text must be as
+    in GPT-2, whichever file is read.
 
     Args:
         path: Folder of the files.
@@ -73,16 +81,14 @@ def _expected_files() -> str:
 
 def _read_pair(vocabulary_path: Path, merges_path: Path) -> Vocabulary:
     """Reads the ids from one file and the merges from another."""
-    ids = dict(_read_json_object(vocabulary_path))
-    added = _read_added_tokens(vocabulary_path.parent)
-    special = _add_special_tokens(ids, added, vocabulary_path)
+    ids = dict(read_json_object(vocabulary_path))
     where = f"{vocabulary_path} with {merges_path.name}"
-    return Vocabulary(ids, _read_merges(merges_path), special, where)
+    return _vocabulary(ids, _read_merges(merges_path), vocabulary_path, where)
 
 
 def _read_single(path: Path) -> Vocabulary:
     """Reads everything from Hugging Face's `tokenizer.json`."""
-    content = _read_json_object(path)
+    content = read_json_object(path)
     model = content.get("model") or {}
     ids, merges = model.get("vocab"), model.get("merges")
     if not isinstance(ids, dict) or not isinstance(merges, list):
@@ -91,13 +97,26 @@ def _read_single(path: Path) -> Vocabulary:
             f"{type(merges).__name__}. Its model needs an object `vocab` and a list `merges`. "
             "The file is damaged: fetch it again."
         )
-    special = _add_special_tokens(ids, _read_added_tokens(path.parent), path)
-    return Vocabulary(ids, _pairs(merges, path), special, str(path))
+    return _vocabulary(ids, _pairs(merges, path), path, str(path))
+
+
+def _vocabulary(
+    ids: dict[str, int], merges: list[tuple[str, str]], path: Path, where: str
+) -> Vocabulary:
+    """Returns the vocabulary of ids and merges, with the special tokens of the files beside it."""
+    settings = read_settings(path.parent)
+    # Trainers number special tokens first: what stands before all bytes and is made by no merge.
+    first_byte = min((ids[byte] for byte in CHARACTER_TO_BYTE if byte in ids), default=0)
+    made = {left + right for left, right in merges}
+    first = {name: i for name, i in ids.items() if i < first_byte and name not in made}
+    added = {**first, **read_added_tokens(path.parent)}
+    special = add_special_tokens(ids, added, settings, path)
+    return Vocabulary(ids, merges, special, settings.get("eos_token", END_OF_TEXT), where)
 
 
 def _check_pipeline(path: Path) -> None:
     """Raises ValueError if a `tokenizer.json` gives other ids than GPT-2's algorithm."""
-    content = _read_json_object(path)
+    content = read_json_object(path)
     model = content.get("model") or {}
     pre_tokenizer = content.get("pre_tokenizer") or {}
     model_type = model.get("type", "BPE")
@@ -121,61 +140,16 @@ def _check_pipeline(path: Path) -> None:
 
 def _check_config(path: Path) -> None:
     """Raises ValueError if a `tokenizer_config.json` asks for a space before each text."""
-    if _read_json_object(path).get("add_prefix_space"):
+    if read_json_object(path).get("add_prefix_space"):
         raise ValueError(
             f"{path} has add_prefix_space=true. GPT-2 puts no space before a text, and so do we; "
             "the ids would be others. Set it to false, and begin texts with a space yourself."
         )
 
 
-def _read_added_tokens(folder: Path) -> dict[str, int]:
-    """Reads the special tokens that files beside the vocabulary name, with their ids."""
-    added: dict[str, int] = {}
-    if (folder / "added_tokens.json").is_file():
-        added.update(_read_json_object(folder / "added_tokens.json"))
-    if (folder / SINGLE_FILE).is_file():
-        entries = _read_json_object(folder / SINGLE_FILE).get("added_tokens") or []
-        added.update({entry["content"]: entry["id"] for entry in entries})
-    return added
-
-
-def _add_special_tokens(
-    ids: dict[str, int], added: Mapping[str, int], path: Path
-) -> tuple[str, ...]:
-    """Puts the added tokens into `ids`; returns the special ones in the order of their ids."""
-    for token, token_id in added.items():
-        if ids.setdefault(token, token_id) != token_id:
-            raise ValueError(
-                f"{token!r} has id {token_id} beside {path}, where its id is {ids[token]}. "
-                "A special token has one id. Use the files of one tokenizer."
-            )
-    special = {token for token in (END_OF_TEXT, *added) if token in ids}
-    return tuple(sorted(special, key=ids.__getitem__))
-
-
-def _read_json_object(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding=ENCODING))
-    except ValueError as error:  # of JSON or of UTF-8
-        raise ValueError(
-            f"{path} is not JSON ({error}). The file is damaged or incomplete: fetch it again."
-        ) from error
-    if not isinstance(content, dict):
-        raise ValueError(
-            f"{path} is a {type(content).__name__}, not a JSON object. "
-            "Use the file of a GPT-2 tokenizer."
-        )
-    return content
-
-
 def _read_merges(path: Path) -> list[tuple[str, str]]:
     """Reads `merges.txt`: a header, then one pair per line."""
-    try:
-        lines = path.read_text(encoding=ENCODING).split("\n")
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            f"{path} is not UTF-8 text ({error}). The file is damaged: fetch it again."
-        ) from error
+    lines = read_text(path).split("\n")
     # `#` is a token too, so only the header's own words make a comment.
     if lines[0].startswith("#version"):
         lines = lines[1:]

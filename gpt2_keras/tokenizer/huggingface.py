@@ -1,13 +1,15 @@
 """A vocabulary as a pipeline of Hugging Face's `tokenizers`, and as the files of their tools."""
 
 import json
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import tokenizers
 from tokenizers import decoders, models, pre_tokenizers, processors
 
 from gpt2_keras.tokenizer.files import merges_text
-from gpt2_keras.tokenizer.vocabulary import END_OF_TEXT, Vocabulary
+from gpt2_keras.tokenizer.vocabulary import Vocabulary
 
 
 def byte_level_bpe(vocabulary: Vocabulary) -> tokenizers.Tokenizer:
@@ -19,19 +21,25 @@ def byte_level_bpe(vocabulary: Vocabulary) -> tokenizers.Tokenizer:
     return bpe
 
 
-def file_contents(vocabulary: Vocabulary, model_max_length: int | None = None) -> dict[str, str]:
-    """Returns the text of each file of a saved tokenizer, by its name."""
+def file_contents(
+    vocabulary: Vocabulary, settings: Mapping[str, Any] = MappingProxyType({})
+) -> dict[str, str]:
+    """Returns the text of each file of a saved tokenizer, by its name.
+
+    Args:
+        vocabulary: The vocabulary.
+        settings: More of `tokenizer_config.json`, as `read_settings` reads it.
+    """
     config: dict[str, Any] = {
+        "bos_token": vocabulary.end_token,
+        "unk_token": vocabulary.end_token,
+        **settings,
         "add_prefix_space": False,
-        "bos_token": END_OF_TEXT,
         # Older transformers join words and punctuation again unless told not to.
         "clean_up_tokenization_spaces": False,
-        "eos_token": END_OF_TEXT,
+        "eos_token": vocabulary.end_token,
         "tokenizer_class": "GPT2Tokenizer",
-        "unk_token": END_OF_TEXT,
     }
-    if model_max_length is not None:
-        config["model_max_length"] = model_max_length
     by_id = {token: token_id for token_id, token in enumerate(vocabulary.tokens)}
     return {
         "vocab.json": json.dumps(by_id, ensure_ascii=False) + "\n",

@@ -1,18 +1,22 @@
 """GPT-2's tokenizer on the host: text to token ids and back, without TensorFlow."""
 
+import copy
 import functools
 import hashlib
 import json
 import os
-from collections.abc import Collection, Iterable, Sequence, Sized
-from typing import Any, Literal, Self, overload
+from collections.abc import Collection, Iterable, Mapping, Sequence, Sized
+from types import MappingProxyType
+from typing import Any, Self, overload
 
 from gpt2_keras.tokenizer.byte_alphabet import unspell
 from gpt2_keras.tokenizer.encoding import Encoder, join_bytes
 from gpt2_keras.tokenizer.files import read_vocabulary, write_files
 from gpt2_keras.tokenizer.huggingface import byte_level_bpe, file_contents
+from gpt2_keras.tokenizer.settings import POLICY_KEY, read_settings
+from gpt2_keras.tokenizer.special_tokens import SpecialTokens, check_allowed_special
 from gpt2_keras.tokenizer.trainer import learn_vocabulary
-from gpt2_keras.tokenizer.vocabulary import END_OF_TEXT, Vocabulary, without_special_tokens
+from gpt2_keras.tokenizer.vocabulary import Vocabulary, without_special_tokens
 from gpt2_keras.validation import check_instance, check_integer, check_text, check_texts
 
 
@@ -28,9 +32,12 @@ class GPT2Tokenizer:
 
     Args:
         vocabulary: Token ids, merges and special tokens, checked.
+        special_tokens_policy: See `with_special_tokens_policy`.
+        settings: What else its `tokenizer_config.json` has, as `read_settings` reads it.
 
     Raises:
         TypeError: If `vocabulary` is no `Vocabulary`.
+        ValueError: If the policy names what is no special token.
 
     Source: openai/gpt-2 `src/encoder.py`. The pattern is that of `tokenizers`'
     `ByteLevel`, the same as OpenAI's.
@@ -41,9 +48,14 @@ class GPT2Tokenizer:
         'slow 🐢'
     """
 
-    def __init__(self, vocabulary: Vocabulary) -> None:
+    def __init__(
+        self,
+        vocabulary: Vocabulary,
+        special_tokens_policy: SpecialTokens = "added",
+        settings: Mapping[str, Any] = MappingProxyType({}),
+    ) -> None:
         check_instance("vocabulary", vocabulary, Vocabulary, "a Vocabulary")
-        self._vocabulary = vocabulary
+        self._vocabulary, self._settings = vocabulary, dict(settings)
         ids, special = vocabulary.ids, vocabulary.special_tokens
         self._special_tokens = {token: ids[token] for token in special}
         self._token_bytes = [
@@ -51,6 +63,14 @@ class GPT2Tokenizer:
             for token in vocabulary.tokens
         ]
         self._encoder = Encoder(byte_level_bpe(vocabulary), self._special_tokens)
+        self._set_policy(special_tokens_policy)
+
+    def _set_policy(self, policy: SpecialTokens) -> None:
+        self._allowed_special = self._check_allowed(policy, "special_tokens")
+        self._policy = policy if isinstance(policy, str) else list(policy)
+
+    def _check_allowed(self, policy: SpecialTokens, name: str) -> tuple[str, ...]:
+        return check_allowed_special(policy, self._special_tokens, self._vocabulary.end_token, name)
 
     @classmethod
     def from_directory(cls, path: str | os.PathLike[str]) -> Self:
@@ -66,7 +86,10 @@ class GPT2Tokenizer:
             FileNotFoundError: If the directory or the files are not there.
             ValueError: If a file is damaged, or two do not fit together.
         """
-        return cls(read_vocabulary(path))
+        vocabulary, settings = read_vocabulary(path), read_settings(path)
+        # `split_special_tokens` is transformers' name of the policy "none".
+        policy = "none" if settings.pop("split_special_tokens", False) else "added"
+        return cls(vocabulary, settings.pop(POLICY_KEY, policy), settings)
 
     @classmethod
     def train(cls, texts: Iterable[str], vocab_size: int, *, show_progress: bool = False) -> Self:
@@ -107,7 +130,8 @@ class GPT2Tokenizer:
             >>> tokenizer.with_special_tokens(["<|user|>"]).special_tokens
             {'<|endoftext|>': 256, '<|user|>': 257}
         """
-        return type(self)(self._vocabulary.with_special_tokens(tokens))
+        vocabulary = self._vocabulary.with_special_tokens(tokens)
+        return type(self)(vocabulary, self._policy, self._settings)
 
     def without_special_tokens(self, tokens: Collection[str]) -> Self:
         """Returns a tokenizer without special tokens, whose ids must be the last ones.
@@ -118,7 +142,40 @@ class GPT2Tokenizer:
             >>> more.without_special_tokens(["<|user|>"]) == tokenizer
             True
         """
-        return type(self)(without_special_tokens(self._vocabulary, tokens))
+        vocabulary, policy = without_special_tokens(self._vocabulary, tokens), self._policy
+        if not isinstance(policy, str):
+            policy = [token for token in policy if token not in tokens]
+        return type(self)(vocabulary, policy, self._settings)
+
+    def with_special_tokens_policy(self, policy: SpecialTokens | None) -> Self:
+        """Returns a tokenizer with another answer to which special tokens a text may hold.
+
+        Each text that is encoded follows it, by a model, in the data and in an export; `save`
+        writes it into `tokenizer_config.json`.
+
+        Args:
+            policy: `"added"`, the default: every special token becomes its id but the end
+                token, which in a text is text, as with OpenAI's encoder. `"none"`: all are
+                text, right for texts from outside, which then cannot play another role in a
+                dialogue. `"all"`; or a list of special tokens. None changes nothing.
+
+        Raises:
+            TypeError: If the policy is neither a string nor a list.
+            ValueError: If it names what is no special token.
+
+        Example:
+            >>> tokenizer = GPT2Tokenizer.train(["ab"], vocab_size=257)
+            >>> tokenizer = tokenizer.with_special_tokens(["<|user|>"])
+            >>> tokenizer.encode("<|user|>a<|endoftext|>")[:2]
+            [257, 64]
+            >>> 257 in tokenizer.with_special_tokens_policy("none").encode("<|user|>")
+            False
+        """
+        if policy is None:
+            return self
+        changed = copy.copy(self)
+        changed._set_policy(policy)
+        return changed
 
     @property
     def vocab_size(self) -> int:
@@ -127,8 +184,18 @@ class GPT2Tokenizer:
 
     @property
     def end_token_id(self) -> int:
-        """The id of `<|endoftext|>`."""
-        return self._special_tokens[END_OF_TEXT]
+        """The id of the special token that ends a document: `<|endoftext|>` in GPT-2's own."""
+        return self._special_tokens[self._vocabulary.end_token]
+
+    @property
+    def allowed_special(self) -> tuple[str, ...]:
+        """The special tokens whose text becomes their id; see `with_special_tokens_policy`."""
+        return self._allowed_special
+
+    @property
+    def special_tokens_policy(self) -> str | list[str]:
+        """The policy from which `allowed_special` follows."""
+        return self._policy
 
     @property
     def special_tokens(self) -> dict[str, int]:
@@ -160,19 +227,19 @@ class GPT2Tokenizer:
 
     @overload
     def encode(  # type: ignore[overload-overlap]  # a str is a Sequence[str] too
-        self, text: str, *, allowed_special: Literal["all"] | Collection[str] = ()
+        self, text: str, *, allowed_special: SpecialTokens | None = None
     ) -> list[int]: ...
 
     @overload
     def encode(
-        self, text: Sequence[str], *, allowed_special: Literal["all"] | Collection[str] = ()
+        self, text: Sequence[str], *, allowed_special: SpecialTokens | None = None
     ) -> list[list[int]]: ...
 
     def encode(
         self,
         text: str | Sequence[str],
         *,
-        allowed_special: Literal["all"] | Collection[str] = (),
+        allowed_special: SpecialTokens | None = None,
     ) -> list[int] | list[list[int]]:
         """Turns text into token ids.
 
@@ -180,9 +247,10 @@ class GPT2Tokenizer:
             text: A string, or several. Lone surrogates, which UTF-8 cannot
                 encode, become U+FFFD, and pairs of them their character, as in
                 tiktoken.
-            allowed_special: The special tokens whose text becomes their id:
-                `"all"`, or a list of them. By default none: `<|endoftext|>` in
-                a text is plain text, as with tiktoken's `encode_ordinary`.
+            allowed_special: The special tokens whose text becomes their id, as for
+                `with_special_tokens_policy`. By default those of the policy: added
+                tokens, but `<|endoftext|>` in a text is plain text, as with
+                tiktoken's `encode_ordinary`.
 
         Returns:
             The ids of the string, or a list of them for each string.
@@ -196,11 +264,14 @@ class GPT2Tokenizer:
             >>> tokenizer.encode("a<|endoftext|>", allowed_special="all")
             [64, 256]
         """
+        allowed = self._allowed_special
+        if allowed_special is not None:
+            allowed = self._check_allowed(allowed_special, "allowed_special")
         if isinstance(text, str):
-            return self._encoder.encode([text], allowed_special)[0]
+            return self._encoder.encode([text], allowed)[0]
         is_empty = isinstance(text, Sized) and not isinstance(text, bytes) and len(text) == 0
         texts = [] if is_empty else check_texts("text", text)
-        return self._encoder.encode(texts, allowed_special)
+        return self._encoder.encode(texts, allowed)
 
     def encode_pre_token(self, pre_token: str) -> list[int]:
         """Turns one pre-token into ids, several times as fast as `encode` does.
@@ -284,9 +355,14 @@ class GPT2Tokenizer:
             ValueError: If `model_max_length` is below 1.
             FileExistsError: If such files are there and may not be replaced.
         """
+        settings = self._settings
         if model_max_length is not None:
             check_integer("model_max_length", model_max_length, minimum=1)
-        contents = file_contents(self._vocabulary, model_max_length)
+            settings = {**settings, "model_max_length": model_max_length}
+        if self._policy != "added":
+            is_none = {"split_special_tokens": True} if self._policy == "none" else {}
+            settings = {**settings, POLICY_KEY: self._policy, **is_none}
+        contents = file_contents(self._vocabulary, settings)
         write_files(directory, contents, overwrite=overwrite)
 
     def __len__(self) -> int:
@@ -295,7 +371,8 @@ class GPT2Tokenizer:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, GPT2Tokenizer):
             return NotImplemented
-        return self._vocabulary == other._vocabulary
+        same_texts = self._allowed_special == other._allowed_special
+        return same_texts and self._vocabulary == other._vocabulary
 
     def __hash__(self) -> int:
         return hash(self.fingerprint)
@@ -303,5 +380,5 @@ class GPT2Tokenizer:
     def __repr__(self) -> str:
         return f"GPT2Tokenizer(vocab_size={self.vocab_size})"
 
-    def __reduce__(self) -> tuple[type[Self], tuple[Vocabulary]]:
-        return type(self), (self._vocabulary,)
+    def __reduce__(self) -> tuple[type[Self], tuple[Any, ...]]:
+        return type(self), (self._vocabulary, self._policy, self._settings)

@@ -2,10 +2,10 @@
 
 import dataclasses
 from collections.abc import Collection, Mapping, Sequence
-from typing import Literal, Self
+from typing import Self
 
 from gpt2_keras.tokenizer.byte_alphabet import BYTE_TO_CHARACTER, CHARACTER_TO_BYTE
-from gpt2_keras.validation import check_instance, check_text
+from gpt2_keras.validation import check_text
 
 END_OF_TEXT = "<|endoftext|>"
 
@@ -18,13 +18,13 @@ class Vocabulary:
         ids: The id of each token, spelled in the byte alphabet (special tokens
             in plain text): 0, 1, 2, … without a gap.
         merges: The pairs of tokens to merge, the first one first.
-        special_tokens: The tokens that are plain text unless they are allowed.
-            `<|endoftext|>` is always one.
+        special_tokens: The tokens that no merge makes, the end token among them.
+        end_token: The special token that ends a document.
         where: The name of the vocabulary in an error, for example its files.
 
     Raises:
         TypeError: If a token is not a string or an id not an integer.
-        ValueError: If ids have gaps, a byte or `<|endoftext|>` is missing, a
+        ValueError: If ids have gaps, a byte or the end token is missing, a
             merge has a part or a result without an id, or a token is made by
             no merge.
     """
@@ -32,11 +32,12 @@ class Vocabulary:
     ids: dict[str, int]
     merges: list[tuple[str, str]]
     special_tokens: tuple[str, ...] = (END_OF_TEXT,)
+    end_token: str = END_OF_TEXT
     where: dataclasses.InitVar[str] = "the vocabulary"
 
     def __post_init__(self, where: str) -> None:
         _check_ids(self.ids, where)
-        _check_special_tokens(self.ids, self.special_tokens, where)
+        _check_special_tokens(self.ids, self.special_tokens, self.end_token, where)
         _check_bytes(self.ids, where)
         _check_merges(self.ids, self.merges, self.special_tokens, where)
         _check_origins(self.ids, self.merges, self.special_tokens, where)
@@ -60,43 +61,14 @@ class Vocabulary:
                     "Use new texts, each once, for example '<|user|>'."
                 )
             ids[token] = len(ids)
-        return type(self)(ids, self.merges, (*self.special_tokens, *tokens))
+        return type(self)(ids, self.merges, (*self.special_tokens, *tokens), self.end_token)
 
 
 def without_special_tokens(vocabulary: Vocabulary, tokens: Collection[str]) -> Vocabulary:
     """Returns a vocabulary without special tokens, whose ids must be the last ones."""
     ids = {token: token_id for token, token_id in vocabulary.ids.items() if token not in tokens}
     special = tuple(token for token in vocabulary.special_tokens if token not in tokens)
-    return Vocabulary(ids, vocabulary.merges, special)
-
-
-def check_allowed_special(
-    allowed_special: Literal["all"] | Collection[str], special_tokens: Collection[str]
-) -> list[str]:
-    """Returns the special tokens whose text becomes their id.
-
-    Args:
-        allowed_special: `"all"`, or the texts of special tokens.
-        special_tokens: The special tokens of the vocabulary.
-
-    Raises:
-        TypeError: If `allowed_special` is no collection.
-        ValueError: If it is another string, or has one that is no special token.
-
-    Example:
-        >>> check_allowed_special("all", {"<|endoftext|>": 50256})
-        ['<|endoftext|>']
-    """
-    if isinstance(allowed_special, str) and allowed_special == "all":
-        return list(special_tokens)
-    rule = f"'all' or a list of special tokens; there are {list(special_tokens)}"
-    check_instance("allowed_special", allowed_special, Collection, rule)
-    if isinstance(allowed_special, str):  # would be read as its letters
-        raise ValueError(f"allowed_special={allowed_special!r} is one str. Use {rule}.")
-    for token in allowed_special:
-        if token not in special_tokens:
-            raise ValueError(f"allowed_special has {token!r}, no special token. Use {rule}.")
-    return list(allowed_special)
+    return Vocabulary(ids, vocabulary.merges, special, vocabulary.end_token)
 
 
 def _check_ids(ids: Mapping[str, int], where: str) -> None:
@@ -117,14 +89,17 @@ def _check_ids(ids: Mapping[str, int], where: str) -> None:
             )
 
 
-def _check_special_tokens(ids: Mapping[str, int], special: Collection[str], where: str) -> None:
-    """Raises an error unless `<|endoftext|>` and each special token are there."""
-    for token in sorted({END_OF_TEXT, *special}):
+def _check_special_tokens(
+    ids: Mapping[str, int], special: Collection[str], end_token: str, where: str
+) -> None:
+    """Raises an error unless the end token and each special token are there."""
+    for token in (end_token, *special):
         if token not in ids or token not in special:
             raise ValueError(
                 f"{where} has no special token {token!r} among its {len(ids)} tokens, of which "
-                f"{sorted(special)} are special. Add it with id {len(ids)}, or use a GPT-2 "
-                "vocabulary."
+                f"{sorted(special)} are special. If another token ends a document, name it as "
+                f'"eos_token" in a tokenizer_config.json beside the vocabulary; or add {token!r} '
+                f"with id {len(ids)}."
             )
 
 

@@ -29,12 +29,14 @@ class Artifact(abc.ABC):
         op_set: The ops that its runtime has built in, in words.
         reads_text: Whether it has a tokenizer.
         gives_logits: Whether it has `logits`; `log_probs` if not.
+        has_generation_config: Whether its greedy texts follow the model's generation config.
     """
 
     format: ClassVar[str]
     op_set: ClassVar[str]
     reads_text: bool
     gives_logits: bool
+    has_generation_config: ClassVar[bool] = True
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -68,7 +70,7 @@ class Artifact(abc.ABC):
     def generate_greedily(self, prompts: Sequence[str], model: GPT2Model) -> list[GreedyText]:
         """Returns the greedy continuation of each prompt, by every signature that makes one.
 
-        Of the model only its end token and sizes may be used.
+        Of the model only its end tokens and sizes may be used.
         """
 
     def context_length(self, model: GPT2Model) -> int:
@@ -83,6 +85,9 @@ class Artifact(abc.ABC):
         """Returns the logits of one text; int32 (1, time) → float32 (1, time, vocab)."""
         raise NotImplementedError
 
-    def log_probs(self, texts: Sequence[str]) -> list[np.ndarray]:
-        """Returns the log-probability of every token of texts, each float32 (tokens,)."""
+    def log_probs(self, texts: Sequence[str], model: GPT2Model) -> list[np.ndarray]:
+        """Returns the log-probability of every token of texts, each float32 (tokens,).
+
+        Of the model only the end token that stands before each text may be used.
+        """
         raise NotImplementedError

@@ -5,6 +5,7 @@ import importlib.metadata
 import json
 import platform
 from pathlib import Path
+from typing import Any
 
 from gpt2_keras.checkpoints import huggingface
 from gpt2_keras.hashing import file_sha256
@@ -61,10 +62,11 @@ def certify(
 
 
 def fingerprints(model: GPT2Model) -> dict[str, str]:
-    """Returns the SHA-256 of a model's `config`, `weights` and `tokenizer`.
+    """Returns the SHA-256 of a model's `config`, `weights`, `tokenizer` and `generation` config.
 
-    They depend on no file: a model is the same in every format it can be kept in. Of
-    the config the dropout rate is left out, which an artifact does not have.
+    With added tokens `special_tokens` are those that a text may hold. None depends on a
+    file: a model is the same in every format it can be kept in. Of the config the dropout
+    rate is left out, which an artifact does not have.
 
     Example:
         >>> config = GPT2Config(vocab_size=9, context_length=4, num_layers=1, num_heads=1,
@@ -80,12 +82,21 @@ def fingerprints(model: GPT2Model) -> dict[str, str]:
         weights.update(f"{name} {tensor.dtype} {tensor.shape}\n".encode())
         weights.update(tensor.data)
     hashes = {
-        "config": hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest(),
+        "config": _sha256(fields),
         "weights": weights.hexdigest(),
     }
     if model.tokenizer is not None:
         hashes["tokenizer"] = model.tokenizer.fingerprint
+        if model.tokenizer.allowed_special:
+            hashes["special_tokens"] = " ".join(model.tokenizer.allowed_special)
+        ends, followed = model.end_token_ids, model.generation_config.followed
+        if followed or ends != (model.tokenizer.end_token_id,):
+            hashes["generation"] = _sha256({"end_token_ids": ends, **followed})
     return hashes
+
+
+def _sha256(fields: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
 
 
 def file_hashes(path: Path) -> dict[str, str]:

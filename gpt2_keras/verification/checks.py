@@ -9,12 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from gpt2_keras.generation import generate, score
+from gpt2_keras.generation import LogitsProcessors, generate, score
 from gpt2_keras.generation.compiled import IDS, cached_function, traced
 from gpt2_keras.model import GPT2Model
 from gpt2_keras.verification.artifact import Artifact
 from gpt2_keras.verification.certificate import Check
-from gpt2_keras.verification.text_suite import GREEDY_PROMPTS, passages, suite_texts
+from gpt2_keras.verification.text_suite import (
+    GREEDY_PROMPTS,
+    passages,
+    special_token_texts,
+    suite_texts,
+)
 
 # With float32 weights: both compute the same sums, in another order.
 FLOAT32_TOLERANCE = 1e-4  # of the largest logit, or log-probability
@@ -66,7 +71,8 @@ def run_checks(
             f"The text of {len(text)} characters to measure on has no tokens. It must have at "
             "least one. Use a longer text, or none for the built-in one."
         )
-    supported = [each for each in suite_texts() if not any(what in each for what in unsupported)]
+    suite = [*suite_texts(), *special_token_texts(tokenizer)]
+    supported = [each for each in suite if not any(what in each for what in unsupported)]
     checks += _check_tokenizer(model, artifact, [*supported, *parts])
     if not all(check.passed for check in checks):
         return tuple(checks)  # with other tokens there is nothing to compare
@@ -145,7 +151,7 @@ def compare_log_probs(model: GPT2Model, artifact: Artifact, texts: Iterator[str]
     batch_size = max(1, min(32, _MAX_SCORED_TOKENS // model.config.context_length))
     while batch := list(itertools.islice(texts, batch_size)):
         scores: Any = score(model, batch)
-        for scored, theirs in zip(scores, artifact.log_probs(batch), strict=True):
+        for scored, theirs in zip(scores, artifact.log_probs(batch, model), strict=True):
             ours = np.array(scored.log_probs, np.float32)
             comparison.add(ours, theirs)
             comparison.add_log_probs(ours, theirs)
@@ -221,10 +227,14 @@ def _check_greedy_texts(model: GPT2Model, artifact: Artifact, exact: bool) -> Ch
     encode = model.require_tokenizer().encode
     prompts = [prompt for prompt in GREEDY_PROMPTS if len(encode(prompt)) <= room]
     answers = artifact.generate_greedily(prompts, model) if prompts else []
+    settings: dict[str, Any] = {"temperature": 0.0}  # the rest as the model's config says
+    if not artifact.has_generation_config:
+        settings = {"sampler": "greedy", "logits_processors": LogitsProcessors()}
     wrong: list[tuple[str, str]] = []
     for limit in sorted({answer.max_new_tokens for answer in answers}):
         asked = [answer for answer in answers if answer.max_new_tokens == limit]
-        texts: Any = generate(model, [answer.prompt for answer in asked], max_new_tokens=limit)
+        prompted = [answer.prompt for answer in asked]
+        texts: Any = generate(model, prompted, max_new_tokens=limit, **settings)
         pairs = zip((answer.text for answer in asked), texts, strict=True)
         wrong += [(got, want) for got, want in pairs if got != want]
     failure = ""

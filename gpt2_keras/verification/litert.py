@@ -56,9 +56,9 @@ class LiteRTArtifact(LiteRTBased):
 
     def generate_greedily(self, prompts: Sequence[str], model: GPT2Model) -> list[GreedyText]:
         """Returns the texts of `generate`, then those of a host's loop over `decode`."""
-        limit, end_token_id = self.max_new_tokens(model), model.require_tokenizer().end_token_id
+        limit = self.max_new_tokens(model)
         texts = [self._generate(prompt, limit) for prompt in prompts]
-        return [*texts, *(self._stream(each, end_token_id) for each in texts)]
+        return [*texts, *(self._stream(each, model.end_token_ids) for each in texts)]
 
     def _generate(self, prompt: str, limit: int) -> GreedyText:
         answer = self._run["generate"](
@@ -72,13 +72,13 @@ class LiteRTArtifact(LiteRTBased):
             limit = int(answer["num_tokens"])  # exported with a shorter context than the model's
         return GreedyText(prompt, answer["text"].tobytes().decode(), limit)
 
-    def _stream(self, generated: GreedyText, end_token_id: int) -> GreedyText:
+    def _stream(self, generated: GreedyText, end_token_ids: Sequence[int]) -> GreedyText:
         """Returns the same prompt continued token by token."""
         prompt, _, limit = generated
         (ids,) = self.encode([prompt])
         logits = self._run["prefill"](token_ids=np.array(ids, np.int32))["logits"]
         new_ids: list[int] = []
-        while len(new_ids) < limit and (token := int(logits[0].argmax())) != end_token_id:
+        while len(new_ids) < limit and (token := int(logits[0].argmax())) not in end_token_ids:
             position = np.array([len(ids) + len(new_ids)], np.int32)
             new_ids.append(token)
             if len(new_ids) < limit:

@@ -26,6 +26,7 @@ class LiteRTLMArtifact(LiteRTBased):
     format = "litertlm"
     reads_text = True
     gives_logits = False
+    has_generation_config = False  # the runtime has samplers, but no logits processors
 
     def __init__(self, path: Path) -> None:
         self._litert_lm = require_litert_lm()
@@ -62,23 +63,24 @@ class LiteRTLMArtifact(LiteRTBased):
             generated.append(GreedyText(prompt, prompt + text, limit))
         return generated
 
-    def log_probs(self, texts: Sequence[str]) -> list[np.ndarray]:
+    def log_probs(self, texts: Sequence[str], model: GPT2Model) -> list[np.ndarray]:
         """Returns the scores of a session."""
-        return [np.array(self._scores(self._context, text), np.float32) for text in texts]
+        context = self._context(model.require_tokenizer().end_token_id)
+        return [np.array(self._scores(context, text), np.float32) for text in texts]
 
     def context_length(self, model: GPT2Model) -> int:  # noqa: ARG002 -- the interface
         """Returns the number of tokens that the runtime scores: one less than the cache holds."""
         return self._cache_length - 1
 
-    @functools.cached_property
-    def _context(self) -> str:
+    @functools.cache  # noqa: B019 -- as long as the artifact
+    def _context(self, end_token_id: int) -> str:
         """The context in which a text is scored as one that follows a single end token.
 
         When it scores, litert-lm 0.18 overwrites the token before the last one of the
         context with the last one. With such a runtime, which gives the same scores
         whatever that token is, the context needs an end token more.
         """
-        end: str = self._engine.detokenize(self._engine.eos_token_ids[0])
+        end: str = self._engine.detokenize([end_token_id])
         one, other = (self._scores(overwritten + end, "a") for overwritten in ("a", "b"))
         return end + end if one == other else end
 

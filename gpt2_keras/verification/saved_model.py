@@ -81,17 +81,29 @@ class SavedModelArtifact(Artifact):
 
     def max_new_tokens(self, model: GPT2Model) -> int:  # noqa: ARG002 -- the interface
         """Returns the number that `serving_default` was exported with."""
+        return int(self._defaults["max_new_tokens"][0])
+
+    @property
+    def _defaults(self) -> dict[str, np.ndarray]:
+        """The parameters of `generate` that a request may leave out."""
         defaults = self._graph.signature_def["generate"].defaults
-        return int(tf.make_ndarray(defaults["max_new_tokens"])[0])
+        return {name: tf.make_ndarray(defaults[name]) for name in defaults}
 
     def generate_greedily(self, prompts: Sequence[str], model: GPT2Model) -> list[GreedyText]:
-        """Returns the outputs of `serving_default`."""
-        texts = self._signatures["serving_default"](text=_strings(prompts))["text"].numpy()
+        """Returns the outputs of `serving_default`, or of `generate` where that samples."""
+        numbers = self._defaults
+        if numbers["temperature"][0]:
+            numbers["temperature"] = np.zeros(1, np.float32)
+            values = {name: tf.constant(value) for name, value in numbers.items()}
+            answers = self._signatures["generate"](text=_strings(prompts), **values)
+        else:
+            answers = self._signatures["serving_default"](text=_strings(prompts))
+        texts = answers["text"].numpy()
         limit = self.max_new_tokens(model)
         pairs = zip(prompts, texts, strict=True)
         return [GreedyText(prompt, text.decode(), limit) for prompt, text in pairs]
 
-    def log_probs(self, texts: Sequence[str]) -> list[np.ndarray]:
+    def log_probs(self, texts: Sequence[str], model: GPT2Model) -> list[np.ndarray]:  # noqa: ARG002
         """Returns the outputs of `score`."""
         return _rows(self._signatures["score"](text=_strings(texts)), "log_probs")
 

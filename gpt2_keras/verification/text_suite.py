@@ -68,6 +68,13 @@ def default_text(characters: int = 8192) -> str:
     return "\n\n".join(topics[name].strip() for name in sorted(topics))[:characters]
 
 
+def special_token_texts(tokenizer: GPT2Tokenizer) -> list[str]:
+    """Returns texts with the special tokens of a tokenizer, alone, between words and in rows."""
+    tokens = list(tokenizer.special_tokens)
+    texts = [text for token in tokens for text in (token, f"a{token}b", f"  {token} {token}\n")]
+    return [*texts, "".join(tokens), " ".join(reversed(tokens))]
+
+
 def passages(text: str, tokenizer: GPT2Tokenizer, max_tokens: int) -> list[str]:
     """Splits a text into passages that fit a context.
 

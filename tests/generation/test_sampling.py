@@ -165,8 +165,6 @@ def test_a_number_of_another_type_is_an_error(field, value):
 
 
 def test_names_and_numbers_are_resolved():
-    assert resolve(None) == Sampler(temperature=0.0)
-    assert resolve(None, top_k=3) == Sampler(top_k=3)
     assert resolve("top_p", temperature=0.5) == Sampler(temperature=0.5, top_p=0.9)
     assert resolve(Sampler(top_k=3), top_k=4) == Sampler(top_k=4)
     with pytest.raises(ValueError, match=r"^sampler='beem' is unknown. Use one of 'greedy',"):

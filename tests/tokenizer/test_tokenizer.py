@@ -185,7 +185,8 @@ def test_special_tokens_of_a_user_are_kept_by_saving(tmp_path):
     tokenizer.save(tmp_path)
     assert GPT2Tokenizer.from_directory(tmp_path) == tokenizer
     assert tokenizer.token_bytes[257] == b"<pad>"
-    assert 257 not in tokenizer.encode("<pad>")
+    assert tokenizer.encode("<pad>") == [257]
+    assert 257 not in tokenizer.encode("<pad>", allowed_special="none")
 
 
 def test_tokenizers_are_equal_when_their_vocabularies_are(small):

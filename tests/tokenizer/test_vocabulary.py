@@ -3,7 +3,8 @@
 import pytest
 
 from gpt2_keras.tokenizer.byte_alphabet import bytes_to_unicode
-from gpt2_keras.tokenizer.vocabulary import Vocabulary, check_allowed_special
+from gpt2_keras.tokenizer.special_tokens import check_allowed_special
+from gpt2_keras.tokenizer.vocabulary import Vocabulary
 
 END = "<|endoftext|>"
 
@@ -41,7 +42,10 @@ def test_a_missing_byte_is_an_error():
 def test_a_vocabulary_without_end_of_text_is_an_error():
     ids = ids_of_bytes()
     del ids[END]
-    message = r"no special token '<\|endoftext\|>' among its 256 tokens.*Add it with id 256"
+    message = (
+        r"no special token '<\|endoftext\|>' among its 256 tokens.*\"eos_token\" in a "
+        r"tokenizer_config\.json.* add '<\|endoftext\|>' with id 256"
+    )
     with pytest.raises(ValueError, match=message):
         Vocabulary(ids, [])
     with pytest.raises(ValueError, match=r"among its 257 tokens, of which \[\] are special"):
@@ -90,9 +94,17 @@ def test_special_tokens_that_cannot_be_added_are_errors(error, tokens, message):
 @pytest.mark.parametrize(
     ("error", "allowed", "message"),
     [
-        (TypeError, None, r"^allowed_special is None\. Use 'all' or a list of special tokens"),
+        (
+            TypeError,
+            None,
+            r"^allowed_special is None\. Use 'none', 'all', or a list",
+        ),
         (TypeError, 3, r"^allowed_special=3 is an int\."),
-        (ValueError, END, r"^allowed_special='<\|endoftext\|>' is one str\. Use 'all' or a list"),
+        (
+            ValueError,
+            END,
+            r"^allowed_special='<\|endoftext\|>' is one str\. Use 'none', 'all', or a list",
+        ),
         (ValueError, ["<pad>"], r"has '<pad>', no special token\. .*\['<\|endoftext\|>'\]"),
     ],
 )

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from gpt2_keras.generation.compiled import COUNTS, IDS, INTEGER, NUMBER, call_cached
-from gpt2_keras.generation.padding import count_until, left_padding_mask
+from gpt2_keras.generation.padding import count_until, is_any, left_padding_mask
 from gpt2_keras.generation.search.results import Found, SearchRequest
 from gpt2_keras.model import GPT2Model
 from gpt2_keras.validation import check_integer, check_number
@@ -58,12 +58,12 @@ class BeamSearch:
             max_return_sequences=self.num_beams,
             advice="Raise num_beams for more texts.",
         )
-        end = request.end_token_id
+        ends = request.end_token_ids
         arrays = call_cached(
             model,
             "beam_search",
-            (end,),
-            functools.partial(beam_search, model, end_token_id=end),
+            ends,
+            functools.partial(beam_search, model, end_token_ids=ends),
             [IDS, COUNTS, INTEGER, NUMBER, INTEGER, INTEGER],
             request.token_ids,
             request.num_tokens,
@@ -100,12 +100,13 @@ def beam_search(
     num_return_sequences: Any,
     max_new_tokens: Any,
     *,
-    end_token_id: int,
+    end_token_ids: tuple[int, ...],
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Searches for the best continuations of prompts.
 
-    Of the `2 · num_beams` most likely continuations of a row's live sequences, those of the
-    first half that end are finished, and the best that do not end stay live. A row is done
+    Of the `2 · num_beams` most likely continuations of a row's live sequences (with n end
+    tokens: `(1 + n) · num_beams`), those of the first `num_beams` that end are finished, and
+    the best that do not end stay live. A row is done
     when it has `num_beams` finished sequences and the best live one, divided by its length
     so far, is no better than the worst of them; what is live after `max_new_tokens` counts
     as finished.
@@ -121,7 +122,7 @@ def beam_search(
         length_penalty: Float32 scalar.
         num_return_sequences: Int32 scalar, from 1 to `num_beams`.
         max_new_tokens: Int32 scalar, at least 1.
-        end_token_id: The id that finishes a sequence.
+        end_token_ids: The ids that finish a sequence.
 
     Returns:
         New tokens, int32 `(batch, num_return_sequences, max_new_tokens)`, best first and
@@ -143,7 +144,7 @@ def beam_search(
     beam_mask, logits = per_beam(padding_mask), per_beam(logits)
     cache = tf.nest.map_structure(per_beam, cache)
     no_hypotheses = Hypotheses(
-        tf.fill([batch_size, num_beams, max_new_tokens], end_token_id),
+        tf.fill([batch_size, num_beams, max_new_tokens], end_token_ids[0]),
         tf.fill([batch_size, num_beams], NO_SCORE),
     )
     # All beams begin the same, so at first only one of them counts.
@@ -152,7 +153,7 @@ def beam_search(
     state = BeamState(tf.constant(0), live, no_hypotheses, tf.fill([batch_size], True))
 
     def extend(state: BeamState, logits: tf.Tensor) -> tuple[BeamState, tf.Tensor]:
-        return _extend(state, logits, length_penalty, end_token_id)
+        return _extend(state, logits, length_penalty, end_token_ids)
 
     def body(cache: Any, state: BeamState) -> tuple[Any, BeamState]:
         last_ids = state.live.ids[:, :, state.step - 1]  # (batch, beams)
@@ -175,11 +176,11 @@ def beam_search(
         (cache, state),
     )
     ids, scores = (part[:, :num_return_sequences] for part in state.finished)
-    return ids, count_until(ids == end_token_id), scores
+    return ids, count_until(is_any(ids, end_token_ids)), scores
 
 
 def _extend(
-    state: BeamState, logits: tf.Tensor, length_penalty: Any, end_token_id: int
+    state: BeamState, logits: tf.Tensor, length_penalty: Any, end_token_ids: tuple[int, ...]
 ) -> tuple[BeamState, tf.Tensor]:
     """Adds a token to each live sequence.
 
@@ -187,7 +188,7 @@ def _extend(
         state: The search so far.
         logits: Float32 tensor `(batch × beams, 1, vocab)`.
         length_penalty: Float32 scalar.
-        end_token_id: The id that finishes a sequence.
+        end_token_ids: The ids that finish a sequence.
 
     Returns:
         The new state, and the indices of the sequences that the new live ones continue, int32
@@ -200,15 +201,17 @@ def _extend(
     log_probs = tf.nn.log_softmax(logits)
     log_probs = tf.reshape(log_probs, [batch_size, num_beams, vocab_size])
     sums = tf.reshape(tf.expand_dims(live.scores, 2) + log_probs, [batch_size, -1])
-    # Twice as many as beams: each sequence has one end token, so half of them do not end.
-    sums, indices = tf.math.top_k(sums, 2 * num_beams)  # (batch, 2 × beams)
+    # Each sequence has as many continuations that end as there are end tokens: so many more than
+    # beams that enough are left which do not end.
+    count = (1 + len(end_token_ids)) * num_beams
+    sums, indices = tf.math.top_k(sums, count)  # (batch, count)
     parents, tokens = indices // vocab_size, indices % vocab_size
-    ends = tokens == end_token_id
-    ids = tf.gather(live.ids, parents, batch_dims=1)  # (batch, 2 × beams, max_new_tokens)
+    ends = is_any(tokens, end_token_ids)
+    ids = tf.gather(live.ids, parents, batch_dims=1)  # (batch, count, max_new_tokens)
     ids = tf.where(tf.range(max_new_tokens) == state.step, tf.expand_dims(tokens, 2), ids)
 
     complete = ends | (length == max_new_tokens)
-    complete &= tf.range(2 * num_beams) < num_beams
+    complete &= tf.range(count) < num_beams
     complete &= tf.expand_dims(searching, 1)
     per_length = tf.cast(length, tf.float32) ** length_penalty
     scores = tf.where(complete, sums / per_length, NO_SCORE)

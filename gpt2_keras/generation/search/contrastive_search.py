@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from gpt2_keras.generation.compiled import COUNTS, IDS, INTEGER, NUMBER, call_cached
-from gpt2_keras.generation.padding import count_until, left_padding_mask
+from gpt2_keras.generation.padding import count_until, is_any, left_padding_mask
 from gpt2_keras.generation.search.results import ONE_RESULT, Found, SearchRequest
 from gpt2_keras.model import GPT2Model
 from gpt2_keras.validation import check_integer, check_probability
@@ -53,12 +53,12 @@ class ContrastiveSearch:
         """
         request.check(model, max_return_sequences=1, advice=ONE_RESULT)
         check_integer("k", self.k, maximum=model.config.vocab_size)
-        end = request.end_token_id
+        ends = request.end_token_ids
         ids, counts = call_cached(
             model,
             "contrastive_search",
-            (end,),
-            functools.partial(contrastive_search, model, end_token_id=end),
+            ends,
+            functools.partial(contrastive_search, model, end_token_ids=ends),
             [IDS, COUNTS, INTEGER, NUMBER, INTEGER],
             request.token_ids,
             request.num_tokens,
@@ -77,7 +77,7 @@ def contrastive_search(
     alpha: Any,
     max_new_tokens: Any,
     *,
-    end_token_id: int,
+    end_token_ids: tuple[int, ...],
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Continues prompts by contrastive search; see `ContrastiveSearch`.
 
@@ -91,7 +91,7 @@ def contrastive_search(
         k: Int32 scalar, from 1 to the vocabulary's size.
         alpha: Float32 scalar, in [0, 1].
         max_new_tokens: Int32 scalar, at least 1.
-        end_token_id: The id that finishes a row.
+        end_token_ids: The ids that finish a row.
 
     Returns:
         New tokens, int32 `(batch, max_new_tokens)`, padded with the end token, and
@@ -140,7 +140,7 @@ def contrastive_search(
         choice = tf.argmax(score, axis=1, output_type=tf.int32)  # (batch,)
 
         ids = tf.gather(candidates, choice, batch_dims=1)
-        ids = tf.where(finished, end_token_id, ids)
+        ids = tf.where(finished, end_token_ids[0], ids)
         new_ids = tf.where(tf.range(max_new_tokens) == step, tf.expand_dims(ids, 1), new_ids)
         chosen = tf.gather(vectors, choice, batch_dims=1)  # (batch, width)
         here = tf.reshape(columns == time + step, [1, -1, 1])  # (1, length, 1)
@@ -149,7 +149,7 @@ def contrastive_search(
         logits = tf.gather(next_logits[:, 0], rows)  # (batch, vocab)
         rows = per_candidate(rows)  # (batch × k,)
         cache = tf.nest.map_structure(lambda part: tf.gather(part, rows), cache)
-        return step + 1, logits, cache, context, new_ids, finished | (ids == end_token_id)
+        return step + 1, logits, cache, context, new_ids, finished | is_any(ids, end_token_ids)
 
     *_, new_ids, _ = tf.while_loop(
         lambda step, *state: (step < max_new_tokens) & ~tf.reduce_all(state[-1]),
@@ -159,11 +159,11 @@ def contrastive_search(
             logits[:, 0],
             tf.nest.map_structure(per_candidate, cache),
             context,
-            tf.fill([batch_size, max_new_tokens], end_token_id),
+            tf.fill([batch_size, max_new_tokens], end_token_ids[0]),
             tf.fill([batch_size], False),
         ),
     )
-    return new_ids, count_until(new_ids == end_token_id)
+    return new_ids, count_until(is_any(new_ids, end_token_ids))
 
 
 def _unit(states: tf.Tensor) -> tf.Tensor:

@@ -15,6 +15,7 @@ from gpt2_keras.generation.prompts import (
 )
 from gpt2_keras.generation.session import Generation, make_seeds
 from gpt2_keras.model import GPT2Model
+from gpt2_keras.tokenizer.special_tokens import SpecialTokens
 from gpt2_keras.validation import check_choice, check_integer
 
 ONE_RESULT = "BeamSearch and Sampler return several."
@@ -26,7 +27,7 @@ class SearchRequest(NamedTuple):
     token_ids: np.ndarray  # int32 (batch, time), padded on the left
     num_tokens: np.ndarray  # int32 (batch,): the length of each prompt, at least 1
     max_new_tokens: int  # largest number of new tokens, at least 1
-    end_token_id: int  # the id that ends a text
+    end_token_ids: tuple[int, ...]  # the ids that end a text
     seeds: np.ndarray  # int32 (batch,)
     num_return_sequences: int = 1  # number of results of each prompt
 
@@ -46,7 +47,7 @@ class Found(NamedTuple):
     """The results of a search."""
 
     token_ids: np.ndarray  # int32 (batch, results, steps), best first
-    num_tokens: np.ndarray  # int32 (batch, results): the tokens before the end token
+    num_tokens: np.ndarray  # int32 (batch, results): the tokens before an end token
     scores: np.ndarray | None = None  # float32 (batch, results); -inf where there is no result
 
 
@@ -66,6 +67,7 @@ def search_texts(
     seed: int | Sequence[int] | None = None,
     num_return_sequences: int = 1,
     on_overflow: str = "error",
+    special_tokens: SpecialTokens | None = None,
     with_log_probs: bool = False,
 ) -> list[list[Generation]]:
     """Continues texts by a search; see `generate` for the arguments.
@@ -79,12 +81,16 @@ def search_texts(
     check_integer("max_new_tokens", max_new_tokens, minimum=1)
     check_choice("on_overflow", on_overflow, ON_OVERFLOW)
     prompt_ids = encode_prompts(
-        model, prompts, max_new_tokens=max_new_tokens, on_overflow=on_overflow
+        model,
+        prompts,
+        max_new_tokens=max_new_tokens,
+        on_overflow=on_overflow,
+        special_tokens=special_tokens,
     )
     tokenizer, seeds = model.require_tokenizer(), make_seeds(seed, len(prompts))
     padded = pad(prompt_ids, tokenizer.end_token_id, side="left")
     request = SearchRequest(
-        *padded, max_new_tokens, tokenizer.end_token_id, seeds, num_return_sequences
+        *padded, max_new_tokens, model.end_token_ids, seeds, num_return_sequences
     )
     found = search.run(model, request)
     new_ids = _rows(found)

@@ -64,12 +64,12 @@ class SpeculativeDecoding:
         check_integer("top_k", self.top_k, maximum=vocab_size, advice="0 keeps all tokens.")
         request.check(model, max_return_sequences=1, advice=ONE_RESULT)
         check_fits(draft_model, request.token_ids, request.max_new_tokens)
-        end = request.end_token_id
+        ends = request.end_token_ids
         ids, counts, _ = call_cached(
             model,
             "speculative_sample",
-            (end, draft_model),
-            functools.partial(speculative_sample, model, draft_model, end_token_id=end),
+            (ends, draft_model),
+            functools.partial(speculative_sample, model, draft_model, end_token_ids=ends),
             [IDS, COUNTS, sampling_specs(), INTEGER, INTEGER],
             request.token_ids,
             request.num_tokens,

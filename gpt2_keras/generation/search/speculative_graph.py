@@ -4,7 +4,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from gpt2_keras.generation.padding import count_until
+from gpt2_keras.generation.padding import count_until, is_any
 from gpt2_keras.generation.sampler import SamplingTensors
 from gpt2_keras.generation.sampling import probabilities, sample_ids
 from gpt2_keras.generation.stateless_random import uniform
@@ -20,7 +20,7 @@ def speculative_sample(
     num_draft_tokens: Any,
     max_new_tokens: Any,
     *,
-    end_token_id: int,
+    end_token_ids: tuple[int, ...],
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Samples continuations of prompts with the help of a draft model.
 
@@ -52,7 +52,7 @@ def speculative_sample(
         sampling: Each row's settings, for both models; penalties are not applied.
         num_draft_tokens: Int32 scalar, at least 1.
         max_new_tokens: Int32 scalar, at least 1.
-        end_token_id: The id that finishes a row.
+        end_token_ids: The ids that finish a row.
 
     Returns:
         New tokens, int32 `(batch, max_new_tokens)`, padded with the end token; the
@@ -110,7 +110,7 @@ def speculative_sample(
         cached_end = cache_index + num_new  # (batch,)
         num_sampled = tf.minimum(num_sampled + num_new, max_new_tokens)
         finished |= num_sampled == max_new_tokens
-        finished |= tf.reduce_any(is_new & (new_ids == end_token_id), axis=1)
+        finished |= tf.reduce_any(is_new & is_any(new_ids, end_token_ids), axis=1)
         shifts = time + tf.reduce_max(num_sampled) - 1 - cached_end
         caches = _move((cache, draft_cache), shifts, length)
         return num_rounds + 1, caches, num_sampled, new_ids, next_ids, finished
@@ -128,7 +128,7 @@ def speculative_sample(
     )
     probs = _probabilities(logits, sampling)[:, 0]  # (batch, vocab)
     first = sample_ids(probs, uniform(sampling.seed, 0))  # (batch,)
-    rest = tf.fill([batch_size, max_new_tokens - 1], end_token_id)
+    rest = tf.fill([batch_size, max_new_tokens - 1], end_token_ids[0])
     num_rounds, _, _, new_ids, _, _ = tf.while_loop(
         lambda *state: ~tf.reduce_all(state[-1]),
         body,
@@ -138,12 +138,12 @@ def speculative_sample(
             tf.ones_like(num_tokens),
             tf.concat([tf.expand_dims(first, 1), rest], axis=1),
             first,
-            (first == end_token_id) | (max_new_tokens == 1),
+            is_any(first, end_token_ids) | (max_new_tokens == 1),
         ),
     )
-    counts = count_until(new_ids == end_token_id)
+    counts = count_until(is_any(new_ids, end_token_ids))
     # A round may go on after an end token.
-    new_ids = tf.where(tf.sequence_mask(counts, max_new_tokens), new_ids, end_token_id)
+    new_ids = tf.where(tf.sequence_mask(counts, max_new_tokens), new_ids, end_token_ids[0])
     return new_ids, counts, num_rounds
 
 

@@ -8,8 +8,8 @@ import keras
 import tensorflow as tf
 
 from gpt2_keras.tokenizer.graph.tokenizer import AllowedSpecial, GraphTokenizer
+from gpt2_keras.tokenizer.special_tokens import check_allowed_special
 from gpt2_keras.tokenizer.unicode_classes import UNICODE_VERSION
-from gpt2_keras.tokenizer.vocabulary import check_allowed_special
 from gpt2_keras.validation import check_integer
 
 if TYPE_CHECKING:
@@ -68,8 +68,8 @@ class TokenizerLayer(_VocabularyLayer):
         merges: Pairs of ids in the order of their rank.
         special_tokens: Ids of the special tokens by their text.
         unicode_version: See `GraphTokenizer`.
-        allowed_special: `"all"`, or the texts of the special tokens that become
-            their ids. All others are plain text, as with tiktoken's
+        allowed_special: `"all"`, `"none"`, or the texts of the special tokens that
+            become their ids. All others are plain text, as with tiktoken's
             `disallowed_special=()`.
         pad_id: The id after the end of a shorter text.
         max_tokens: Largest number of ids of a text, which is truncated to it. By
@@ -102,7 +102,7 @@ class TokenizerLayer(_VocabularyLayer):
         merges: Sequence[tuple[int, int]],
         special_tokens: Mapping[str, int],
         unicode_version: str = UNICODE_VERSION,
-        allowed_special: AllowedSpecial = (),
+        allowed_special: AllowedSpecial = "none",
         pad_id: int = 0,
         max_tokens: int | None = None,
         **kwargs: Any,
@@ -117,6 +117,17 @@ class TokenizerLayer(_VocabularyLayer):
         self.allowed_special = (
             allowed_special if isinstance(allowed_special, str) else sorted(allowed_special)
         )
+
+    @classmethod
+    def from_tokenizer(cls, tokenizer: "GPT2Tokenizer", **kwargs: Any) -> Self:
+        """Returns the layer of a host tokenizer, by default with its policy of special tokens.
+
+        Args:
+            tokenizer: The host tokenizer.
+            **kwargs: The other arguments of the layer.
+        """
+        kwargs.setdefault("allowed_special", tokenizer.allowed_special)
+        return super().from_tokenizer(tokenizer, **kwargs)
 
     def call(self, texts: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """See `Call arguments` of the class."""

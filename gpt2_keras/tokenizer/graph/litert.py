@@ -18,8 +18,7 @@ class LiteRTTokenizer(tf.Module):
 
     Args:
         tokenizer: The in-graph tokenizer.
-        allowed_special: `"all"`, or the texts of the special tokens that become
-            their ids.
+        allowed_special: As for `GraphTokenizer`, instead of what was given there.
 
     Example:
         >>> tokens = [bytes([value]) for value in range(256)] + [b"he"]
@@ -28,11 +27,14 @@ class LiteRTTokenizer(tf.Module):
         [256, 121]
     """
 
-    def __init__(self, tokenizer: GraphTokenizer, allowed_special: AllowedSpecial = ()) -> None:
+    def __init__(
+        self, tokenizer: GraphTokenizer, allowed_special: AllowedSpecial | None = None
+    ) -> None:
         super().__init__(name="litert_tokenizer")
         self._tokenizer = tokenizer
-        is_text = isinstance(allowed_special, str)
-        self._allowed_special = allowed_special if is_text else tuple(allowed_special)
+        if allowed_special is not None and not isinstance(allowed_special, str):
+            allowed_special = tuple(allowed_special)
+        self._allowed_special = allowed_special
 
     @tf.autograph.experimental.do_not_convert
     def tokenize(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -83,7 +85,7 @@ class LiteRTTokenizer(tf.Module):
 
 
 def write_litert(
-    tokenizer: GraphTokenizer, path: str | Path, allowed_special: AllowedSpecial = ()
+    tokenizer: GraphTokenizer, path: str | Path, allowed_special: AllowedSpecial | None = None
 ) -> None:
     """Writes a `.tflite` with the signatures `tokenize` and `detokenize`.
 

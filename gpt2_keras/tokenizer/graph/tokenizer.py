@@ -21,13 +21,13 @@ from gpt2_keras.tokenizer.graph.pretokenizer import PreTokenizer
 from gpt2_keras.tokenizer.graph.special_tokens import find_special_tokens, replace_special_tokens
 from gpt2_keras.tokenizer.graph.symbols import NUM_BYTES
 from gpt2_keras.tokenizer.graph.utf8 import BORDER, PADDING, CharacterReader
+from gpt2_keras.tokenizer.special_tokens import check_allowed_special
 from gpt2_keras.tokenizer.unicode_classes import UNICODE_VERSION
-from gpt2_keras.tokenizer.vocabulary import check_allowed_special
 
 if TYPE_CHECKING:
     from gpt2_keras.tokenizer.tokenizer import GPT2Tokenizer
 
-AllowedSpecial = Literal["all"] | Collection[str]
+AllowedSpecial = Literal["none", "all"] | Collection[str]
 NO_TOKEN = -2  # the id of a border; less than `UNKNOWN`
 
 
@@ -50,6 +50,8 @@ class GraphTokenizer(tf.Module):
         unicode_version: The version of Unicode that says which characters are
             letters and numbers, one for which there is a table. It is in the
             graph: the pre-tokenizer's ops are in the scope `unicode-16.0.0`.
+        allowed_special: `"all"`, `"none"`, or the texts of the special tokens that
+            become their ids. All others are plain text.
 
     Raises:
         ValueError: If vocabulary and merges do not fit together, see
@@ -68,6 +70,7 @@ class GraphTokenizer(tf.Module):
         merges: Sequence[tuple[int, int]],
         special_tokens: Mapping[str, int],
         unicode_version: str = UNICODE_VERSION,
+        allowed_special: AllowedSpecial = "none",
     ) -> None:
         super().__init__(name="graph_tokenizer")
         self.unicode_version = unicode_version
@@ -75,6 +78,7 @@ class GraphTokenizer(tf.Module):
         symbols = tables.symbols
         # The code of each special token among the bytes.
         self._special_codes = {text: code for code, text in enumerate(special_tokens, BORDER + 1)}
+        self._allowed_special = check_allowed_special(allowed_special, special_tokens)
         self._first_special = symbols.special_symbol(0)
         self._merge = Merger(tables)
         self._look_up = PreTokenLookup(tables)
@@ -91,22 +95,28 @@ class GraphTokenizer(tf.Module):
 
     @classmethod
     def from_tokenizer(cls, tokenizer: "GPT2Tokenizer") -> Self:
-        """Returns the in-graph tokenizer with the ids of a host tokenizer.
+        """Returns the in-graph tokenizer with the ids of a host tokenizer, and its policy.
 
         Args:
             tokenizer: The host tokenizer.
         """
-        return cls(tokenizer.token_bytes, tokenizer.merges, tokenizer.special_tokens)
+        return cls(
+            tokenizer.token_bytes,
+            tokenizer.merges,
+            tokenizer.special_tokens,
+            allowed_special=tokenizer.allowed_special,
+        )
 
     @tf.autograph.experimental.do_not_convert
-    def tokenize(self, texts: tf.Tensor, allowed_special: AllowedSpecial = ()) -> tf.RaggedTensor:
+    def tokenize(
+        self, texts: tf.Tensor, allowed_special: AllowedSpecial | None = None
+    ) -> tf.RaggedTensor:
         """Turns texts into token ids.
 
         Args:
             texts: String tensor `(batch,)`, UTF-8 or any other bytes.
-            allowed_special: `"all"`, or the texts of the special tokens that
-                become their ids. All others are plain text. Where several could
-                begin, the longest does.
+            allowed_special: As for the class, instead of what was given there.
+                Where several could begin, the longest does.
 
         Returns:
             int32 ragged tensor `(batch, None)`.
@@ -118,7 +128,7 @@ class GraphTokenizer(tf.Module):
         joined = tf.strings.reduce_join(texts, axis=0, separator=" ")
         row_ends = tf.cumsum(tf.strings.length(texts) + 1)
         text = tf.cast(tf.io.decode_raw(joined, tf.uint8), tf.int32)  # (size,)
-        allowed = check_allowed_special(allowed_special, self._special_codes)
+        allowed = self._allowed(allowed_special)
         data, starts, sizes = self._split(text, row_ends, allowed)
         words = to_words(joined, tf.size(text))
         token_ids = self._look_up(words, starts, sizes)
@@ -159,7 +169,9 @@ class GraphTokenizer(tf.Module):
         return self.detokenizer(token_ids, num_tokens)
 
     @tf.autograph.experimental.do_not_convert
-    def tokenize_bytes(self, text: tf.Tensor, allowed_special: AllowedSpecial = ()) -> tf.Tensor:
+    def tokenize_bytes(
+        self, text: tf.Tensor, allowed_special: AllowedSpecial | None = None
+    ) -> tf.Tensor:
         """Turns the bytes of one text into token ids, in ops that LiteRT has.
 
         Args:
@@ -172,7 +184,7 @@ class GraphTokenizer(tf.Module):
         Raises:
             ValueError: If `allowed_special` has what is no special token.
         """
-        allowed = check_allowed_special(allowed_special, self._special_codes)
+        allowed = self._allowed(allowed_special)
         data, starts, sizes = self._split(text, None, allowed)
         starts, sizes = starts[:-1], sizes[:-1]  # without the border after the text
         if allowed:
@@ -181,6 +193,12 @@ class GraphTokenizer(tf.Module):
             data = tf.where(data > BORDER, data - BORDER - 1 + self._first_special, data)
         symbols, starts, sizes = self._merge(data, starts, sizes)
         return self._ids_of(tf.gather(symbols, concat_ranges(starts, sizes)[0]))
+
+    def _allowed(self, allowed_special: AllowedSpecial | None) -> tuple[str, ...]:
+        """Returns the special tokens that become their ids."""
+        if allowed_special is None:
+            return self._allowed_special
+        return check_allowed_special(allowed_special, self._special_codes)
 
     def _split(
         self, text: tf.Tensor, row_ends: tf.Tensor | None, allowed: Sequence[str]

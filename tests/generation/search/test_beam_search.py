@@ -32,7 +32,7 @@ def search(model, prompts, settings, max_new_tokens, end=END, count=1):
             token_ids,
             num_tokens,
             max_new_tokens=max_new_tokens,
-            end_token_id=end,
+            end_token_ids=(end,),
             seeds=np.zeros(len(prompts), "int32"),
             num_return_sequences=count,
         ),

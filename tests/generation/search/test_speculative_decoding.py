@@ -45,7 +45,7 @@ def sample(model, prompts, settings, max_new_tokens, seeds=None, end=END):
         SearchRequest(
             *padded(prompts),
             max_new_tokens=max_new_tokens,
-            end_token_id=end,
+            end_token_ids=(end,),
             seeds=np.asarray(seeds, "int32"),
         ),
     )
@@ -168,7 +168,7 @@ def test_a_draft_model_equal_to_the_model_has_all_its_proposals_taken(model, tem
         sampling,
         num_draft_tokens=4,
         max_new_tokens=13,
-        end_token_id=-1,  # which is never sampled
+        end_token_ids=(-1,),  # which is never sampled
     )
     assert num_rounds == 3  # one token of the prefill, and 4 + 1 per round
 
@@ -215,7 +215,7 @@ def test_nothing_is_traced_again_for_other_lengths_batches_or_settings(draft):
     for count in range(1, 4):
         settings = SpeculativeDecoding(draft, count, 0.5 * count, count, 1 / count)
         sample(model, PROMPTS[:count], settings, count + 1)
-    name, key = "speculative_sample", (END, draft)
+    name, key = "speculative_sample", ((END,), draft)
     trace = cached_function(model, name, key, lambda: pytest.fail("traced again"))
     assert trace.experimental_get_tracing_count() == 1
     assert cached_function(model, name, (END, model), lambda: None) is not trace
