@@ -66,7 +66,7 @@ def load_gpt2_keras(directory: str, dtype: str = "float32") -> Generate:
     prefix = no_prefix(model)
 
     def generate(ids: np.ndarray, count: int) -> Any:
-        processors = processor_tensors(vocab_size, end, min_new_tokens=count)
+        processors = processor_tensors(vocab_size, [end], min_new_tokens=count)
         settings = sampling_tensors(Sampler(0.0), np.zeros(len(ids), "int32")), processors
         rows = pad(ids.tolist(), end, side="left")
         state = functions.start(*rows, *settings, np.int32(count), prefix)

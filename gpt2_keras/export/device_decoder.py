@@ -145,7 +145,9 @@ class DeviceDecoder(tf.Module):
         (state,) = tf.while_loop(lambda state: ~tf.reduce_all(state.finished), fill_block, (state,))
         new_ids = state.history.token_ids[0, count : state.history.next_new]
         ended = tf.cast(is_any(new_ids, processors.stop_ids), tf.int32)
-        return new_ids[: tf.size(new_ids) - tf.reduce_sum(ended)]
+        size = tf.size(new_ids) - tf.reduce_sum(ended)
+        # Not a slice: LiteRT's Python interpreter cannot read one without elements.
+        return tf.gather(new_ids, tf.range(size))
 
     def _state(self, count: tf.Tensor, finished: tf.Tensor) -> decoding_loop.DecodingState:
         """Returns the state of the decoding loop after a prompt of `count` tokens."""

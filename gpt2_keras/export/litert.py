@@ -106,8 +106,18 @@ def _metadata(model: GPT2Model, context_length: int, dtype: str) -> dict[str, An
     """Returns the metadata of the file."""
     config = model.config.to_dict() | {"context_length": context_length}
     made_by = f"gpt2_keras {__version__}"
-    metadata = {"name": "GPT-2", "made_by": made_by, "weights": dtype, "config": config}
-    return metadata | {"end_token_ids": list(model.end_token_ids)}
+    metadata: dict[str, Any] = {
+        "name": "GPT-2",
+        "made_by": made_by,
+        "weights": dtype,
+        "config": config,
+    }
+    if model.tokenizer is not None:
+        metadata |= {
+            "start_token_id": model.tokenizer.end_token_id,  # an empty text is read as this token
+            "end_token_ids": list(model.end_token_ids),
+        }
+    return metadata
 
 
 def _request_specs() -> list[tf.TensorSpec]:

@@ -126,7 +126,7 @@ def process_logits(
         stages.append((tf.shape(words)[0] > 0, lambda x: _ban_words(x, history, words)))
     if tf.get_static_value(processors.min_new_tokens) != 0:
         too_early = step < processors.min_new_tokens
-        stages.append((too_early, lambda x: _ban(x, None, processors.stop_ids)))
+        stages.append((too_early, lambda x: _ban_everywhere(x, processors.stop_ids)))
     if forced.shape[0] != 0:
         stages.append((step < tf.shape(forced)[0], lambda x: _force_token(x, forced[step])))
     for active, stage in stages:
@@ -177,8 +177,7 @@ def _ban_repeats(logits: tf.Tensor, history: History, sizes: tf.Tensor) -> tf.Te
     longest = tf.minimum(tf.reduce_max(sizes), length)
     _, repeats = tf.while_loop(lambda back, _: back < longest, compare, (tf.constant(1), repeats))
     repeats &= tf.expand_dims(sizes > 0, 1)
-    indices = tf.where(repeats)  # (found, 2)
-    return _ban(logits, tf.cast(indices[:, 0], tf.int32), tf.gather_nd(ids, indices))
+    return _ban(logits, ids, repeats)
 
 
 def _ban_words(logits: tf.Tensor, history: History, words: tf.Tensor) -> tf.Tensor:
@@ -190,18 +189,26 @@ def _ban_words(logits: tf.Tensor, history: History, words: tf.Tensor) -> tf.Tens
     # (batch, words, length - 1)
     heads = tf.expand_dims(words[:, :-1], 0)
     same = (tf.expand_dims(ids, 1) == heads) | (heads == NO_TOKEN)
-    indices = tf.where(tf.reduce_all(same, axis=2))  # (found, 2): row, word
-    return _ban(logits, tf.cast(indices[:, 0], tf.int32), tf.gather(words[:, -1], indices[:, 1]))
+    banned = tf.reduce_all(same, axis=2)  # (batch, words)
+    return _ban(logits, tf.zeros_like(banned, tf.int32) + words[:, -1], banned)
 
 
-def _ban(logits: tf.Tensor, rows: tf.Tensor | None, token_ids: tf.Tensor) -> tf.Tensor:
-    """Sets logits to minus infinity at pairs of a row and an id, or at ids of all rows."""
-    shape = tf.shape(logits)
-    if rows is None:
-        rows, shape = tf.zeros_like(token_ids), tf.stack([1, shape[1]])
-    indices = tf.stack([rows, token_ids], axis=1)
-    banned = tf.scatter_nd(indices, tf.ones_like(token_ids), shape) > 0
-    return tf.where(banned, -float("inf"), logits)
+def _ban(logits: tf.Tensor, token_ids: tf.Tensor, banned: tf.Tensor) -> tf.Tensor:
+    """Sets logits to minus infinity at those ids of each row, (batch, count), that are banned.
+
+    Of fixed shapes, whatever is banned: LiteRT takes no others inside a branch.
+    """
+    batch_size, count = tf.unstack(tf.shape(token_ids))
+    rows = tf.repeat(tf.expand_dims(tf.range(batch_size), 1), count, axis=1)
+    indices = tf.stack([rows, tf.where(banned, token_ids, 0)], axis=2)  # (batch, count, 2)
+    found = tf.scatter_nd(indices, tf.cast(banned, tf.int32), tf.shape(logits)) > 0
+    return tf.where(found, -float("inf"), logits)
+
+
+def _ban_everywhere(logits: tf.Tensor, token_ids: tf.Tensor) -> tf.Tensor:
+    """Sets logits to minus infinity at ids, (count,), of all rows."""
+    ones, shape = tf.ones_like(token_ids), tf.shape(logits)[1:]
+    return tf.where(tf.scatter_nd(token_ids[:, None], ones, shape) > 0, -float("inf"), logits)
 
 
 def _force_token(logits: tf.Tensor, token_id: tf.Tensor) -> tf.Tensor:

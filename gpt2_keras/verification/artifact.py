@@ -16,6 +16,7 @@ class GreedyText(NamedTuple):
     prompt: str
     text: str
     max_new_tokens: int
+    by_config: bool = True  # whether it follows penalties and bans of the generation config
 
 
 class Artifact(abc.ABC):
@@ -29,14 +30,12 @@ class Artifact(abc.ABC):
         op_set: The ops that its runtime has built in, in words.
         reads_text: Whether it has a tokenizer.
         gives_logits: Whether it has `logits`; `log_probs` if not.
-        has_generation_config: Whether its greedy texts follow the model's generation config.
     """
 
     format: ClassVar[str]
     op_set: ClassVar[str]
     reads_text: bool
     gives_logits: bool
-    has_generation_config: ClassVar[bool] = True
 
     def __init__(self, path: Path) -> None:
         self.path = path

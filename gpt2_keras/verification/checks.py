@@ -227,12 +227,12 @@ def _check_greedy_texts(model: GPT2Model, artifact: Artifact, exact: bool) -> Ch
     encode = model.require_tokenizer().encode
     prompts = [prompt for prompt in GREEDY_PROMPTS if len(encode(prompt)) <= room]
     answers = artifact.generate_greedily(prompts, model) if prompts else []
-    settings: dict[str, Any] = {"temperature": 0.0}  # the rest as the model's config says
-    if not artifact.has_generation_config:
-        settings = {"sampler": "greedy", "logits_processors": LogitsProcessors()}
     wrong: list[tuple[str, str]] = []
-    for limit in sorted({answer.max_new_tokens for answer in answers}):
-        asked = [answer for answer in answers if answer.max_new_tokens == limit]
+    for limit, by_config in sorted({(each.max_new_tokens, each.by_config) for each in answers}):
+        asked = [e for e in answers if (e.max_new_tokens, e.by_config) == (limit, by_config)]
+        settings: dict[str, Any] = {"sampler": "greedy", "logits_processors": LogitsProcessors()}
+        if by_config:
+            settings = {"temperature": 0.0}
         prompted = [answer.prompt for answer in asked]
         texts: Any = generate(model, prompted, max_new_tokens=limit, **settings)
         pairs = zip((answer.text for answer in asked), texts, strict=True)

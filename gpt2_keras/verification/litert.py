@@ -74,7 +74,7 @@ class LiteRTArtifact(LiteRTBased):
 
     def _stream(self, generated: GreedyText, end_token_ids: Sequence[int]) -> GreedyText:
         """Returns the same prompt continued token by token."""
-        prompt, _, limit = generated
+        prompt, limit = generated.prompt, generated.max_new_tokens
         (ids,) = self.encode([prompt])
         logits = self._run["prefill"](token_ids=np.array(ids, np.int32))["logits"]
         new_ids: list[int] = []
@@ -86,7 +86,8 @@ class LiteRTArtifact(LiteRTBased):
                     token_id=np.array([token], np.int32), position=position
                 )["logits"]
         (added,) = self.decode([new_ids])
-        return GreedyText(prompt, prompt + added.decode(errors="replace"), limit)
+        text = prompt + added.decode(errors="replace")
+        return GreedyText(prompt, text, limit, by_config=False)
 
     def logits(self, token_ids: np.ndarray) -> np.ndarray:
         """Returns the output of `logits`; or of `prefill` of one token, and `decode`."""

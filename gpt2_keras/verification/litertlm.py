@@ -1,6 +1,5 @@
 """A `.litertlm` bundle as an artifact to compare, run by LiteRT-LM."""
 
-import functools
 import io
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,7 +25,6 @@ class LiteRTLMArtifact(LiteRTBased):
     format = "litertlm"
     reads_text = True
     gives_logits = False
-    has_generation_config = False  # the runtime has samplers, but no logits processors
 
     def __init__(self, path: Path) -> None:
         self._litert_lm = require_litert_lm()
@@ -35,6 +33,7 @@ class LiteRTLMArtifact(LiteRTBased):
         super().__init__(path, _tflite_inside(path))
         shape = self.contents.input_shape("decode", "kv_cache_k_0")
         self._cache_length = shape[2]  # of (1, heads, length, head_dim)
+        self._overwrites: bool | None = None  # not tried yet
 
     def unsupported_strings(self, model: GPT2Model) -> tuple[str, ...]:
         """Returns NUL, which ends a string in C, and the special tokens, which it reads as such."""
@@ -60,7 +59,8 @@ class LiteRTLMArtifact(LiteRTBased):
             with self._session(limit) as session:
                 session.run_prefill([prompt])
                 (text,) = session.run_decode().texts
-            generated.append(GreedyText(prompt, prompt + text, limit))
+            # The runtime has samplers, but no penalties and bans.
+            generated.append(GreedyText(prompt, prompt + text, limit, by_config=False))
         return generated
 
     def log_probs(self, texts: Sequence[str], model: GPT2Model) -> list[np.ndarray]:
@@ -72,7 +72,6 @@ class LiteRTLMArtifact(LiteRTBased):
         """Returns the number of tokens that the runtime scores: one less than the cache holds."""
         return self._cache_length - 1
 
-    @functools.cache  # noqa: B019 -- as long as the artifact
     def _context(self, end_token_id: int) -> str:
         """The context in which a text is scored as one that follows a single end token.
 
@@ -81,8 +80,10 @@ class LiteRTLMArtifact(LiteRTBased):
         whatever that token is, the context needs an end token more.
         """
         end: str = self._engine.detokenize([end_token_id])
-        one, other = (self._scores(overwritten + end, "a") for overwritten in ("a", "b"))
-        return end + end if one == other else end
+        if self._overwrites is None:
+            one, other = (self._scores(overwritten + end, "a") for overwritten in ("a", "b"))
+            self._overwrites = one == other
+        return end + end if self._overwrites else end
 
     def _scores(self, context: str, text: str) -> list[float]:
         """Returns the log-probability of each token of a text that follows a context."""

@@ -217,6 +217,7 @@ def test_the_index_says_how_it_was_made(prepared):
         "deduplicate": "near",
         "bpe_dropout": 0.1,
         "seed": 7,
+        "special_tokens": None,
     }
 
 

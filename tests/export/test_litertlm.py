@@ -174,17 +174,18 @@ def test_what_export_measured_is_verified(model, bundle):
 
 @pytest.mark.parametrize("text", ["a", "it's 42 o'clock! é𝄞", "x" * (LENGTH - 1)])
 def test_its_log_probabilities_are_those_after_an_end_token(model, bundle, text):
-    (log_probs,) = LiteRTLMArtifact(bundle).log_probs([text])
+    (log_probs,) = LiteRTLMArtifact(bundle).log_probs([text], model)
     np.testing.assert_allclose(log_probs, model.score(text).log_probs, rtol=0, atol=1e-5)
 
 
-def test_a_runtime_without_the_shift_would_be_scored_after_one_end_token(bundle, monkeypatch):
-    end = "<|endoftext|>"
+def test_a_runtime_without_the_shift_would_be_scored_after_one_end_token(
+    model, bundle, monkeypatch
+):
+    end, end_token_id = "<|endoftext|>", model.tokenizer.end_token_id
+    assert LiteRTLMArtifact(bundle)._context(end_token_id) == end + end
     loaded = LiteRTLMArtifact(bundle)
-    assert loaded._context == end + end
-    del loaded.__dict__["_context"]
     monkeypatch.setattr(loaded, "_scores", lambda read, text: [float(len(read)), hash(read)])
-    assert loaded._context == end
+    assert loaded._context(end_token_id) == end
 
 
 def test_strings_that_the_runtime_does_not_support_are_left_out(model, bundle):

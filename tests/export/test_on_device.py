@@ -113,14 +113,15 @@ def test_a_text_delta_never_ends_inside_a_character(runner, monkeypatch):
 
 
 def test_the_end_token_ends_the_text(runner, program, monkeypatch):
-    monkeypatch.setattr(program, "choose", lambda *_: runner.end_token_id)
+    monkeypatch.setattr(program, "choose", lambda *_: min(runner.end_token_ids))
     assert list(runner.stream("the cat", 7)) == [""]
 
 
 def test_a_long_prompt_is_truncated_and_a_full_context_ends_the_text(exported, runner):
     prompt = "the cat sat on the mat, and the dog. " * 20
     model = exported[0]
-    assert runner.end_token_id == model.tokenizer.end_token_id
+    assert runner.start_token_id == model.tokenizer.end_token_id
+    assert runner.end_token_ids == {model.tokenizer.end_token_id}
     assert runner.context_length == 64
     expected = model.generate(prompt, max_new_tokens=1, on_overflow="truncate")
     assert prompt + "".join(runner.stream(prompt, 16)) == expected

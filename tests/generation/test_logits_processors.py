@@ -31,7 +31,7 @@ def history():
 def processed(sampler=None, **fields):
     logits = np.random.default_rng(0).normal(size=(2, VOCAB)).astype("float32")
     numbers = sampling_tensors(sampler or Sampler(), np.zeros(2, "int32"))
-    processors = processor_tensors(VOCAB, 0, **fields)
+    processors = processor_tensors(VOCAB, fields.pop("stop_ids", [0]), **fields)
     return logits, np.asarray(process_logits(logits, history(), numbers, processors))
 
 
@@ -100,7 +100,7 @@ def test_a_bias_is_added_and_minus_infinity_bans():
 def test_no_stop_id_comes_before_the_minimum():
     # Three new tokens are there.
     for minimum, banned in ((3, set()), (4, {0, 6})):
-        _, after = processed(stop_ids=[6], min_new_tokens=minimum)
+        _, after = processed(stop_ids=[0, 6], min_new_tokens=minimum)
         assert {token for token in range(VOCAB) if after[0, token] == -np.inf} == banned
 
 

@@ -19,7 +19,6 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from ai_edge_litert.options import CpuOptions, Options
 from ai_edge_litert.tensor_buffer import TensorBuffer
 
-END_OF_TEXT = b"<|endoftext|>"
 _LOW_BITS = 0xFFFFFFFF
 _TEXT_ONLY = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES  # no XNNPACK, no products
 _IN_MEMORY = ":memory"  # XNNPACK's name for weights kept in no file
@@ -50,7 +49,10 @@ class DeviceModel:
             path,
             options=Options(hardware_accelerators=HardwareAccelerator.CPU, cpu_options=options),
         )
-        self.context_length = read_metadata(path)["config"]["context_length"]
+        metadata = read_metadata(path)
+        self.context_length = metadata["config"]["context_length"]
+        self.start_token_id = metadata["start_token_id"]
+        self.end_token_ids = set(metadata["end_token_ids"])
         # Kept, as LiteRT does not give back the memory of a buffer.
         self._answers = {
             name: self._model.create_output_buffer_by_name(name, "logits")
@@ -62,8 +64,6 @@ class DeviceModel:
         }
         shapes = self._model.get_output_tensor_details("decode")
         self.vocab_size = int(shapes["logits"]["shape"][-1])
-        ids = reversed(range(self.vocab_size))  # it is the last one, or near it
-        self.end_token_id = next((i for i in ids if self.bytes_of(i) == END_OF_TEXT), -1)
 
     def prefill(self, token_ids: np.ndarray) -> np.ndarray:
         """Reads a prompt, int32 `(tokens,)`; returns the logits of the next, `(vocab,)`."""
@@ -108,13 +108,13 @@ class DeviceModel:
         text = np.frombuffer(prompt.encode(), np.uint8)
         ids = self._run["tokenize"](text=text)["token_ids"][1 - self.context_length :]
         if not ids.size:
-            ids = np.array([self.end_token_id], np.int32)  # begins a text
+            ids = np.array([self.start_token_id], np.int32)
         logits = self.prefill(ids)
         characters = codecs.getincrementaldecoder("utf-8")(errors="replace")
         limit = min(ids.size + max_new_tokens, self.context_length)
         for position in range(ids.size, limit):
             token_id = choose(logits, temperature, top_k, uniform(seed, position - ids.size))
-            if token_id == self.end_token_id:
+            if token_id in self.end_token_ids:
                 break
             yield characters.decode(self.bytes_of(token_id))
             logits = self.decode(token_id, position)

@@ -4,7 +4,6 @@ import { Tensor, loadAndCompile, loadLiteRt } from "@litertjs/core";
 import { readMetadata, withSignatures } from "./flatbuffer.js";
 
 const WASM = new URL("./node_modules/@litertjs/core/wasm/", import.meta.url).href;
-const END_OF_TEXT = "<|endoftext|>";
 // Bytes that no UTF-8 text has, and so no token but those of these bytes themselves. GPT-2's
 // table of bytes (bytes_to_unicode in openai/gpt-2 src/encoder.py) gives 0xFE 186, 0xFF 187.
 const MARK = [0xff, 0xfe, 0xff];
@@ -30,7 +29,6 @@ export class TextModel {
     model.contextLength = about.config.context_length;
     model.tokenizerFile = (room) => withSignatures(file, ["tokenize", "detokenize"], room);
     model.tokens = await model.#readTokens(about.config.vocab_size);
-    model.endTokenId = model.tokens.findIndex((bytes) => decode(bytes) === END_OF_TEXT);
     model.compiled = await loadAndCompile(file, { accelerator: "wasm" });
     return model;
   }
@@ -53,7 +51,7 @@ export class TextModel {
     if (bytes.length > MAX_TEXT_BYTES) {
       throw new Error(`The text has ${bytes.length} bytes; at most ${MAX_TEXT_BYTES} are read.`);
     }
-    if (bytes.length === 0) return [this.endTokenId];
+    if (bytes.length === 0) return [this.about.start_token_id];
     const answer = await this.#ask("tokenize", { text: bytes }, bytes.length);
     const ids = Array.from(answer.token_ids.subarray(0, answer.num_tokens[0]));
     return ids.slice(-(this.contextLength - 1));

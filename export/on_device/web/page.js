@@ -89,7 +89,7 @@ async function write() {
   let written = 0;
   for (const count = number("count"); written < count && state.writing && hasRoom(); written++) {
     const id = choose(state.logits, settings, state.ids.length - state.promptLength);
-    if (id === state.model.endTokenId) break;
+    if (state.model.about.end_token_ids.includes(id)) break;
     state.ids.push(id);
     await advance();
     await painted();
