@@ -87,7 +87,7 @@ def test_its_make_targets_and_files_exist():
 
 
 def test_the_page_on_generation_runs(newcomer, capsys):
-    (code,) = blocks("python", (ROOT / "docs" / "generation.md").read_text(encoding="utf-8"))
+    code = "".join(blocks("python", (ROOT / "docs" / "generation.md").read_text(encoding="utf-8")))
     text_model(context_length=128, num_layers=1).save_to_preset("book-model")
     exec(code, {})  # noqa: S102
     assert capsys.readouterr().out.startswith("length [")

@@ -11,6 +11,7 @@ from keras import ops
 from gpt2_keras import checkpoints
 from gpt2_keras.layers.initializers import KERNEL_STDDEV
 from gpt2_keras.model import GPT2Model
+from gpt2_keras.tokenizer.special_tokens import SpecialTokens
 from gpt2_keras.training.optimizer import FINE_TUNING_LEARNING_RATE, make_optimizer
 from gpt2_keras.training.step import jit_by_default
 from gpt2_keras.validation import check_instance, check_texts
@@ -90,11 +91,18 @@ class GPT2Classifier(keras.Model):
             last = ops.take_along_axis(state, ops.expand_dims(index, 2), axis=1)[:, 0]
         return ops.cast(self.head(last), "float32")  # (batch, labels)
 
-    def encode(self, texts: str | Sequence[str]) -> dict[str, np.ndarray]:
+    def encode(
+        self, texts: str | Sequence[str], *, special_tokens: SpecialTokens | None = None
+    ) -> dict[str, np.ndarray]:
         """Tokenizes texts for `fit`, `predict` and a call.
 
         A text longer than the context is truncated to its last tokens. An empty text
         becomes a single `<|endoftext|>`.
+
+        Args:
+            texts: One text, or several.
+            special_tokens: The special tokens in the texts that become their ids; by default
+                the tokenizer's policy. `"none"` is right for text from outside.
 
         Returns:
             `token_ids`, int32 `(batch, time)`, and `padding_mask`, bool of the same
@@ -105,6 +113,7 @@ class GPT2Classifier(keras.Model):
             ValueError: If there is no text, or the language model has no tokenizer.
         """
         tokenizer = self.language_model.require_tokenizer()
+        tokenizer = tokenizer.with_special_tokens_policy(special_tokens)
         end, length = tokenizer.end_token_id, self.language_model.config.context_length
         encoded = tokenizer.encode(check_texts("texts", texts))
         rows = [ids[-length:] or [end] for ids in encoded]
@@ -114,9 +123,12 @@ class GPT2Classifier(keras.Model):
         token_ids[padding_mask] = np.concatenate(rows)
         return {"token_ids": token_ids, "padding_mask": padding_mask}
 
-    def classify(self, texts: Sequence[str]) -> list[str]:
-        """Returns the most likely label of each text; raises as `encode` does."""
-        logits = ops.convert_to_numpy(self(self.encode(texts), training=False))
+    def classify(
+        self, texts: Sequence[str], *, special_tokens: SpecialTokens | None = None
+    ) -> list[str]:
+        """Returns the most likely label of each text; arguments and errors are `encode`'s."""
+        encoded = self.encode(texts, special_tokens=special_tokens)
+        logits = ops.convert_to_numpy(self(encoded, training=False))
         return [self.labels[index] for index in logits.argmax(axis=-1)]
 
     def compile(

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from gpt2_keras import GPT2LM
-from gpt2_keras.finetuning import add_special_tokens
+from gpt2_keras.finetuning import GPT2Classifier, add_special_tokens
 from gpt2_keras.generation import BeamSearch, ContrastiveSearch, LogitsProcessors, Sampler
 from gpt2_keras.generation.defaults import default_processors, default_sampler
 from gpt2_keras.generation.search.choice import choose_sampler
@@ -270,6 +270,15 @@ def test_every_text_path_takes_a_policy(model):
     assert streamed == plain.removeprefix(text)
     beams = larger.generate_details(text, sampler="beam", max_new_tokens=2, special_tokens="none")
     assert beams.prompt == text
+
+
+def test_a_classifier_takes_a_policy_too(model):
+    larger = add_special_tokens(model, ["<|user|>"])
+    user = larger.tokenizer.special_tokens["<|user|>"]
+    classifier = GPT2Classifier(larger, ["no", "yes"])
+    assert user in classifier.encode(["<|user|>a"])["token_ids"]
+    assert user not in classifier.encode(["<|user|>a"], special_tokens="none")["token_ids"]
+    assert classifier.classify(["<|user|>a"], special_tokens="none")[0] in ("no", "yes")
 
 
 def cached(model, text, **how):
