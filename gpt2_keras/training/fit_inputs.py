@@ -166,7 +166,7 @@ def _standard_form(x: Any, y: Any, sample_weight: Any, *, is_graph: bool) -> tup
     mask = None
     if isinstance(x, dict):
         if "token_ids" not in x or not x.keys() <= {"token_ids", "padding_mask"}:
-            raise ValueError(f"A batch is a dictionary of {sorted(x)}. {_FORMS}")
+            raise ValueError(f"Received a batch that is a dictionary of {sorted(x)}. {_FORMS}")
         x, mask = x["token_ids"], x.get("padding_mask")
     if not is_graph:
         x, y, mask = (
@@ -188,7 +188,7 @@ def _check_form(x: Any, y: Any) -> None:
     dtype = getattr(x.dtype, "name", str(x.dtype))
     if dtype in ("string", "object") or dtype.startswith("str"):
         raise ValueError(
-            f"The batches are texts (dtype {dtype}). A batch holds token ids. Encode the texts "
+            f"Received batches of texts (dtype {dtype}). A batch holds token ids. Encode the texts "
             "with `gpt2_keras.data.prepare` and `make_dataset`, or with a tokenizer layer."
         )
     shape = x.shape
@@ -198,18 +198,18 @@ def _check_form(x: Any, y: Any) -> None:
         advice = (
             "Batch the dataset, for example by `dataset.batch(16)`. " if len(shape) == 1 else ""
         )
-        raise ValueError(f"token_ids have the shape {tuple(shape)}. {advice}{_FORMS}")
+        raise ValueError(f"Received token_ids of the shape {tuple(shape)}. {advice}{_FORMS}")
     if y is None and shape[1] is not None and shape[1] < 2:
         raise ValueError(
-            f"token_ids have the shape {tuple(shape)}, and there are no targets. A row of one "
+            f"Received token_ids of the shape {tuple(shape)} and no targets. A row of one "
             f"token has no next token to learn. {_FORMS}"
         )
     if y is not None and len(y.shape) == 2:
         pairs = zip(shape, y.shape, strict=True)
         if any(None not in pair and pair[0] != pair[1] for pair in pairs):
             raise ValueError(
-                f"token_ids have the shape {tuple(shape)}, targets {tuple(y.shape)}. Each token "
-                f"has one target, the next token. {_FORMS}"
+                f"Received token_ids of the shape {tuple(shape)} and targets of {tuple(y.shape)}. "
+                f"Each token has one target, the next token. {_FORMS}"
             )
 
 

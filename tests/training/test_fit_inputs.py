@@ -161,15 +161,15 @@ def test_a_dataset_is_as_long_as_before():
 REFUSED = {
     "unbatched": (
         lambda: tf.data.Dataset.from_tensor_slices((X, Y)),
-        r"^token_ids have the shape \(8,\)\. Batch the dataset",
+        r"^Received token_ids of the shape \(8,\)\. Batch the dataset",
     ),
     "texts": (
         lambda: tf.data.Dataset.from_tensor_slices(["a cat"]).batch(1),
-        r"^The batches are texts \(dtype string\)",
+        r"^Received batches of texts \(dtype string\)",
     ),
-    "array of texts": (lambda: np.array(["a cat"]), "are texts"),
+    "array of texts": (lambda: np.array(["a cat"]), "^Received batches of texts"),
     "other dictionary": (lambda: {"input_ids": X, "labels": Y}, r"\['input_ids', 'labels'\]"),
-    "one token": (lambda: X[:, :1], r"shape \(4, 1\), and there are no targets"),
+    "one token": (lambda: X[:, :1], r"shape \(4, 1\) and no targets"),
     "three axes": (lambda: X[None], r"shape \(1, 4, 8\)"),
 }
 
@@ -183,7 +183,7 @@ def test_other_forms_are_refused(method, case):
 
 
 def test_targets_of_another_length_are_refused():
-    with pytest.raises(ValueError, match=r"shape \(4, 8\), targets \(4, 7\)"):
+    with pytest.raises(ValueError, match=r"shape \(4, 8\) and targets of \(4, 7\)"):
         untrained().fit(X, Y[:, :-1])
 
 
