@@ -5,6 +5,7 @@ import json
 import math
 from typing import Any, Self
 
+from gpt2_keras.json_text import parse_json
 from gpt2_keras.validation import check_choice, check_integer, check_number, check_text
 
 POSITION_EMBEDDINGS = ("learned", "sinusoidal")
@@ -185,7 +186,7 @@ class GPT2Config:
         Raises:
             ValueError: If the text is not a JSON object or a key is not a field.
         """
-        fields = json.loads(text)
+        fields = parse_json(text)
         if not isinstance(fields, dict):
             raise ValueError(
                 f"The JSON text holds a {type(fields).__name__}, and a GPT2Config is an object. "

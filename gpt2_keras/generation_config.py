@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from gpt2_keras.validation import check_flag, check_integer
+from gpt2_keras.validation import MAX_INT32, check_flag, check_instance, check_integer
 
 FILE_NAME = "generation_config.json"
 TOKEN_IDS = ("bos_token_id", "eos_token_id", "pad_token_id")  # also keys of config.json
@@ -12,6 +12,9 @@ TOKEN_IDS = ("bos_token_id", "eos_token_id", "pad_token_id")  # also keys of con
 DEFAULT_TOP_K = 50
 _PENALTIES = ("repetition_penalty", "no_repeat_ngram_size")
 _FOR_SAMPLING = ("temperature", "top_k", "top_p", "min_p", "typical_p")
+# The integers among the keys that generation follows, with their minima.
+_COUNTS = {"max_new_tokens": 1, "num_beams": 1, "min_new_tokens": 0, "top_k": 0,
+           "no_repeat_ngram_size": 0}  # fmt: skip
 # The other keys that generation follows, and those that change nothing.
 _FOLLOWED = ("do_sample", "max_new_tokens", "min_new_tokens", "num_beams", "length_penalty",
              "bad_words_ids", "suppress_tokens")  # fmt: skip
@@ -52,14 +55,25 @@ class GenerationConfig:
         for contents in (self.contents, self.token_ids):
             for token_id in _as_list(contents.get("eos_token_id")):
                 self._check("eos_token_id", token_id)
-        for name in ("max_new_tokens", "num_beams"):
+        for name, minimum in _COUNTS.items():
             if (value := self.contents.get(name)) is not None:
-                self._check(name, value, minimum=1)
+                self._check(name, value, minimum)
+        for token_id in self._list("suppress_tokens"):
+            self._check("suppress_tokens", token_id)
+        for index, word in enumerate(self._list("bad_words_ids")):
+            check_instance(f"bad_words_ids[{index}] of {self.source}", word, list, "a list of ids")
+            for token_id in word:
+                self._check(f"bad_words_ids[{index}]", token_id)
         if (value := self.contents.get("do_sample")) is not None:
             check_flag(f"do_sample of {self.source}", value)
 
     def _check(self, name: str, value: Any, minimum: int = 0) -> None:
-        check_integer(f"{name} of {self.source}", value, minimum=minimum)
+        check_integer(f"{name} of {self.source}", value, minimum=minimum, maximum=MAX_INT32)
+
+    def _list(self, name: str) -> list[Any]:
+        value = self.contents.get(name) or []
+        check_instance(f"{name} of {self.source}", value, list, "a list")
+        return list(value)
 
     @property
     def end_token_ids(self) -> tuple[int, ...]:

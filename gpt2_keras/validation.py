@@ -12,6 +12,8 @@ import os
 from collections.abc import Collection, Iterable
 from typing import Any
 
+MAX_INT32 = 2**31 - 1  # the largest token id and the largest number of tokens in a graph
+
 
 def check_integer(
     name: str,

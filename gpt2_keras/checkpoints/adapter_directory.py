@@ -12,6 +12,7 @@ from gpt2_keras.checkpoints.huggingface_files import read_safetensors
 from gpt2_keras.checkpoints.json_files import read_json, write_json
 from gpt2_keras.checkpoints.tensors import StoredVariable, fill
 from gpt2_keras.model import GPT2Model
+from gpt2_keras.validation import check_number
 
 CONFIG_FILE = "adapter_config.json"
 WEIGHTS_FILE = "adapter_model.safetensors"
@@ -82,6 +83,7 @@ def read_adapter(directory: str | Path) -> Adapter:
 
     Raises:
         FileNotFoundError: If a file of it is missing.
+        TypeError: If a number of it is none.
         ValueError: If it is another method than Keras' LoRA, or not for a GPT-2.
     """
     directory = Path(directory)
@@ -101,19 +103,29 @@ def read_adapter(directory: str | Path) -> Adapter:
                 "Merge the adapter into its base model with PEFT, and load that."
             )
     modules, rank = config.get("target_modules"), config.get("r")
-    targets = [modules] if isinstance(modules, str) else modules or []
+    targets = [modules] if isinstance(modules, str) else modules
+    targets = targets if isinstance(targets, list) else []
     layers = tuple(
         ours
         for ours, theirs in _MODULES.items()
         if any(f".{theirs}".endswith(f".{target}") for target in targets)
     )
-    if not layers or not isinstance(rank, int):
+    if not layers or type(rank) is not int or rank < 1:
         raise ValueError(
             f"{path} has r={rank!r} and target_modules={modules!r}, and an adapter of a GPT-2 "
-            f"has an integer and some of {', '.join(_MODULES.values())}. "
+            f"has a positive integer and some of {', '.join(_MODULES.values())}. "
             "Use an adapter that was trained on a GPT-2."
         )
-    return Adapter(rank, config.get("lora_alpha", rank), layers)
+    # Before the matrices are made: memory is taken for what is on disk.
+    shapes = read_safetensors(directory / WEIGHTS_FILE).shapes
+    if others := [f"{name} {shape}" for name, shape in shapes.items() if rank not in shape]:
+        raise ValueError(
+            f"{path} has r={rank}, and {directory / WEIGHTS_FILE} has {', '.join(others):.200}. "
+            "Each matrix of a LoRA adapter has one axis of size r. Use the two files of one "
+            "adapter."
+        )
+    alpha = check_number(f"lora_alpha of {path}", config.get("lora_alpha", rank), above=0)
+    return Adapter(rank, alpha, layers)
 
 
 def fill_adapter(model: GPT2Model, directory: str | Path) -> None:

@@ -74,10 +74,15 @@ def load_classifier(
     path = directory / CONFIG_FILE
     contents = read_json(path)
     architectures, names = contents.get("architectures"), contents.get("id2label")
-    if architectures != [ARCHITECTURE] or not isinstance(names, dict):
+    if (
+        architectures != [ARCHITECTURE]
+        or not isinstance(names, dict)
+        or not all(map(str.isdecimal, names))
+    ):
         raise ValueError(
-            f'{path} has "architectures": {architectures} and "id2label": {names}, and a '
-            f'classifier has ["{ARCHITECTURE}"] and an object. {advice}'
+            f'{path} has "architectures": {architectures!r:.80} and "id2label": {names!r:.200}, '
+            f'and a classifier has ["{ARCHITECTURE}"] and an object with a name for each number. '
+            f"{advice}"
         )
     checkpoint = huggingface_files.open_directory(directory, None, changes)
     config, tokenizer = checkpoint.fitted()

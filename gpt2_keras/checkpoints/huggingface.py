@@ -13,6 +13,7 @@ from gpt2_keras.config import GPT2Config
 from gpt2_keras.layers.initializers import KERNEL_STDDEV, LAYER_NORM_EPSILON
 from gpt2_keras.model import GPT2Model
 from gpt2_keras.private_api.keras import raw_kernel
+from gpt2_keras.validation import check_number
 
 MODEL_TYPE = "gpt2"
 PREFIX = "transformer."  # GPT2LMHeadModel has it, the bare GPT2Model has not
@@ -89,7 +90,10 @@ def config_from_json(contents: dict[str, Any], source: str, **changes: Any) -> G
     fields = renamed_fields(contents, _SIZES, source)
     fields |= {ours: contents.get(theirs) for theirs, ours in _OPTIONAL_SIZES.items()}
     fields["position_embedding"] = contents.get(_POSITION_KEY, "learned")
-    rates = {contents.get(key, GPT2Config.dropout_rate) for key in _DROPOUTS}
+    rates = {
+        check_number(f"{key} of {source}", contents.get(key, GPT2Config.dropout_rate))
+        for key in _DROPOUTS
+    }
     if len(rates) > 1 and "dropout_rate" not in changes:
         raise ValueError(
             f"{source} has the dropout rates {sorted(rates)} in {', '.join(_DROPOUTS)}, and "

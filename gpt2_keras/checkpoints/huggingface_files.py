@@ -7,10 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import h5py
 from safetensors import SafetensorError, safe_open
 
 from gpt2_keras.checkpoints import huggingface
 from gpt2_keras.checkpoints.damaged import damaged
+from gpt2_keras.checkpoints.h5_files import open_h5
 from gpt2_keras.checkpoints.json_files import read_json
 from gpt2_keras.checkpoints.tensors import Checkpoint, Tensors
 from gpt2_keras.checkpoints.torch_files import named_tensors, read_torch_file
@@ -42,7 +44,9 @@ def open_directory(
         huggingface.fill_model(model, tensors, CONFIG_FILE)
 
     generation_config = read_generation_config(directory, contents)
-    return Checkpoint(config, tokenizer or find_tokenizer(directory), fill, generation_config)
+    return Checkpoint(
+        config, tokenizer or find_tokenizer(directory), fill, generation_config, directory
+    )
 
 
 def read_generation_config(directory: Path, config: dict[str, Any]) -> GenerationConfig:
@@ -120,8 +124,6 @@ _H5_LEAVES = {"gamma": "weight", "beta": "bias", "embeddings": "weight"}
 
 def _read_h5(path: Path) -> Tensors:
     """Opens the `tf_model.h5` of a TensorFlow model of transformers 4."""
-    import h5py
-
     paths: dict[str, str] = {}
     shapes: dict[str, tuple[int, ...]] = {}
 
@@ -133,14 +135,11 @@ def _read_h5(path: Path) -> Tensors:
             is_bias = name.endswith(".bias") and item.ndim == 2
             shapes[name] = tuple(item.shape[1:] if is_bias else item.shape)
 
-    try:
-        with h5py.File(path) as file:
-            file.visititems(visit)
-    except OSError as error:  # what h5py raises for damage
-        raise damaged(path, "HDF5 file", error) from error
+    with open_h5(path) as file:
+        file.visititems(visit)
 
     def read(name: str) -> Any:
-        with h5py.File(path) as file:
+        with h5py.File(path) as file:  # checked above
             return file[paths[name]][()].reshape(shapes[name])
 
     return Tensors(path, shapes, read)
@@ -159,12 +158,12 @@ def _h5_to_name(h5_path: str) -> str:
 def _read_shards(path: Path, open_shard: Callable[[Path], Tensors]) -> Tensors:
     """Opens the files that an index lists."""
     names = read_json(path).get("weight_map")
-    if not isinstance(names, dict) or not names:
+    if not isinstance(names, dict) or not names or not all(map(_is_file_name, names.values())):
         raise ValueError(
-            f'{path} has "weight_map": {json.dumps(names)[:50]}, and an index maps names of '
-            "tensors to files there. Get the file again."
+            f'{path} has "weight_map": {json.dumps(names):.80}, and an index maps names of '
+            "tensors to names of files beside it there. Get the file again."
         )
-    files = sorted({path.with_name(Path(name).name) for name in names.values()})
+    files = sorted({path.with_name(name) for name in names.values()})
     missing = [file.name for file in files if not file.is_file()]
     if missing:
         raise FileNotFoundError(
@@ -175,6 +174,11 @@ def _read_shards(path: Path, open_shard: Callable[[Path], Tensors]) -> Tensors:
     shapes = {name: shape for shard in shards for name, shape in shard.shapes.items()}
     shard_of = {name: shard for shard in shards for name in shard.shapes}
     return Tensors(path, shapes, lambda name: shard_of[name].read(name))
+
+
+def _is_file_name(name: Any) -> bool:
+    """Returns whether a value of an index names a file in the same directory."""
+    return isinstance(name, str) and name not in ("", "..") and Path(name).name == name
 
 
 READERS: dict[str, Callable[[Path], Tensors]] = {

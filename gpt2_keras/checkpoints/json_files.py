@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from gpt2_keras.checkpoints.damaged import damaged
+from gpt2_keras.json_text import parse_json
 from gpt2_keras.tokenizer.settings import ENCODING
 
 
@@ -16,7 +17,7 @@ def read_json(path: Path) -> dict[str, Any]:
         ValueError: If it is not JSON, or not an object.
     """
     try:
-        contents = json.loads(path.read_text(encoding=ENCODING))
+        contents = parse_json(path.read_text(encoding=ENCODING))
     except ValueError as error:
         raise damaged(path, "JSON file", error) from error
     if not isinstance(contents, dict):

@@ -10,14 +10,15 @@ import numpy as np
 from gpt2_keras.atomic import new_directory
 from gpt2_keras.checkpoints import huggingface
 from gpt2_keras.checkpoints.damaged import damaged
-from gpt2_keras.checkpoints.json_files import read_json
-from gpt2_keras.checkpoints.tensors import Checkpoint, Model
+from gpt2_keras.checkpoints.h5_files import open_h5
+from gpt2_keras.checkpoints.json_files import read_json, renamed_fields
+from gpt2_keras.checkpoints.tensors import Checkpoint, Model, check_fits
 from gpt2_keras.config import GPT2Config
 from gpt2_keras.model import GPT2Model
 from gpt2_keras.tokenizer import GPT2Tokenizer
 from gpt2_keras.tokenizer.byte_alphabet import CHARACTER_TO_BYTE
-from gpt2_keras.tokenizer.settings import ENCODING
-from gpt2_keras.tokenizer.vocabulary import Vocabulary
+from gpt2_keras.tokenizer.files import read_merges
+from gpt2_keras.tokenizer.vocabulary import Vocabulary, check_id_types
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.weights.h5"
@@ -40,16 +41,27 @@ def open_directory(
 ) -> Checkpoint:
     """Opens a preset of KerasHub with KerasHub; while it loads, the model is in memory twice."""
     path = directory / CONFIG_FILE
-    class_name = read_json(path).get("class_name")
-    if class_name != BACKBONE:
+    contents = read_json(path)
+    fields = contents.get("config")
+    if contents.get("class_name") != BACKBONE or not isinstance(fields, dict):
         raise ValueError(
-            f"{path} is of class {class_name!r}, and the preset of a GPT-2 of {BACKBONE!r}. "
-            "Name the preset of a GPT-2."
+            f"{path} is of class {contents.get('class_name')!r}, and the preset of a GPT-2 of "
+            f"{BACKBONE!r}. Name the preset of a GPT-2."
         )
+    # Only the sizes are used: Keras would make objects of any class that a config names.
+    sizes = renamed_fields(fields, {name: name for name in _SIZES}, str(path))
+    config = GPT2Config(**{ours: sizes[theirs] for theirs, ours in _SIZES.items()})
+    check_fits(config, directory)
     import keras_hub
 
+    with open_h5(directory / WEIGHTS_FILE):
+        pass
+    checked = config.to_dict()
+    backbone = keras_hub.models.GPT2Backbone(
+        **{theirs: checked[ours] for theirs, ours in _SIZES.items()}
+    )
     try:
-        backbone = keras_hub.models.GPT2Backbone.from_preset(str(directory))
+        backbone.load_weights(str(directory / WEIGHTS_FILE))
     # For damaged files h5py raises the first two, Keras the others.
     except (OSError, KeyError, ValueError, TypeError) as error:
         found = ", ".join(sorted(item.name for item in directory.iterdir()))
@@ -201,10 +213,9 @@ def _read_tokenizer(folder: Path) -> GPT2Tokenizer | None:
     if not (vocabulary.is_file() and merges.is_file()):
         return None
     ids = read_json(vocabulary)
-    lines = merges.read_text(encoding=ENCODING).splitlines()
-    pairs = [line.split(" ") for line in lines if line and not line.startswith("#version")]
+    check_id_types(ids, str(vocabulary))
+    pairs = read_merges(merges)
     # KerasHub has no list of special tokens: they are those that no merge makes.
     ordinary = {left + right for left, right in pairs}.union(CHARACTER_TO_BYTE)
     special = tuple(sorted(set(ids) - ordinary, key=ids.__getitem__))
-    merged = [(left, right) for left, right in pairs]
-    return GPT2Tokenizer(Vocabulary(ids, merged, special, where=str(folder)))
+    return GPT2Tokenizer(Vocabulary(ids, pairs, special, where=str(folder)))

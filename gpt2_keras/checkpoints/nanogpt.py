@@ -40,27 +40,28 @@ def open_directory(
     """
     path = directory / CHECKPOINT_FILE
     contents = read_torch_file(path)
-    if not isinstance(contents, dict) or not {"model", "model_args"} <= set(contents):
-        found = ", ".join(contents) if isinstance(contents, dict) else type(contents).__name__
+    parts = contents if isinstance(contents, dict) else {}
+    sizes, state = parts.get("model_args"), parts.get("model")
+    if not isinstance(sizes, dict) or not isinstance(state, dict):
+        found = ", ".join(map(str, parts)) or type(contents).__name__
         raise ValueError(
-            f"{path} holds {found}, and a checkpoint of nanoGPT's train.py holds `model` and "
-            "`model_args`. Use the ckpt.pt of its out_dir."
+            f"{path} holds {found:.200}, and a checkpoint of nanoGPT's train.py holds the "
+            "dictionaries `model` and `model_args`. Use the ckpt.pt of its out_dir."
         )
-    sizes = contents["model_args"]
     tokenizer = tokenizer or find_tokenizer(directory)
     fields = renamed_fields(sizes, _SIZES, f"`model_args` of {path}")
-    fields["dropout_rate"] = float(sizes.get("dropout", 0.0))
+    fields["dropout_rate"] = sizes.get("dropout", 0.0)
     if tokenizer is None and sizes["vocab_size"] == PADDED_VOCAB_SIZE:
         fields["vocab_size"] = GPT2Config.vocab_size
     config = GPT2Config(**{**fields, **changes})
-    tensors = _tensors(path, contents["model"])
+    tensors = _tensors(path, state)
     has_biases = bool(sizes.get("bias", True))
 
     def fill_model(model: GPT2Model) -> None:
         unpadded = tensors.without_padding(sizes["vocab_size"], model.config.vocab_size)
         _fill(model, unpadded, has_biases)
 
-    return Checkpoint(config, tokenizer, fill_model)
+    return Checkpoint(config, tokenizer, fill_model, directory=directory)
 
 
 def _tensors(path: Path, state: dict[str, Any]) -> Tensors:

@@ -56,6 +56,7 @@ def open_directory(
             ignored=lambda name: _TRAINING_STATE.fullmatch(name) is not None,
             config_file=HPARAMS_FILE,
         ),
+        directory=directory,
     )
 
 

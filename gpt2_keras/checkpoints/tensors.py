@@ -22,6 +22,7 @@ Model = TypeVar("Model", bound=GPT2Model)
 # Vocabularies are padded for the sake of the hardware: to a multiple of 64 by nanoGPT, of 128 times
 # the number of GPUs that share the table by Megatron-LM (make-vocab-size-divisible-by).
 MAX_PADDING_ROWS = 1023
+_LITTLE = 2**24  # weights, 64 MiB in float32
 _TABLES = ("wte.weight", "lm_head.weight", "model/wte")  # what the names of the tables end with
 
 
@@ -74,12 +75,14 @@ class Checkpoint(NamedTuple):
         tokenizer: Its tokenizer, if there is one.
         fill: Sets the weights of a model of that config.
         generation_config: Its end tokens and sampling defaults.
+        directory: Its directory; None if it is in memory.
     """
 
     config: GPT2Config
     tokenizer: GPT2Tokenizer | None
     fill: Callable[[GPT2Model], None]
     generation_config: GenerationConfig = GenerationConfig()
+    directory: Path | None = None
 
     def make_model(self, model_class: type[Model], dtype: Any) -> Model:
         """Returns a model of a class, `GPT2Model` or a subclass, with the weights."""
@@ -99,8 +102,13 @@ class Checkpoint(NamedTuple):
 
         Rows of the model after the last token are padding, and are left out. Special tokens
         that the model has no rows for are left out of the tokenizer, with a warning.
+
+        Raises:
+            ValueError: If the files are too small for a model of that config.
         """
         config, tokenizer = self.config, self.tokenizer
+        if self.directory is not None:
+            check_fits(config, self.directory)
         if tokenizer is None:
             return config, None
         unknown = [name for name, i in tokenizer.special_tokens.items() if i >= config.vocab_size]
@@ -115,6 +123,24 @@ class Checkpoint(NamedTuple):
         if 0 < config.vocab_size - tokenizer.vocab_size <= MAX_PADDING_ROWS:
             config = dataclasses.replace(config, vocab_size=tokenizer.vocab_size)
         return config, tokenizer
+
+
+def check_fits(config: GPT2Config, directory: Path) -> None:
+    """Raises ValueError if the files of a directory are too small for a model of a config.
+
+    Called before the model is made: memory is taken for what is on disk, not for any number
+    that a file names. No format here has weights of less than a byte. A model of little memory
+    is made without this check, since reading the files then tells which tensor is wrong.
+    """
+    size = sum(path.stat().st_size for path in directory.iterdir() if path.is_file())
+    positions = config.context_length * config.hidden_dim  # on disk, learned or not
+    needed = max(config.num_parameters, positions)
+    if needed > max(size, _LITTLE):
+        raise ValueError(
+            f"A model of the config in {directory} has {needed:,} weights, and all files there "
+            f"have {size:,} bytes. Copy or download the missing files, or use the config that "
+            "came with the weights."
+        )
 
 
 class StoredVariable(NamedTuple):

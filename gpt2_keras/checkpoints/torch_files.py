@@ -10,6 +10,7 @@ Source of the two layouts: `_save` and `_legacy_save` in pytorch/pytorch
 
 import collections
 import math
+import operator
 import pickle
 import struct
 import zipfile
@@ -36,8 +37,9 @@ _STORAGES = {
 }
 # The first of the pickles of a file from before PyTorch 1.6: MAGIC_NUMBER.
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
-# The errors of the unpickler for damaged pickles.
-_DAMAGE = (pickle.UnpicklingError, EOFError, LookupError, TypeError, AttributeError, struct.error)
+# What the unpickler and the reader of archives raise for damaged files, and for hostile ones.
+_DAMAGE = (pickle.UnpicklingError, EOFError, LookupError, TypeError, AttributeError, struct.error,
+           ValueError, OverflowError, MemoryError, RuntimeError, OSError)  # fmt: skip
 _WHAT = "file of torch.save"
 _LOCAL_HEADER = struct.Struct("<4s5H3I2H")  # PKWARE's APPNOTE.TXT, 4.3.7
 
@@ -59,7 +61,7 @@ class TorchTensor(NamedTuple):
         if not inside or (0 not in self.shape and self.offset + last >= storage.size):
             reason = f"a tensor of shape {self.shape} exceeds its storage"
             raise damaged(storage.path, _WHAT, reason)
-        dtype = np.dtype(getattr(ml_dtypes, storage.dtype, storage.dtype))
+        dtype = storage.numpy_dtype
         start = storage.start.get(storage.key, math.inf)
         if start + storage.size * dtype.itemsize > storage.path.stat().st_size:
             raise damaged(storage.path, _WHAT, f"storage {storage.key!r} is truncated")
@@ -78,6 +80,11 @@ class _Storage(NamedTuple):
     dtype: str
     size: int
     start: dict[str, int]  # offset of every storage in the file; filled as the file is read
+
+    @property
+    def numpy_dtype(self) -> np.dtype:
+        """The dtype of its numbers."""
+        return np.dtype(getattr(ml_dtypes, self.dtype, self.dtype))
 
 
 def read_torch_file(path: str | Path) -> Any:
@@ -103,7 +110,8 @@ def read_torch_file(path: str | Path) -> Any:
 
 def named_tensors(contents: dict[str, Any]) -> dict[str, TorchTensor]:
     """Returns the tensors of a state dictionary."""
-    return {name: value for name, value in contents.items() if isinstance(value, TorchTensor)}
+    items = dict.items(contents)  # a pickle may have set an attribute `items`
+    return {str(name): value for name, value in items if isinstance(value, TorchTensor)}
 
 
 def _read_zip(path: Path) -> Any:
@@ -119,13 +127,14 @@ def _read_zip(path: Path) -> Any:
                     *_, name_size, extra_size = _LOCAL_HEADER.unpack(file.read(_LOCAL_HEADER.size))
                     data = entry.header_offset + _LOCAL_HEADER.size + name_size + extra_size
                     start[entry.filename.removeprefix(prefix)] = data
+            # torch.save stores its entries; what is compressed may be of any size in memory.
+            if archive.getinfo(pickled).compress_type != zipfile.ZIP_STORED:
+                raise pickle.UnpicklingError(f"its {pickled} is compressed")
             with archive.open(pickled) as stream:
                 return _Unpickler(stream, path, start).load()
+    except UnsafePickleError:
+        raise
     except (zipfile.BadZipFile, *_DAMAGE) as error:
-        raise damaged(path, _WHAT, error) from error
-    except ValueError as error:
-        if isinstance(error, UnsafePickleError):
-            raise
         raise damaged(path, _WHAT, error) from error
 
 
@@ -139,12 +148,13 @@ def _read_legacy(path: Path) -> Any:
                 _Unpickler(file, path, start, storages).load() for _ in range(5)
             )
             if magic != _LEGACY_MAGIC:
-                raise damaged(path, _WHAT, "its magic number is another")
+                raise pickle.UnpicklingError("its magic number is another")
             for key in keys:
                 (size,) = struct.unpack("<q", file.read(8))
                 start[key] = file.tell()
-                dtype = np.dtype(getattr(ml_dtypes, storages[key].dtype, storages[key].dtype))
-                file.seek(size * dtype.itemsize, 1)
+                file.seek(size * storages[key].numpy_dtype.itemsize, 1)
+    except UnsafePickleError:
+        raise
     except _DAMAGE as error:
         raise damaged(path, _WHAT, error) from error
     return contents
@@ -170,7 +180,7 @@ class _Unpickler(pickle.Unpickler):
         self._known: dict[tuple[str, str], Any] = {
             ("collections", "OrderedDict"): collections.OrderedDict,
             ("torch._utils", "_rebuild_tensor_v2"): lambda storage, offset, shape, stride, *_: (
-                TorchTensor(storage, offset, tuple(shape), tuple(stride))
+                _tensor(storage, offset, shape, stride)
             ),
             ("torch._utils", "_rebuild_parameter"): lambda tensor, *_: tensor,
             ("torch", "Size"): lambda sizes: tuple(sizes),
@@ -190,7 +200,17 @@ class _Unpickler(pickle.Unpickler):
     def persistent_load(self, pid: Any) -> _Storage:
         """Returns the storage of a tensor's persistent id."""
         _, dtype, key, _location, size, *_view = pid
+        if dtype not in _STORAGES.values() or not isinstance(key, str):
+            raise pickle.UnpicklingError(f"a storage of dtype {dtype!r:.40} and key {key!r:.40}")
         storage = _Storage(self._path, key, dtype, size, self._start)
         if self._storages is not None:
             self._storages[key] = storage
         return storage
+
+
+def _tensor(storage: Any, offset: Any, shape: Any, stride: Any) -> TorchTensor:
+    """Returns the tensor of a pickle, whose fields may be anything."""
+    sizes = tuple(map(operator.index, (offset, storage.size, *shape, *stride)))
+    if not isinstance(storage, _Storage) or min(sizes) < 0 or len(shape) != len(stride):
+        raise pickle.UnpicklingError(f"a tensor of shape {shape!r:.40} and stride {stride!r:.40}")
+    return TorchTensor(storage, offset, tuple(shape), tuple(stride))

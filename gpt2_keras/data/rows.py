@@ -17,6 +17,7 @@ from gpt2_keras.data.corpus_files import (
 )
 from gpt2_keras.data.parquet import parquet_file, read_parquet
 from gpt2_keras.data.row_fields import WHOLE, FilePart, RowFile, check_columns, field_text
+from gpt2_keras.json_text import parse_json
 
 DEFAULT_FIELD = "text"
 # The largest cell of a CSV file; the limit of Python's csv module is 128 Ki by default.
@@ -146,7 +147,7 @@ def _read_jsonl(source: RowFile, fields: Sequence[str]) -> Iterator[tuple[str, .
 def _json_object(line: bytes, path: FilePath, number: int) -> dict[str, Any]:
     text = _decoded(line, path, number)
     try:
-        row = json.loads(text)
+        row = parse_json(text)
     except json.JSONDecodeError as error:
         raise ValueError(
             f"{path}, line {number}, is not JSON ({error.msg} at column {error.colno}). "

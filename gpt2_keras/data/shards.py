@@ -18,7 +18,6 @@ If the corpus was split, those to validate on come last, in separate files
 
 import bisect
 import itertools
-import json
 import operator
 import os
 from pathlib import Path
@@ -28,6 +27,7 @@ import numpy as np
 
 from gpt2_keras.data.token_source import TokenSource, TokenView, slice_bounds, split_tokens
 from gpt2_keras.hashing import file_sha256
+from gpt2_keras.json_text import parse_json
 from gpt2_keras.validation import check_path
 
 FORMAT = "gpt2_keras.token_shards"
@@ -161,13 +161,14 @@ def _read_index(folder: Path) -> dict[str, Any]:
             "Name a directory of token shards, written by `gpt2-keras prepare`."
         )
     try:
-        index = json.loads(path.read_text(encoding="utf-8"))
+        index = parse_json(path.read_text(encoding="utf-8"))
         found = (index["format"], index["version"])
         total = sum(operator.index(shard["num_tokens"]) for shard in index["shards"])
         is_whole = index["dtype"] in DTYPES and total == index["num_tokens"] > 0
         middle = index["split"]["num_training_tokens"] if "split" in index else total
-        is_whole = is_whole and 0 < middle <= total and {"vocab_size", "tokenizer"} <= set(index)
-        is_whole = is_whole and all({"file", "sha256"} <= set(s) for s in index["shards"])
+        is_whole = is_whole and 0 < operator.index(middle) <= total and index["tokenizer"] != ""
+        is_whole = is_whole and operator.index(index["vocab_size"]) > 0
+        is_whole = is_whole and all(map(_is_entry, index["shards"]))
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(
             f"{path} is not an index of token shards ({type(error).__name__}: {error}). "
@@ -180,6 +181,13 @@ def _read_index(folder: Path) -> dict[str, Any]:
             f"Readable is {FORMAT!r}, version {FORMAT_VERSION}. Prepare the corpus again."
         )
     return dict(index)
+
+
+def _is_entry(shard: dict[str, Any]) -> bool:
+    """Returns whether an entry of an index names a file beside it, its tokens and its SHA-256."""
+    name = shard["file"]
+    is_name = isinstance(name, str) and name not in ("", "..") and Path(name).name == name
+    return is_name and shard["num_tokens"] > 0 and isinstance(shard["sha256"], str)
 
 
 def _map_shard(path: Path, dtype: np.dtype, shard: dict[str, Any]) -> np.ndarray:

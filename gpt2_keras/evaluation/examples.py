@@ -7,6 +7,7 @@ from typing import Any
 
 from gpt2_keras.data.corpus_files import check_paths
 from gpt2_keras.data.text_files import read_chunks
+from gpt2_keras.json_text import parse_json
 
 # What the value of a field must be, in words and as a predicate.
 FieldType = tuple[str, Callable[[Any], bool]]
@@ -78,7 +79,7 @@ def check_example(source: str, example: Any, fields: Mapping[str, FieldType]) ->
 
 def _parse(source: str, line: str) -> Any:
     try:
-        return json.loads(line)
+        return parse_json(line)
     except json.JSONDecodeError as error:
         raise ValueError(
             f"{source} is not JSON: {error}. "

@@ -14,6 +14,7 @@ from gpt2_keras.generation.sampling import cond_any
 from gpt2_keras.model import GPT2Model
 from gpt2_keras.tokenizer.special_tokens import SpecialTokens
 from gpt2_keras.validation import (
+    MAX_INT32,
     check_instance,
     check_integer,
     check_number,
@@ -244,18 +245,20 @@ class LogitsProcessors:
     forced_prefix: str = ""
 
     def __post_init__(self) -> None:
-        check_integer("min_new_tokens", self.min_new_tokens, minimum=0)
+        check_integer("min_new_tokens", self.min_new_tokens, minimum=0, maximum=MAX_INT32)
         check_text("forced_prefix", self.forced_prefix)
         object.__setattr__(self, "bad_words", check_strings("bad_words", self.bad_words))
+        check_instance("bad_words_ids", self.bad_words_ids, Sequence, "a list of lists of ids")
         for index, word in enumerate(self.bad_words_ids):
             check_instance(f"bad_words_ids[{index}]", word, Sequence, "a list of token ids")
             if not word:
                 raise ValueError(f"bad_words_ids[{index}] is empty. Leave it out for none.")
             for token_id in word:
-                check_integer(f"a token id of bad_words_ids[{index}]", token_id, minimum=0)
+                name = f"a token id of bad_words_ids[{index}]"
+                check_integer(name, token_id, minimum=0, maximum=MAX_INT32)
         check_instance("logit_bias", self.logit_bias, Mapping, "a mapping of ids to numbers")
         for token_id, value in self.logit_bias.items():
-            check_integer("a token id of logit_bias", token_id, minimum=0)
+            check_integer("a token id of logit_bias", token_id, minimum=0, maximum=MAX_INT32)
             if value != -math.inf:
                 name = f"logit_bias[{token_id}]"
                 check_number(name, value, advice="-math.inf bans the id.")

@@ -8,7 +8,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from gpt2_keras.validation import check_choice, check_integer, check_number, check_probability
+from gpt2_keras.validation import (
+    MAX_INT32,
+    check_choice,
+    check_integer,
+    check_number,
+    check_probability,
+)
 
 DEFAULT_TOP_K = 40  # the samples published with openai/gpt-2, README.md
 DEFAULT_MIN_P = 0.05  # "Turning Up the Heat: Min-p Sampling" (Nguyen et al., 2024)
@@ -79,14 +85,14 @@ class Sampler:
 # For each field: its check, and the value without effect.
 _CHECKS: dict[str, tuple[Callable[..., Any], float]] = {
     "temperature": (partial(check_number, minimum=0), 1.0),
-    "top_k": (partial(check_integer, minimum=0), 0),
+    "top_k": (partial(check_integer, minimum=0, maximum=MAX_INT32), 0),
     "top_p": (partial(check_number, above=0, maximum=1), 1.0),
     "min_p": (check_probability, 0.0),
     "typical_p": (partial(check_number, above=0, maximum=1), 1.0),
     "repetition_penalty": (partial(check_number, above=0), 1.0),
     "presence_penalty": (check_number, 0.0),
     "frequency_penalty": (check_number, 0.0),
-    "no_repeat_ngram_size": (partial(check_integer, minimum=0), 0),
+    "no_repeat_ngram_size": (partial(check_integer, minimum=0, maximum=MAX_INT32), 0),
 }
 
 

@@ -22,7 +22,7 @@ from gpt2_keras.generation.sampler import Sampler, sampling_tensors
 from gpt2_keras.generation.streaming import TextDeltas
 from gpt2_keras.model import GPT2Model
 from gpt2_keras.tokenizer.special_tokens import SpecialTokens
-from gpt2_keras.validation import check_choice, check_instance, check_integer
+from gpt2_keras.validation import MAX_INT32, check_choice, check_instance, check_integer
 
 # How often the host looks for stop strings, in tokens.
 STEPS_BETWEEN_STOP_CHECKS = 16
@@ -134,7 +134,7 @@ class GenerationSession:
         check_integer("top_k", sampler.top_k, maximum=vocab_size, advice="0 keeps all tokens.")
         check_choice("on_overflow", on_overflow, ON_OVERFLOW)
         for token_id in stop_token_ids:
-            check_integer("a token id of stop_token_ids", token_id, minimum=0)
+            check_integer("a token id of stop_token_ids", token_id, minimum=0, maximum=MAX_INT32)
         processors = logits_processors
         if processors is None:
             processors = default_processors(model)

@@ -12,6 +12,7 @@ from keras import ops
 
 from gpt2_keras.atomic import new_directory, new_file
 from gpt2_keras.config import GPT2Config
+from gpt2_keras.json_text import parse_json
 from gpt2_keras.runs.progress import Progress
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ class Checkpoint:
                 variable.assign(arrays[name] * _num_devices(variable))
 
     def _read(self) -> dict[str, Any]:
-        state: dict[str, Any] = json.loads((self.path / PROGRESS_FILE).read_text(encoding="utf-8"))
+        state: dict[str, Any] = parse_json((self.path / PROGRESS_FILE).read_text(encoding="utf-8"))
         return state
 
 

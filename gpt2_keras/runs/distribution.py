@@ -3,12 +3,12 @@
 The strategies themselves are in strategies.py.
 """
 
-import json
 import os
 from typing import Any
 
 import keras
 
+from gpt2_keras.json_text import parse_json
 from gpt2_keras.private_api.keras import process_id
 from gpt2_keras.runs.strategies import JaxStrategy, Strategy, TensorFlowStrategy
 from gpt2_keras.validation import check_choice, check_integer
@@ -57,7 +57,7 @@ def open_strategy(name: str = "auto", model_parallel: int = 1) -> Strategy:
 def _open_on_tensorflow(name: str) -> Strategy:
     import tensorflow as tf
 
-    cluster = json.loads(os.environ.get("TF_CONFIG") or "{}")
+    cluster = parse_json(os.environ.get("TF_CONFIG") or "{}")
     num_workers = sum(map(len, (cluster.get("cluster") or {}).values()))
     if name == "multi-worker" and not num_workers:
         raise ValueError(

@@ -5,6 +5,7 @@ import json
 from typing import Any, Self
 
 from gpt2_keras.config import GPT2Config
+from gpt2_keras.json_text import parse_json
 from gpt2_keras.runs.setting_checks import CHECKS
 from gpt2_keras.training.optimizer import BETA_2, CLIP_NORM, WEIGHT_DECAY
 from gpt2_keras.training.schedule import FINAL_LEARNING_RATE_RATIO
@@ -209,7 +210,7 @@ class TrainingSettings:
         Raises:
             ValueError: If the text is not a JSON object, or a key is missing or unknown.
         """
-        settings = json.loads(text)
+        settings = parse_json(text)
         if not isinstance(settings, dict):
             raise ValueError(
                 f"The JSON text holds a {type(settings).__name__}, and training settings are an "

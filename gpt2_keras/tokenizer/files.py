@@ -20,12 +20,13 @@ from gpt2_keras.tokenizer.settings import (
     CONFIG_FILE,
     SINGLE_FILE,
     add_special_tokens,
+    expect,
     read_added_tokens,
     read_json_object,
     read_settings,
     read_text,
 )
-from gpt2_keras.tokenizer.vocabulary import END_OF_TEXT, Vocabulary
+from gpt2_keras.tokenizer.vocabulary import END_OF_TEXT, Vocabulary, check_id_types
 from gpt2_keras.validation import check_flag, check_path
 
 MERGES_HEADER = "#version: 0.2"  # first line of OpenAI's vocab.bpe and of every merges.txt
@@ -83,7 +84,7 @@ def _read_pair(vocabulary_path: Path, merges_path: Path) -> Vocabulary:
     """Reads the ids from one file and the merges from another."""
     ids = dict(read_json_object(vocabulary_path))
     where = f"{vocabulary_path} with {merges_path.name}"
-    return _vocabulary(ids, _read_merges(merges_path), vocabulary_path, where)
+    return _vocabulary(ids, read_merges(merges_path), vocabulary_path, where)
 
 
 def _read_single(path: Path) -> Vocabulary:
@@ -104,6 +105,7 @@ def _vocabulary(
     ids: dict[str, int], merges: list[tuple[str, str]], path: Path, where: str
 ) -> Vocabulary:
     """Returns the vocabulary of ids and merges, with the special tokens of the files beside it."""
+    check_id_types(ids, where)
     settings = read_settings(path.parent)
     # Trainers number special tokens first: what stands before all bytes and is made by no merge.
     first_byte = min((ids[byte] for byte in CHARACTER_TO_BYTE if byte in ids), default=0)
@@ -117,8 +119,8 @@ def _vocabulary(
 def _check_pipeline(path: Path) -> None:
     """Raises ValueError if a `tokenizer.json` gives other ids than GPT-2's algorithm."""
     content = read_json_object(path)
-    model = content.get("model") or {}
-    pre_tokenizer = content.get("pre_tokenizer") or {}
+    model = expect(content.get("model") or {}, dict, path, "model")
+    pre_tokenizer = expect(content.get("pre_tokenizer") or {}, dict, path, "pre_tokenizer")
     model_type = model.get("type", "BPE")
     splitting = pre_tokenizer.get("type"), pre_tokenizer.get("add_prefix_space")
     if (model_type, *splitting) != ("BPE", "ByteLevel", False):
@@ -147,7 +149,7 @@ def _check_config(path: Path) -> None:
         )
 
 
-def _read_merges(path: Path) -> list[tuple[str, str]]:
+def read_merges(path: Path) -> list[tuple[str, str]]:
     """Reads `merges.txt`: a header, then one pair per line."""
     lines = read_text(path).split("\n")
     # `#` is a token too, so only the header's own words make a comment.
@@ -161,13 +163,17 @@ def _pairs(merges: Iterable[Any], path: Path) -> list[tuple[str, str]]:
     pairs = []
     for rank, merge in enumerate(merges):
         parts = merge.split(" ") if isinstance(merge, str) else merge
-        if not isinstance(parts, list) or len(parts) != 2 or not all(parts):
+        if not isinstance(parts, list) or len(parts) != 2 or not all(map(_is_token, parts)):
             raise ValueError(
                 f"Merge {rank} of {path} is {merge!r}. A merge is two tokens with one space "
                 "between. The file is damaged or incomplete: fetch it again."
             )
         pairs.append((parts[0], parts[1]))
     return pairs
+
+
+def _is_token(part: Any) -> bool:
+    return isinstance(part, str) and part != ""
 
 
 def write_files(

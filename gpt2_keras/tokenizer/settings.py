@@ -1,12 +1,12 @@
 """What the files of a tokenizer say besides the vocabulary: special tokens and their roles."""
 
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from gpt2_keras.tokenizer.vocabulary import END_OF_TEXT
+from gpt2_keras.json_text import parse_json
+from gpt2_keras.tokenizer.vocabulary import END_OF_TEXT, check_id_types
 
 SINGLE_FILE = "tokenizer.json"
 CONFIG_FILE = "tokenizer_config.json"
@@ -22,6 +22,7 @@ _KEPT = (*ROLES, *_MORE_ROLES, POLICY_KEY, "split_special_tokens", "chat_templat
          "model_max_length", "padding_side", "truncation_side", "model_input_names")  # fmt: skip
 # Flags of an added token that change which text becomes it, or what is beside it.
 _CHANGES_TEXT = ("lstrip", "rstrip", "single_word")
+_JSON_NAMES = {dict: "an object", list: "a list", str: "a string", int: "an integer"}
 ENCODING = "utf-8-sig"  # editors on Windows write a byte order mark, which is no part of the text
 
 
@@ -46,7 +47,21 @@ def read_settings(path: str | os.PathLike[str]) -> dict[str, Any]:
             found |= {key: contents[key] for key in _KEPT if contents.get(key) is not None}
     if (folder / CHAT_TEMPLATE_FILE).is_file():
         found["chat_template"] = read_text(folder / CHAT_TEMPLATE_FILE)
-    return found | {role: _content(found[role]) for role in ROLES if role in found}
+    found |= {role: _content(found[role]) for role in ROLES if role in found}
+    for token in _role_tokens(found):
+        expect(token, str, folder / CONFIG_FILE, "a special token")
+    return found
+
+
+def _role_tokens(settings: Mapping[str, Any]) -> list[Any]:
+    """Returns the tokens that settings give a role."""
+    tokens = [settings[role] for role in ROLES if settings.get(role) is not None]
+    for key in _MORE_ROLES:
+        more = settings.get(key, [])
+        # transformers writes a list, and of tokens with names an object.
+        more = list(more.values()) if isinstance(more, dict) else more
+        tokens += map(_content, more if isinstance(more, list) else [more])
+    return tokens
 
 
 def _content(token: Any) -> Any:
@@ -59,21 +74,26 @@ def read_added_tokens(folder: Path) -> dict[str, int]:
     added: dict[str, int] = {}
     if (folder / ADDED_TOKENS_FILE).is_file():
         added.update(read_json_object(folder / ADDED_TOKENS_FILE))
-    entries: list[tuple[Path, Any, Mapping[str, Any]]] = []
-    if (folder / SINGLE_FILE).is_file():
-        listed = read_json_object(folder / SINGLE_FILE).get("added_tokens") or []
-        entries += [(folder / SINGLE_FILE, entry["id"], entry) for entry in listed]
-    if (folder / CONFIG_FILE).is_file():
-        by_id = read_json_object(folder / CONFIG_FILE).get("added_tokens_decoder") or {}
-        entries += [(folder / CONFIG_FILE, int(number), entry) for number, entry in by_id.items()]
-    for path, token_id, entry in entries:
-        if flags := [flag for flag in _CHANGES_TEXT if entry.get(flag)]:
+        check_id_types(added, str(folder / ADDED_TOKENS_FILE))
+    entries: list[tuple[Path, Any]] = []
+    if (path := folder / SINGLE_FILE).is_file():
+        listed = read_json_object(path).get("added_tokens") or []
+        entries += [(path, entry) for entry in expect(listed, list, path, "added_tokens")]
+    if (path := folder / CONFIG_FILE).is_file():
+        by_id = read_json_object(path).get("added_tokens_decoder") or {}
+        for number, entry in expect(by_id, dict, path, "added_tokens_decoder").items():
+            token_id = int(number) if number.isdecimal() else number
+            entries.append((path, {**expect(entry, dict, path, f"token {number}"), "id": token_id}))
+    for path, entry in entries:
+        token = expect(entry, dict, path, "an added token")
+        content = expect(token.get("content"), str, path, "the content of an added token")
+        if flags := [flag for flag in _CHANGES_TEXT if token.get(flag)]:
             raise ValueError(
-                f"{path} has the special token {entry['content']!r} with {flags[0]}=true, by "
+                f"{path} has the special token {content!r} with {flags[0]}=true, by "
                 "which the text beside it changes. We leave that text as it is, and the ids would "
                 "be others. Set it to false, as it is for GPT-2's tokens."
             )
-        added[entry["content"]] = token_id
+        added[content] = expect(token.get("id"), int, path, f"the id of {content!r}")
     return added
 
 
@@ -87,10 +107,28 @@ def add_special_tokens(
                 f"{token!r} has id {token_id} beside {path}, where its id is {ids[token]}. "
                 "A special token has one id. Use the files of one tokenizer."
             )
-    more = [token for key in _MORE_ROLES for token in settings.get(key, [])]
-    roles = [settings.get(role) for role in ROLES] + [_content(token) for token in more]
-    special = {token for token in (END_OF_TEXT, *added, *roles) if token in ids}
+    special = {token for token in (END_OF_TEXT, *added, *_role_tokens(settings)) if token in ids}
     return tuple(sorted(special, key=ids.__getitem__))
+
+
+def expect(value: Any, kind: type, path: Path, what: str) -> Any:
+    """Returns a value of a JSON file that must be of a type.
+
+    Args:
+        value: The value.
+        kind: The type: `dict`, `list`, `str` or `int`.
+        path: The file, for the error.
+        what: What the value is, for the error.
+
+    Raises:
+        ValueError: If it is of another type.
+    """
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise ValueError(
+            f"{path} has {value!r:.80} as {what}, where {_JSON_NAMES[kind]} belongs. "
+            "The file is damaged: fetch it again."
+        )
+    return value
 
 
 def read_text(path: Path) -> str:
@@ -106,7 +144,7 @@ def read_text(path: Path) -> str:
 def read_json_object(path: Path) -> dict[str, Any]:
     """Returns the object in a JSON file."""
     try:
-        content = json.loads(path.read_text(encoding=ENCODING))
+        content = parse_json(path.read_text(encoding=ENCODING))
     except ValueError as error:  # of JSON or of UTF-8
         raise ValueError(
             f"{path} is not JSON ({error}). The file is damaged or incomplete: fetch it again."

@@ -71,14 +71,19 @@ def without_special_tokens(vocabulary: Vocabulary, tokens: Collection[str]) -> V
     return Vocabulary(ids, vocabulary.merges, special, vocabulary.end_token)
 
 
-def _check_ids(ids: Mapping[str, int], where: str) -> None:
-    """Raises an error unless the tokens are numbered 0, 1, 2, …"""
+def check_id_types(ids: Mapping[str, int], where: str) -> None:
+    """Raises a TypeError unless strings are mapped to integers; `where` names them there."""
     for token, token_id in ids.items():
         if not isinstance(token, str) or type(token_id) is not int:
             raise TypeError(
                 f"{where} maps {token!r} to {token_id!r}. "
                 "Map strings to integers, for example {'!': 0, …}."
             )
+
+
+def _check_ids(ids: Mapping[str, int], where: str) -> None:
+    """Raises an error unless the tokens are numbered 0, 1, 2, …"""
+    check_id_types(ids, where)
     by_id = sorted((token_id, token) for token, token_id in ids.items())
     for expected, (token_id, token) in enumerate(by_id):
         if token_id != expected:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from gpt2_keras.atomic import new_file
+from gpt2_keras.json_text import parse_json
 
 CERTIFICATE_NAME = "certificate.json"
 FILE_FORMAT = 1  # the value of `format` in the file
@@ -221,7 +222,7 @@ def read_text(path: Path) -> str:
 def parse(text: str, path: Path) -> dict[str, Any]:
     """Returns the JSON object of a certificate's file; raises a ValueError if it is none."""
     try:
-        contents = json.loads(text)
+        contents = parse_json(text)
     except ValueError as error:
         raise _invalid(path, f"is not JSON ({error})") from error
     if not isinstance(contents, dict) or contents.get("format") != FILE_FORMAT:

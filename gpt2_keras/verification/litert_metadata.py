@@ -1,11 +1,11 @@
 """Reads a `.tflite` file without running it: types, ops, sizes of inputs, metadata."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from gpt2_keras.json_text import parse_json
 from gpt2_keras.private_api.tensorflow import lite_schema
 from gpt2_keras.verification.artifact import Artifact
 
@@ -107,6 +107,6 @@ def read_metadata(contents: bytes | np.ndarray) -> dict[str, Any] | None:
     for entry in map(model.Metadata, range(model.MetadataLength())):
         if entry.Name() == METADATA_NAME.encode():
             data = model.Buffers(entry.Buffer()).DataAsNumpy().tobytes()
-            found: dict[str, Any] = json.loads(data)
+            found: dict[str, Any] = parse_json(data)
             return found
     return None

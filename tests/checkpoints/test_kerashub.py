@@ -93,7 +93,7 @@ def test_a_truncated_preset_is_an_error(tmp_path, fraction):
     path = tmp_path / "model" / "model.weights.h5"
     path.write_bytes(path.read_bytes()[: int(fraction * path.stat().st_size)])
     message = (
-        r"/model \(config.json, .*\) is not a complete preset of KerasHub: .* download it again\.$"
+        r"/model.weights.h5 \(\d+ bytes\) is not a complete HDF5 file: .* download it again\.$"
     )
     with pytest.raises(ValueError, match=f"(?s){message}"):
         GPT2LM.from_preset(tmp_path / "model")

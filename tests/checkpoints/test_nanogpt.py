@@ -69,7 +69,7 @@ def test_contents_that_do_not_fit_are_an_error(path):
     with pytest.raises(ValueError, match=r"^tokenizer.vocab_size=320 is not config.vocab_size=300"):
         GPT2LM.from_preset(path, tokenizer=larger)
     write_torch(path, {"weights": 1})
-    message = r"ckpt.pt holds weights, and a checkpoint of nanoGPT's train.py holds `model` and"
+    message = r"ckpt.pt holds weights, and a checkpoint of nanoGPT's train.py holds the dict"
     with pytest.raises(ValueError, match=message):
         GPT2LM.from_preset(path)
     write_torch(path, {"model": {}, "model_args": {"n_layer": 1}})

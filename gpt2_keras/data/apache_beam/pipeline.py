@@ -2,7 +2,6 @@
 
 import collections
 import contextlib
-import json
 import logging
 import os
 import re
@@ -16,6 +15,7 @@ from gpt2_keras.data.options import PreparationOptions
 from gpt2_keras.data.preparation import check_arguments
 from gpt2_keras.data.rows import parts_of
 from gpt2_keras.data.shards import INDEX_NAME
+from gpt2_keras.json_text import parse_json
 from gpt2_keras.tokenizer.tokenizer import GPT2Tokenizer
 from gpt2_keras.validation import check_texts
 
@@ -95,7 +95,7 @@ def prepare_with_beam(
         with _errors_of_workers(), apache_beam.Pipeline(options=configured) as pipeline:
             write_shards(pipeline, corpus, parts, sources, folder)
         with _open(f"{folder}/{INDEX_NAME}") as file:
-            index: dict[str, Any] = json.loads(file.read())
+            index: dict[str, Any] = parse_json(file.read())
     return index
 
 
