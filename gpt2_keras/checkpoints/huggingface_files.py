@@ -14,14 +14,17 @@ from gpt2_keras.checkpoints import huggingface
 from gpt2_keras.checkpoints.damaged import damaged
 from gpt2_keras.checkpoints.h5_files import open_h5
 from gpt2_keras.checkpoints.json_files import read_json
-from gpt2_keras.checkpoints.tensors import Checkpoint, Tensors
+from gpt2_keras.checkpoints.tensors import Checkpoint, Tensors, wrong_dtype
 from gpt2_keras.checkpoints.torch_files import named_tensors, read_torch_file
 from gpt2_keras.generation_config import FILE_NAME, TOKEN_IDS, GenerationConfig
 from gpt2_keras.model import GPT2Model
 from gpt2_keras.tokenizer import GPT2Tokenizer
+from gpt2_keras.tokenizer.files import FILE_PAIRS
+from gpt2_keras.tokenizer.settings import SINGLE_FILE
 
 CONFIG_FILE = "config.json"
-_VOCABULARY_FILES = ("vocab.json", "encoder.json", "tokenizer.json")
+_VOCABULARY_FILES = (SINGLE_FILE, *(name for pair in FILE_PAIRS for name in pair))
+_SAFETENSORS_DTYPES = ("F64", "F32", "F16", "BF16")
 
 
 def weights_file(directory: Path) -> Path | None:
@@ -95,6 +98,9 @@ def read_safetensors(path: Path) -> Tensors:
     def read(name: str) -> Any:
         # Opened again each time: what is mapped counts as memory as long as the file is open.
         with safe_open(path, framework="np") as file:
+            dtype = file.get_slice(name).get_dtype()
+            if dtype not in _SAFETENSORS_DTYPES:  # NumPy has no dtype for some of the others
+                raise wrong_dtype(path, name, dtype)
             return file.get_tensor(name)
 
     return Tensors(path, shapes, read)

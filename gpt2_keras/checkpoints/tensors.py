@@ -22,6 +22,7 @@ Model = TypeVar("Model", bound=GPT2Model)
 # Vocabularies are padded for the sake of the hardware: to a multiple of 64 by nanoGPT, of 128 times
 # the number of GPUs that share the table by Megatron-LM (make-vocab-size-divisible-by).
 MAX_PADDING_ROWS = 1023
+_FLOATS = ("float64", "float32", "float16", "bfloat16")
 _LITTLE = 2**24  # weights, 64 MiB in float32
 _TABLES = ("wte.weight", "lm_head.weight", "model/wte")  # what the names of the tables end with
 
@@ -200,7 +201,8 @@ def fill(
             error messages.
 
     Raises:
-        ValueError: If a tensor is missing, unexpected or of another shape; lists all.
+        ValueError: If a tensor is missing, unexpected or of another shape; lists all. If one
+            has no floating-point numbers.
     """
     wrong = [f"missing {name}" for name in variables if name not in tensors.shapes]
     wrong += [
@@ -219,4 +221,16 @@ def fill(
             f"{'; '.join(wrong)}. Use the {config_file} that came with the weights."
         )
     for name in sorted(variables, key=lambda name: -math.prod(variables[name].shape)):
-        variables[name].assign(tensors.read(name))
+        stored = tensors.read(name)
+        if stored.dtype.name not in _FLOATS:
+            raise wrong_dtype(tensors.source, name, stored.dtype.name)
+        variables[name].assign(stored)
+
+
+def wrong_dtype(source: Path, name: str, dtype: str) -> ValueError:
+    """Returns the error for a tensor whose numbers are not the weights."""
+    return ValueError(
+        f"{name} of {source} has the dtype {dtype}. Weights are float64, float32, float16 or "
+        "bfloat16; others are codes of a quantisation, whose scales no GPT-2 has. Use the "
+        "checkpoint before it was quantised."
+    )

@@ -12,10 +12,11 @@ import collections
 import math
 import operator
 import pickle
+import pickletools
 import struct
 import zipfile
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import ml_dtypes
 import numpy as np
@@ -41,6 +42,9 @@ _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _DAMAGE = (pickle.UnpicklingError, EOFError, LookupError, TypeError, AttributeError, struct.error,
            ValueError, OverflowError, MemoryError, RuntimeError, OSError)  # fmt: skip
 _WHAT = "file of torch.save"
+# Five for each tensor of the largest GPT-2 and of its optimizer are 9000. Tuples in tuples are
+# hashed by recursion, which at 100,000 of them overflows the stack of a thread.
+_MAX_TUPLES = 20_000
 _LOCAL_HEADER = struct.Struct("<4s5H3I2H")  # PKWARE's APPNOTE.TXT, 4.3.7
 
 
@@ -131,6 +135,8 @@ def _read_zip(path: Path) -> Any:
             if archive.getinfo(pickled).compress_type != zipfile.ZIP_STORED:
                 raise pickle.UnpicklingError(f"its {pickled} is compressed")
             with archive.open(pickled) as stream:
+                _check_opcodes(stream, archive.getinfo(pickled).file_size)
+            with archive.open(pickled) as stream:
                 return _Unpickler(stream, path, start).load()
     except UnsafePickleError:
         raise
@@ -144,9 +150,13 @@ def _read_legacy(path: Path) -> Any:
     storages: dict[str, _Storage] = {}
     try:
         with path.open("rb") as file:
-            magic, _version, _system, contents, keys = (
-                _Unpickler(file, path, start, storages).load() for _ in range(5)
-            )
+            parts = []
+            for _ in range(5):
+                begin = file.tell()
+                _check_opcodes(file, path.stat().st_size)
+                file.seek(begin)
+                parts.append(_Unpickler(file, path, start, storages).load())
+            magic, _version, _system, contents, keys = parts
             if magic != _LEGACY_MAGIC:
                 raise pickle.UnpicklingError("its magic number is another")
             for key in keys:
@@ -158,6 +168,23 @@ def _read_legacy(path: Path) -> Any:
     except _DAMAGE as error:
         raise damaged(path, _WHAT, error) from error
     return contents
+
+
+def _check_opcodes(stream: IO[bytes], size: int) -> None:
+    """Raises an error for a pickle whose few bytes would take much memory or all of the stack.
+
+    Args:
+        stream: The pickle, which is read to its end.
+        size: Its number of bytes, or more.
+    """
+    num_tuples = 0
+    for opcode, argument, _ in pickletools.genops(stream):
+        # The unpickler makes a table as long as the largest place that is named.
+        if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and (argument or 0) > size:
+            raise pickle.UnpicklingError(f"it names place {argument} of its memo")
+        num_tuples += opcode.name.startswith("TUPLE")
+    if num_tuples > _MAX_TUPLES:
+        raise pickle.UnpicklingError(f"it has {num_tuples} tuples")
 
 
 class UnsafePickleError(ValueError):

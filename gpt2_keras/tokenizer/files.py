@@ -165,7 +165,7 @@ def _pairs(merges: Iterable[Any], path: Path) -> list[tuple[str, str]]:
         parts = merge.split(" ") if isinstance(merge, str) else merge
         if not isinstance(parts, list) or len(parts) != 2 or not all(map(_is_token, parts)):
             raise ValueError(
-                f"Merge {rank} of {path} is {merge!r}. A merge is two tokens with one space "
+                f"Merge {rank} of {path} is {merge!r:.60}. A merge is two tokens with one space "
                 "between. The file is damaged or incomplete: fetch it again."
             )
         pairs.append((parts[0], parts[1]))

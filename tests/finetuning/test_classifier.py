@@ -105,7 +105,7 @@ def test_loading_what_is_no_classifier_is_an_error(tmp_path):
     text_model().save_to_preset(tmp_path / "model")
     message = (
         r"config.json has \"architectures\": \['GPT2LMHeadModel'\] and \"id2label\": None, and a "
-        r"classifier has \[\"GPT2ForSequenceClassification\"\] and an object\. Load it with GPT2LM"
+        r"classifier has \[\"GPT2ForSequenceClassification\"\] and an object with a name"
     )
     with pytest.raises(ValueError, match=message):
         GPT2Classifier.from_preset(tmp_path / "model")
