@@ -12,7 +12,16 @@ from typing import Any
 import grpc
 import numpy as np
 import tensorflow as tf
-from rest import BusyError, Client, RequestRefusedError, ServingError, main, sentence
+from rest import (
+    LARGEST_REPLY,
+    LONGEST_MESSAGE,
+    BusyError,
+    Client,
+    RequestRefusedError,
+    ServingError,
+    main,
+    sentence,
+)
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 BUSY = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED}
@@ -37,7 +46,8 @@ class GrpcClient(Client):
         self, address: str = "localhost:8500", model: str = "gpt2", **settings: Any
     ) -> None:
         super().__init__(address, model, **settings)
-        self.channel = grpc.insecure_channel(address)
+        limit = [("grpc.max_receive_message_length", LARGEST_REPLY)]  # by default 4 MiB
+        self.channel = grpc.insecure_channel(address, limit)
         self.service = prediction_service_pb2_grpc.PredictionServiceStub(self.channel)
 
     def send(self, signature: str, inputs: dict[str, list[Any]]) -> dict[str, Any]:
@@ -52,11 +62,20 @@ class GrpcClient(Client):
             reply = self.service.Predict(request, timeout=self.timeout)
         except grpc.RpcError as error:
             raise self._error_of(error) from error
-        return {name: _listed(name, tensor) for name, tensor in reply.outputs.items()}
+        try:
+            return {name: _listed(name, tensor) for name, tensor in reply.outputs.items()}
+        except (ValueError, TypeError) as error:
+            raise ServingError(
+                f"{self.url} answered with tensors that are none of this model: {error}."
+            ) from error
 
     def _error_of(self, error: Any) -> ServingError:
         """Returns the exception for a failed call."""
-        code, message = error.code(), error.details()
+        code, message = error.code(), (error.details() or "no message")[:LONGEST_MESSAGE]
+        if code is grpc.StatusCode.RESOURCE_EXHAUSTED and "larger than max" in message:
+            return ServingError(
+                f"The answer has more than {LARGEST_REPLY} bytes. Send fewer texts at a time."
+            )
         if code in BUSY:
             return BusyError(f"The server is busy ({code.name}): {message}.")
         if code is grpc.StatusCode.INVALID_ARGUMENT:

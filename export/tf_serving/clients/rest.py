@@ -11,19 +11,24 @@ that it refuses is not. Exit status: 0 done, 1 failed, 2 wrong usage.
 import argparse
 import base64
 import codecs
+import contextlib
 import http.client
 import json
+import os
 import random
 import re
 import sys
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 BUSY = {429, 503}  # too many requests, and unavailable: what passes
 LONGEST_PAUSE = 10.0  # seconds
+LARGEST_REPLY = 2**26  # bytes; a token takes less than 100 of them in any signature
+LONGEST_MESSAGE = 1000  # characters of what a server says of an error
 CONTEXT_RULE = "do not fit into the context"  # in the error of texts that are too long
 
 
@@ -66,6 +71,8 @@ class Candidate(NamedTuple):
 
 class Client:
     """Asks one model of one server.
+
+    Redirections are not followed: what is asked stays with the server that was named.
 
     Args:
         url: Of the server, such as `http://localhost:8501`.
@@ -114,29 +121,38 @@ class Client:
             name: list(value) if isinstance(value, Sequence) else [value] * len(texts)
             for name, value in parameters.items()
         }
-        answer = self.predict("generate", {"text": list(texts)} | columns)
-        rows = zip(
-            answer["text"],
-            answer["text_bytes"],
-            answer["token_ids"],
-            answer["num_tokens"],
-            answer["finish_reason"],
-            strict=True,
-        )
-        return [Completion(text, raw, ids[:count], why) for text, raw, ids, count, why in rows]
+        names = ("text", "text_bytes", "token_ids", "num_tokens", "finish_reason")
+        with self._rows("generate", {"text": list(texts)} | columns, names) as rows:
+            return [Completion(text, raw, ids[:count], why) for text, raw, ids, count, why in rows]
 
     def score(self, texts: Sequence[str]) -> list[Score]:
         """Returns the log-probability of every token of each text."""
-        answer = self.predict("score", {"text": list(texts)})
-        rows = zip(answer["token_ids"], answer["log_probs"], answer["num_tokens"], strict=True)
-        return [Score(ids[:count], log_probs[:count]) for ids, log_probs, count in rows]
+        names = ("token_ids", "log_probs", "num_tokens")
+        with self._rows("score", {"text": list(texts)}, names) as rows:
+            return [Score(ids[:count], log_probs[:count]) for ids, log_probs, count in rows]
 
     def next_token(self, texts: Sequence[str]) -> list[list[Candidate]]:
         """Returns the ten most likely next tokens of each text, the most likely first."""
-        answer = self.predict("next_token", {"text": list(texts)})
         names = ("tokens", "token_bytes", "ids", "probs")
-        rows = zip(*(answer[name] for name in names), strict=True)
-        return [[Candidate(*fields) for fields in zip(*row, strict=True)] for row in rows]
+        with self._rows("next_token", {"text": list(texts)}, names) as rows:
+            return [[Candidate(*fields) for fields in zip(*row, strict=True)] for row in rows]
+
+    @contextlib.contextmanager
+    def _rows(
+        self, signature: str, inputs: dict[str, list[Any]], names: Sequence[str]
+    ) -> Iterator[list[tuple[Any, ...]]]:
+        """Gives the outputs of these names for each text; they are read inside the context."""
+        answer = self.predict(signature, inputs)
+        try:
+            rows = list(zip(*(answer[name] for name in names), strict=True))
+            if len(rows) != len(inputs["text"]):
+                raise ValueError(f"{len(rows)} rows for {len(inputs['text'])} texts")
+            yield rows
+        except (LookupError, TypeError, ValueError) as error:
+            raise ServingError(
+                f"The answer of {self.url} is not that of the signature {signature} "
+                f"({type(error).__name__}: {error!s:.200}). Is it a model of gpt2_keras?"
+            ) from error
 
     def stream(
         self,
@@ -207,16 +223,22 @@ class Client:
 
         Source: the column format of https://www.tensorflow.org/tfx/serving/api_rest
         """
-        request = urllib.request.Request(  # noqa: S310 -- the user's own server
-            f"{self.url}/v1/models/{self.model}:predict",
+        if not self.url.startswith(("http://", "https://")):
+            raise ServingError(f"url={self.url!r} is no address of http:// or https://.")
+        request = urllib.request.Request(  # noqa: S310 -- checked above
+            f"{self.url}/v1/models/{urllib.parse.quote(self.model, safe='')}:predict",
             data=json.dumps({"signature_name": signature, "inputs": inputs}).encode(),
             headers={"Content-Type": "application/json"},
         )
+        deadline = time.monotonic() + self.timeout
         try:
-            with urllib.request.urlopen(request, timeout=self.timeout) as reply:  # noqa: S310
-                outputs = json.load(reply)["outputs"]
+            with _OPENER.open(request, timeout=self.timeout) as reply:
+                body = _read(reply, deadline)
         except urllib.error.HTTPError as error:
-            raise _error_of_reply(error.code, error.read()) from error
+            body = b""
+            with error, contextlib.suppress(OSError, http.client.HTTPException):
+                body = _read(error, deadline)
+            raise _error_of_reply(error.code, body) from error
         except (OSError, http.client.HTTPException) as error:
             reason = getattr(error, "reason", error)
             if isinstance(reason, TimeoutError):
@@ -225,18 +247,56 @@ class Client:
                     "Ask for fewer tokens at a time, or allow more time."
                 ) from error
             raise BusyError(f"No answer from {self.url}: {reason}.") from error
-        return {
-            name: _decoded(value) if name.endswith("_bytes") else value
-            for name, value in outputs.items()
-        }
+        try:
+            outputs = json.loads(body)["outputs"]
+            return {
+                name: _decoded(value) if name.endswith("_bytes") else value
+                for name, value in outputs.items()
+            }
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+            raise ServingError(
+                f"{self.url} answered {_shortened(body)!r}, which is no answer of TF Serving. "
+                "Is it the port of its REST API?"
+            ) from error
+
+
+class _NoRedirection(urllib.request.HTTPRedirectHandler):
+    """Makes a redirection the error that its status is."""
+
+    def redirect_request(self, *_: Any) -> None:
+        """Follows none."""
+
+
+_OPENER = urllib.request.build_opener(_NoRedirection)
+
+
+def _read(reply: Any, deadline: float) -> bytes:
+    """Reads a reply to its end, a limited number of bytes in a limited time."""
+    parts, size = [], 0
+    while part := reply.read1(2**16):
+        parts.append(part)
+        size += len(part)
+        if size > LARGEST_REPLY:
+            raise ServingError(
+                f"The answer has more than {LARGEST_REPLY} bytes. Send fewer texts at a time."
+            )
+        if time.monotonic() > deadline:
+            raise TimeoutError
+    return b"".join(parts)
+
+
+def _shortened(body: bytes) -> str:
+    """Returns the beginning of a reply as text."""
+    text = body[: 4 * LONGEST_MESSAGE].decode("utf-8", "replace")
+    return text if len(text) <= LONGEST_MESSAGE else f"{text[:LONGEST_MESSAGE]} …"
 
 
 def _error_of_reply(status: int, body: bytes) -> ServingError:
     """Returns the exception for a reply that is no answer."""
     try:
-        message = str(json.loads(body)["error"])
-    except (ValueError, KeyError, TypeError):
-        message = body.decode("utf-8", "replace") or "no message"
+        message = str(json.loads(body)["error"])[:LONGEST_MESSAGE]
+    except (ValueError, LookupError, TypeError, RecursionError):
+        message = _shortened(body) or "no message"
     if status in BUSY:
         return BusyError(f"The server is busy ({status}): {message}.")
     if status == 400:
@@ -263,7 +323,7 @@ def _decoded(value: Any) -> Any:
     """Returns nested lists with every `{"b64": …}` as bytes."""
     if isinstance(value, list):
         return [_decoded(item) for item in value]
-    return base64.b64decode(value["b64"])
+    return base64.b64decode(value["b64"], validate=True)
 
 
 def run(arguments: argparse.Namespace, client: Client) -> None:
@@ -306,9 +366,15 @@ def main(client_class: type[Client] = Client, default_url: str = "http://localho
     arguments = parser.parse_args()
     try:
         run(arguments, client_class(arguments.url, arguments.model, timeout=arguments.timeout))
+        sys.stdout.flush()
     except ServingError as error:
         print(error, file=sys.stderr)
         return 1
+    except BrokenPipeError:  # who reads the answers has enough, such as `head -1`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt:
+        return 130
     return 0
 
 
