@@ -4,12 +4,18 @@ They are on the disk before they get their names, so that this holds after a pow
 """
 
 import contextlib
+import ctypes
+import errno
 import os
 import shutil
 import stat
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
+ALL_ERRORS = frozenset(errno.errorcode)
+_TOLD = "nothing was kept"
 
 
 @contextlib.contextmanager
@@ -42,17 +48,22 @@ def new_directory(path: str | Path, *, replace: bool = False) -> Iterator[Path]:
     path = Path(path)
     check_output_directory(path, replace=replace)
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.unfinished")
-    unfinished.mkdir()
+    unfinished = _unfinished(path)
+    with _told(path, ALL_ERRORS):
+        unfinished.mkdir()
     try:
-        yield unfinished
-        _finish(unfinished, unfinished.stat().st_mode)
+        with _told(path):
+            yield unfinished
+            _finish(unfinished, unfinished.stat().st_mode)
         check_output_directory(path, replace=replace)  # again: the work may have been long
-        old = None
-        if path.exists():
-            old = unfinished.with_suffix(".old")
+        old = unfinished.with_suffix(".old") if path.exists() else None
+        if old is not None and not _exchange(unfinished, path):
             path.rename(old)
-        unfinished.rename(path)
+            unfinished.rename(path)
+        elif old is not None:
+            unfinished.rename(old)
+        else:
+            unfinished.rename(path)
         _flush(path.parent)
         if old is not None:
             shutil.rmtree(old)
@@ -129,18 +140,63 @@ def new_file(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.unfinished")
-    unfinished.touch()
+    unfinished = _unfinished(path)
+    with _told(path, ALL_ERRORS):
+        unfinished.touch()
     mode = unfinished.stat().st_mode
     unfinished.unlink()
     try:
-        yield unfinished
-        _finish(unfinished, mode)
+        with _told(path):
+            yield unfinished
+            _finish(unfinished, mode)
         os.replace(unfinished, path)  # noqa: PTH105 -- named for what it does
         _flush(path.parent)
     except BaseException:
         unfinished.unlink(missing_ok=True)
         raise
+
+
+def _unfinished(path: Path) -> Path:
+    """Returns a new name beside a path; a long one is shortened to what a file system takes."""
+    name = path.name.encode()[:200].decode(errors="ignore")
+    return path.with_name(f".{name}.{uuid.uuid4().hex[:8]}.unfinished")
+
+
+@contextlib.contextmanager
+def _told(path: Path, numbers: frozenset[int] = FULL) -> Iterator[None]:
+    """Adds to an error of the file system what could not be written, and that nothing was kept.
+
+    Args:
+        path: The final path.
+        numbers: The values of `errno` that are about the output.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in numbers or _TOLD in str(error):
+            raise
+        raise OSError(
+            error.errno,
+            f"{error.strerror}: the output could not be written, and {_TOLD}. "
+            "Make room, or name a path that you may write to. The path was",
+            str(path),
+        ) from error
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Exchanges the names of two directories at once; returns False where that is impossible.
+
+    Between two renames a killed process would leave nothing under the name. Source: renameat2(2).
+    """
+    try:
+        rename = ctypes.CDLL(None, use_errno=True).renameat2
+    except (AttributeError, OSError, TypeError):  # not Linux
+        return False
+    at_working_directory, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
+    names = [os.fsencode(path) for path in (one, other)]
+    return bool(
+        rename(at_working_directory, names[0], at_working_directory, names[1], exchange) == 0
+    )
 
 
 def _finish(path: Path, mode: int) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from gpt2_keras.private_api.tensorflow import lite_converter
+from gpt2_keras.private_api.tensorflow import file_errors, lite_converter
 
 # TensorFlow imports these where they are installed, which takes a third of its own time.
 _SKIPPED_IMPORTS = ("jax", "keras", "matplotlib")
@@ -37,7 +37,8 @@ def convert(module: tf.Module, signatures: Mapping[str, Callable[..., Any]]) -> 
     """
     with tempfile.TemporaryDirectory() as directory:
         saved, converted = Path(directory, "saved"), Path(directory, "model.tflite")
-        tf.saved_model.save(module, str(saved), signatures=dict(signatures))
+        with file_errors():
+            tf.saved_model.save(module, str(saved), signatures=dict(signatures))
         code = (
             f"import sys; sys.modules |= dict.fromkeys({_SKIPPED_IMPORTS}); "
             f"from {__name__} import convert_saved_model as f; f(*sys.argv[1:])"

@@ -18,6 +18,7 @@ from gpt2_keras.checkpoints.json_files import read_json, renamed_fields, write_j
 from gpt2_keras.checkpoints.tensors import Checkpoint, StoredVariable, Tensors, fill
 from gpt2_keras.config import GPT2Config
 from gpt2_keras.model import GPT2Model
+from gpt2_keras.private_api.tensorflow import file_errors
 from gpt2_keras.tokenizer import GPT2Tokenizer
 
 HPARAMS_FILE = "hparams.json"
@@ -111,12 +112,13 @@ def save(model: GPT2Model, directory: str | Path) -> None:
             unfinished / HPARAMS_FILE, {theirs: fields[ours] for theirs, ours in _SIZES.items()}
         )
         stored = _stored_variables(model)
-        tf.raw_ops.SaveV2(
-            prefix=str(unfinished / PREFIX),
-            tensor_names=list(stored),
-            shape_and_slices=[""] * len(stored),
-            tensors=[variable.read() for variable in stored.values()],
-        )
+        with file_errors():
+            tf.raw_ops.SaveV2(
+                prefix=str(unfinished / PREFIX),
+                tensor_names=list(stored),
+                shape_and_slices=[""] * len(stored),
+                tensors=[variable.read() for variable in stored.values()],
+            )
         (unfinished / STATE_FILE).write_text(
             f'model_checkpoint_path: "{PREFIX}"\nall_model_checkpoint_paths: "{PREFIX}"\n',
             encoding="utf-8",

@@ -11,6 +11,7 @@ Example:
 
 import argparse
 import json
+import shlex
 import shutil
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from gpt2_keras.cli.arguments import add_flags, integer
+from gpt2_keras.cli.next_command import next_command
 from gpt2_keras.cli.quiet import load_tensorflow
 
 HELP = "train, generate, export and run the export, in about five minutes"
@@ -176,6 +178,9 @@ def _show(prompt: str, continuation: str) -> None:
 
 def _print_summary(out: Path) -> None:
     """Prints the list of files, and what to try next."""
+    model, saved_model = out / "run", out / "saved_model" / "1"
+    generate = next_command("generate", "--model", model, "A function", "--temperature", "0.8")
+    ask = shlex.join(["python", str(out / "ask_saved_model.py"), str(saved_model), "A function"])
     print(
         f"\n== Written to {out}\n\n"
         "  tokenizer/      vocabulary and merges, in Hugging Face's files\n"
@@ -185,8 +190,8 @@ def _print_summary(out: Path) -> None:
         "  saved_model/1/  the SavedModel, with its certificate\n"
         "  model.tflite    the LiteRT file, its certificate beside it\n"
         "\n== Try next\n\n"
-        f'  gpt2-keras generate --model {out}/run "A function" --temperature 0.8 --top-k 40\n'
-        f"  python {out}/ask_saved_model.py {out}/saved_model/1 'A function'\n"
-        f"  gpt2-keras verify {out}/saved_model/1 --model {out}/run\n"
+        f"  {generate} --top-k 40\n"
+        f"  {ask}\n"
+        f"  {next_command('verify', saved_model, '--model', model)}\n"
         "  gpt2-keras demo --corpus YOUR_TEXT.txt --out my-demo"
     )

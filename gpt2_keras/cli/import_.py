@@ -12,8 +12,10 @@ Example:
 
 import argparse
 import json
+from pathlib import Path
 
 from gpt2_keras.cli.arguments import add_flags, number
+from gpt2_keras.cli.next_command import next_command
 from gpt2_keras.cli.quiet import load_tensorflow
 
 HELP = "convert a checkpoint of another system to a model directory"
@@ -56,4 +58,5 @@ def run(args: argparse.Namespace) -> None:
     if model.tokenizer is None:
         print("It has no tokenizer: name one with --tokenizer to read and write text.")
     else:
-        print(f"Next: gpt2-keras generate --model {args.out} 'Once upon a time'")
+        words = ("--model", Path(args.out), "Once upon a time")
+        print(f"Next: {next_command('generate', *words)}")

@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import io
 import os
 import signal
 import sys
@@ -39,6 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(arguments)
     # Must be set before TensorFlow is imported; its start-up lines say nothing to a user.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A terminal or a locale without UTF-8 gets escapes, as Python's stderr does.
+        sys.stdout.reconfigure(errors="backslashreplace")
     command = _command(args.command)
     try:
         command.run(args)

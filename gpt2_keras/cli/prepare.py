@@ -16,9 +16,11 @@ Example:
 import argparse
 import json
 import shlex
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gpt2_keras.cli.arguments import INPUT_FLAGS, SPECIAL_TOKENS, add_flags, integer, number
+from gpt2_keras.cli.next_command import next_command
 
 if TYPE_CHECKING:
     from gpt2_keras.data.options import PreparationOptions
@@ -148,4 +150,5 @@ def _print_result(args: argparse.Namespace, index: dict[str, Any]) -> None:
             f"to train on: {documents['training']:,} documents, {training:,} tokens; to validate "
             f"on: {documents['validation']:,} documents, {index['num_tokens'] - training:,} tokens"
         )
-    print(f"Next: gpt2-keras train --data {args.out} --tokenizer {args.tokenizer} --out run")
+    words = ("--data", Path(args.out), "--tokenizer", Path(args.tokenizer), "--out", "run")
+    print(f"Next: {next_command('train', *words)}")

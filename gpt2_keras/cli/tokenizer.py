@@ -10,8 +10,10 @@ Example: gpt2-keras tokenizer corpus/*.txt --vocab-size 4096 --out tokenizer
 
 import argparse
 import json
+from pathlib import Path
 
 from gpt2_keras.cli.arguments import INPUT_FLAGS, add_flags, integer
+from gpt2_keras.cli.next_command import next_command
 
 HELP = "learn a vocabulary from text files"
 
@@ -69,4 +71,5 @@ def run(args: argparse.Namespace) -> None:
     print(f"Wrote a vocabulary of {tokenizer.vocab_size:,} tokens to {args.out}")
     if tokenizer.vocab_size < args.vocab_size:
         print(f"(not {args.vocab_size:,}: no other pair of tokens occurs twice in the text)")
-    print(f"Next: gpt2-keras prepare {args.files[0]} --tokenizer {args.out} --out tokens")
+    words = (Path(args.files[0]), "--tokenizer", Path(args.out), "--out", "tokens")
+    print(f"Next: {next_command('prepare', *words)}")

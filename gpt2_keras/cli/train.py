@@ -23,6 +23,7 @@ from typing import Any
 from gpt2_keras.atomic import check_output_directory
 from gpt2_keras.cli.arguments import add_flags, integer
 from gpt2_keras.cli.dry_run import print_estimate
+from gpt2_keras.cli.next_command import next_command
 from gpt2_keras.cli.quiet import load_tensorflow
 from gpt2_keras.cli.train_flags import add_settings, field_of, given_settings
 
@@ -127,7 +128,7 @@ def _print_kept(directory: Any, end: str) -> None:
         )
     print(
         f"{end}; resume from step {progress.step}: "
-        f"gpt2-keras train --out {directory.path} --resume",
+        f"{next_command('train', '--out', directory.path, '--resume')}",
         file=sys.stderr,
     )
 
@@ -152,5 +153,6 @@ def _print_results(directory: Any, *, as_json: bool) -> None:
         f"curve            {curve}\n"
         f"model            {directory.model}\n"
         f"losses           {directory.history}, {directory.loss_plot}\n"
-        f"next             gpt2-keras generate --model {directory.path} 'Once upon a time'"
+        "next             "
+        + next_command("generate", "--model", directory.path, "Once upon a time")
     )

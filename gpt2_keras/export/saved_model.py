@@ -16,6 +16,7 @@ from gpt2_keras.generation.defaults import export_numbers
 from gpt2_keras.generation.prompts import default_max_new_tokens
 from gpt2_keras.generation.sampler import SamplingTensors
 from gpt2_keras.model import GPT2Model
+from gpt2_keras.private_api.tensorflow import file_errors
 from gpt2_keras.validation import check_flag, check_integer
 
 
@@ -82,8 +83,9 @@ def to_saved_model(
         signatures = _signatures(text_model, weights, max_new_tokens, export_numbers(model))
         for name, function in signatures.items():
             setattr(module, name, function)
-        tf.saved_model.save(module, str(unfinished), signatures=signatures)
-        write_warmup(unfinished, max_new_tokens, required=warmup)
+        with file_errors():
+            tf.saved_model.save(module, str(unfinished), signatures=signatures)
+            write_warmup(unfinished, max_new_tokens, required=warmup)
     return path
 
 

@@ -1,6 +1,29 @@
-"""Private names of TensorFlow; imports no Keras."""
+"""What TensorFlow does not offer: private names, and errors of the system's own kind.
 
+Imports no Keras.
+"""
+
+import contextlib
+import errno
+import os
+from collections.abc import Iterator
 from typing import Any
+
+
+@contextlib.contextmanager
+def file_errors() -> Iterator[None]:
+    """Raises the errors of TensorFlow's file system as the `OSError` that they are.
+
+    Source: `IOError` in tensorflow/tsl `platform/errors.cc`, which maps `errno`.
+    """
+    import tensorflow as tf
+
+    try:
+        yield
+    except tf.errors.ResourceExhaustedError as error:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
+    except tf.errors.PermissionDeniedError as error:
+        raise OSError(errno.EACCES, os.strerror(errno.EACCES)) from error
 
 
 def in_multi_worker_mode(strategy: Any) -> bool:

@@ -9,6 +9,7 @@ A vocabulary is kept in one of three formats, all of them found in the wild:
 Tokens are spelled in OpenAI's byte alphabet: see `byte_alphabet`.
 """
 
+import contextlib
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -207,9 +208,9 @@ def write_files(
             "replaced only if you ask. Use an empty directory, or overwrite=True "
             "(--overwrite on the command line)."
         )
-    for path, raw in changed.items():
-        with new_file(path) as unfinished:
-            unfinished.write_bytes(raw)
+    with contextlib.ExitStack() as stack:  # all are written before the first gets its name
+        for path, raw in changed.items():
+            stack.enter_context(new_file(path)).write_bytes(raw)
 
 
 def merges_text(merges: Iterable[tuple[str, str]]) -> str:
