@@ -1,12 +1,14 @@
 """The `gpt2-keras` program."""
 
 import argparse
+import contextlib
 import importlib
 import io
 import os
 import signal
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 
 from gpt2_keras.version import __version__
 
@@ -45,7 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")
     command = _command(args.command)
     try:
-        command.run(args)
+        with _plain_warnings(args.command):
+            command.run(args)
     except KeyboardInterrupt as stop:
         print(f"gpt2-keras {args.command}: interrupted", file=sys.stderr)
         # A shell's status of a process that a signal has ended.
@@ -58,6 +61,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"gpt2-keras {args.command}: error: {error}", file=sys.stderr)
         return EXIT_FAILED
     return EXIT_DONE
+
+
+@contextlib.contextmanager
+def _plain_warnings(command: str) -> Iterator[None]:
+    """Prints warnings to stderr without the line of code that they come from."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", UserWarning)
+        warnings.showwarning = lambda message, *_: print(
+            f"gpt2-keras {command}: warning: {message}", file=sys.stderr
+        )
+        yield
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -15,8 +15,6 @@ import argparse
 import contextlib
 import json
 import sys
-import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +60,7 @@ def run(args: argparse.Namespace) -> None:
     # An earlier run in that directory is not this one, and not what an error is about.
     is_own = args.resume or not directory.settings_file.is_file()
     try:
-        with contextlib.redirect_stdout(sys.stderr), _plain_warnings():  # Keras' progress bar
+        with contextlib.redirect_stdout(sys.stderr):  # Keras' progress bar
             if args.resume:
                 resume(
                     args.out,
@@ -101,17 +99,6 @@ def _checked_settings(args: argparse.Namespace) -> dict[str, Any]:
     if args.dry_run and args.resume:
         args.usage_error("--dry-run estimates a new run; leave out --resume")
     return {field_of(flag): value for flag, value in given.items()}
-
-
-@contextlib.contextmanager
-def _plain_warnings() -> Iterator[None]:
-    """Prints warnings to stderr without the line of code that they come from."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("always", UserWarning)
-        warnings.showwarning = lambda message, *_: print(
-            f"gpt2-keras train: warning: {message}", file=sys.stderr
-        )
-        yield
 
 
 def _print_kept(directory: Any, end: str) -> None:

@@ -1,10 +1,13 @@
 """Files of a corpus: their paths, their formats, how they are opened and decompressed."""
 
 import bz2
+import collections
 import contextlib
+import glob
 import gzip
 import lzma
 import os
+import warnings
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path, PurePath
@@ -52,6 +55,12 @@ def check_paths(paths: Iterable[FilePath]) -> list[Path]:
         IsADirectoryError: If a path is a directory.
     """
     files = [Path(path) for path in list_paths(paths)]
+    if twice := [file for file, count in collections.Counter(files).items() if count > 1]:
+        warnings.warn(
+            f"{twice[0]} is named more than once, and is read each time. Name each file once, "
+            "unless its texts are to count more.",
+            stacklevel=3,
+        )
     for file in files:
         if file.is_dir():
             raise IsADirectoryError(
@@ -64,7 +73,13 @@ def check_paths(paths: Iterable[FilePath]) -> list[Path]:
 
 def missing_file(path: FilePath) -> FileNotFoundError:
     """Returns the error of a file that does not exist."""
-    return FileNotFoundError(f"{os.fspath(path)} does not exist. Check the spelling.")
+    name = os.fspath(path)
+    if glob.has_magic(name):
+        return FileNotFoundError(
+            f"{name} does not exist, and no file matches it as a pattern of a shell. Check the "
+            "spelling; in Python use a list of paths, such as `Path(folder).glob('*.txt')`."
+        )
+    return FileNotFoundError(f"{name} does not exist. Check the spelling.")
 
 
 def open_local(path: FilePath) -> IO[bytes]:

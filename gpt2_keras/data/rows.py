@@ -24,6 +24,7 @@ DEFAULT_FIELD = "text"
 MAX_CELL_CHARACTERS = 64 * 1024 * 1024
 # Size of the parts of a JSONL file, where several workers read it.
 PART_BYTES = 64 * 1024 * 1024
+MAX_LINE_BYTES = 64 * 1024 * 1024  # of a row, which is held in memory several times
 _REPORT_BYTES = 256 * 1024
 
 
@@ -105,12 +106,21 @@ def _lines(source: RowFile) -> Iterator[tuple[int, bytes]]:
     with source.open_file(path) as file, decompressed(file, path) as stream:
         if start:
             stream.seek(offset)
-            offset += len(stream.readline())  # the end of a line that began before
+            # The end of a line that began before, which may be longer than memory.
+            while part := stream.readline(_REPORT_BYTES):
+                offset += len(part)
+                if part.endswith(b"\n"):
+                    break
         while stop is None or offset < stop:
             with decompression_errors(path):
-                line = stream.readline()
+                line = stream.readline(MAX_LINE_BYTES + 1)
             if not line:
                 break
+            if len(line) > MAX_LINE_BYTES:
+                raise ValueError(
+                    f"{path}, line {number + 1}, has more than {MAX_LINE_BYTES} bytes. "
+                    "Split the row into several, or give the file's format with `input_format`."
+                )
             is_first, offset, number = not offset, offset + len(line), number + 1
             if offset - reported >= _REPORT_BYTES:
                 source.report(file.tell())
