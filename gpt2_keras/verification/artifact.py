@@ -80,6 +80,10 @@ class Artifact(abc.ABC):
         """Returns the strings that its runtime does not read as text; by default none."""
         return ()
 
+    def weights(self) -> list[np.ndarray] | None:
+        """Returns the weights in the order of the model's, float32; None if they cannot be read."""
+        return None
+
     def logits(self, token_ids: np.ndarray) -> np.ndarray:
         """Returns the logits of one text; int32 (1, time) → float32 (1, time, vocab)."""
         raise NotImplementedError

@@ -20,6 +20,7 @@ from gpt2_keras.verification.text_suite import (
     special_token_texts,
     suite_texts,
 )
+from gpt2_keras.verification.weight_check import check_weights
 
 # With float32 weights: both compute the same sums, in another order.
 FLOAT32_TOLERANCE = 1e-4  # of the largest logit, or log-probability
@@ -51,7 +52,7 @@ def run_checks(
             the text is empty.
     """
     exact = artifact.dtype == "float32" and model.compute_dtype == "float32"
-    checks = [_check_ops(artifact)]
+    checks = [_check_ops(artifact), *check_weights(model, artifact)]
     if artifact.reads_text != (model.tokenizer is not None):
         has, lacks = ("artifact", "model") if artifact.reads_text else ("model", "artifact")
         raise ValueError(

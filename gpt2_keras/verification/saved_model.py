@@ -1,5 +1,6 @@
 """A SavedModel as an artifact to compare."""
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 from gpt2_keras.model import GPT2Model
 from gpt2_keras.verification.artifact import Artifact, GreedyText
 
+_VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"  # tensorflow/python/trackable/base.py
 _SIGNATURES = ("serving_default", "generate", "score", "tokenize", "detokenize")
 
 
@@ -48,9 +50,25 @@ class SavedModelArtifact(Artifact):
     @property
     def dtype(self) -> str:
         """The smallest type among the variables' types."""
-        reader = tf.train.load_checkpoint(str(self.path / "variables" / "variables"))
-        found = {dtype.name for dtype in reader.get_variable_to_dtype_map().values()}
+        found = {dtype.name for dtype in self._reader.get_variable_to_dtype_map().values()}
         return next((t for t in ("int8", "float16", "bfloat16") if t in found), "float32")
+
+    @property
+    def _reader(self) -> Any:
+        return tf.train.load_checkpoint(str(self.path / "variables" / "variables"))
+
+    def weights(self) -> list[np.ndarray] | None:
+        """Returns the stored variables, with their scales if they are int8."""
+        reader = self._reader
+        found: list[np.ndarray] = []
+        for index in itertools.count():
+            value, scale = (f"weights/{name}/{index}{_VALUE}" for name in ("values", "scales"))
+            if not reader.has_tensor(value):
+                return found
+            array = reader.get_tensor(value).astype(np.float32)
+            scales = reader.get_tensor(scale) if reader.has_tensor(scale) else np.float32(1)
+            found.append(array * scales)
+        return found
 
     def ops(self) -> list[str]:
         """Returns the ops of the graph and its functions."""

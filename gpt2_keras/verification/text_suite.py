@@ -61,6 +61,9 @@ def suite_texts() -> list[str]:
     return ["", *_FRAGMENTS, *_SCRIPTS, *_ENGLISH, *_LONG, *mixtures]
 
 
+_CHARACTERS_PER_TOKEN = 16  # more than the text of a context has, on average
+
+
 def default_text(characters: int = 8192) -> str:
     """Returns the beginning of the documentation that ships inside Python."""
     from pydoc_data.topics import topics
@@ -76,7 +79,7 @@ def special_token_texts(tokenizer: GPT2Tokenizer) -> list[str]:
 
 
 def passages(text: str, tokenizer: GPT2Tokenizer, max_tokens: int) -> list[str]:
-    """Splits a text into passages that fit a context.
+    """Splits a text into passages that fill a context, so that each position of it is compared.
 
     Args:
         text: The text.
@@ -90,14 +93,16 @@ def passages(text: str, tokenizer: GPT2Tokenizer, max_tokens: int) -> list[str]:
     Example:
         >>> tokenizer = GPT2Tokenizer.train(["x"], vocab_size=257)
         >>> passages("one two three", tokenizer, 8)
-        ['one two', ' three']
+        ['one two ', 'three']
     """
-    if len(tokenizer.encode(text)) <= max_tokens:
-        return [text] if text else []
-    if len(text) == 1:
-        return []
-    middle = len(text) // 2
-    space = text.rfind(" ", 0, middle + 2)
-    split = space if space > 0 else middle
-    halves = (text[:split], text[split:])
-    return [passage for half in halves for passage in passages(half, tokenizer, max_tokens)]
+    found, start = [], 0
+    while start < len(text):
+        low, high = 0, min(len(text) - start, _CHARACTERS_PER_TOKEN * max_tokens)
+        while low < high:  # the number of characters that fit
+            middle = (low + high + 1) // 2
+            fits = len(tokenizer.encode(text[start : start + middle])) <= max_tokens
+            low, high = (middle, high) if fits else (low, middle - 1)
+        if low:
+            found.append(text[start : start + low])
+        start += max(low, 1)
+    return found

@@ -40,6 +40,7 @@ def test_a_saved_model_passes_and_its_certificate_says_what_was_measured(model, 
     measured = {check["name"]: check for check in contents["checks"]}
     assert list(measured) == [
         "non-builtin ops",
+        "weights that differ",
         "texts with other ids",
         "texts not read back",
         "largest log-probability difference",
