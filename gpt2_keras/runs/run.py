@@ -13,6 +13,7 @@ from gpt2_keras.atomic import check_output_directory
 from gpt2_keras.data import TokenShards
 from gpt2_keras.model import GPT2Model
 from gpt2_keras.runs.callbacks import RequireFiniteLoss
+from gpt2_keras.runs.checkpoint import Checkpoint
 from gpt2_keras.runs.checkpoint_callback import CheckpointCallback
 from gpt2_keras.runs.distribution import open_strategy
 from gpt2_keras.runs.ema import EMAWeights
@@ -67,6 +68,7 @@ def train(
             vocabularies, there are too few tokens, the loss becomes NaN, or the
             devices do not allow the strategy.
         OSError: If a file cannot be written.
+        RuntimeError: If another process trains in `out`.
         Stopped: After SIGINT or SIGTERM; a `KeyboardInterrupt`.
     """
     check_instance("settings", settings, TrainingSettings, "TrainingSettings")
@@ -84,7 +86,8 @@ def train(
         make_datasets(settings, shards, model, 0, strategy)  # raises an error of too few tokens
         compile_model(model, settings)
     directory.create(settings)
-    return _run(model, settings, shards, directory, Progress(), callbacks, verbose, strategy)
+    with directory.locked():
+        return _run(model, settings, shards, directory, Progress(), callbacks, verbose, strategy)
 
 
 def resume(
@@ -121,7 +124,7 @@ def resume(
         FileNotFoundError: If `out` is no run directory.
         ValueError: If every checkpoint is damaged, `steps` is smaller than before or
             the schedule depends on it, or `skip_batches` is negative.
-        ValueError, OSError, Stopped: As for `train`.
+        ValueError, OSError, RuntimeError, Stopped: As for `train`.
     """
     _check_arguments(model_class, out, callbacks, verbose)
     check_integer("skip_batches", skip_batches, minimum=0)
@@ -130,14 +133,29 @@ def resume(
         settings = settings.extended(steps)
     strategy = open_strategy(settings.strategy, settings.model_parallel)
     directory = _directory(out, strategy)
-    if strategy.is_chief:
-        directory.recover()
-        directory.last_whole_checkpoint()  # removes damaged ones, before other processes read
-    strategy.wait()
-    checkpoint = directory.last_whole_checkpoint()
-    progress = Progress() if checkpoint is None else checkpoint.progress
-    if progress.is_over(settings):
-        return checkpoints.load(directory.model, model_class=model_class)
+    with directory.locked():
+        if strategy.is_chief:
+            directory.recover()
+            directory.last_whole_checkpoint()  # removes damaged ones, before other processes read
+        strategy.wait()
+        checkpoint = directory.last_whole_checkpoint()
+        progress = Progress() if checkpoint is None else checkpoint.progress
+        if progress.is_over(settings):
+            return checkpoints.load(directory.model, model_class=model_class)
+        model, shards = _restored(model_class, settings, checkpoint, strategy)
+        if steps is not None:
+            directory.change_settings(settings)
+        progress = dataclasses.replace(progress, skipped=progress.skipped + skip_batches)
+        return _run(model, settings, shards, directory, progress, callbacks, verbose, strategy)
+
+
+def _restored(
+    model_class: type[GPT2Model],
+    settings: TrainingSettings,
+    checkpoint: Checkpoint | None,
+    strategy: Strategy,
+) -> tuple[GPT2Model, TokenShards]:
+    """Returns the compiled model of a checkpoint, or a new one if there is none, and its data."""
     shards, tokenizer = open_data(settings)
     keras.utils.set_random_seed(settings.seed)
     with strategy.building():
@@ -148,10 +166,7 @@ def resume(
             model = model_class(checkpoint.config, tokenizer=tokenizer, dtype=settings.dtype)
             compile_model(model, settings)
             checkpoint.restore(model)
-    if steps is not None:
-        directory.change_settings(settings)
-    progress = dataclasses.replace(progress, skipped=progress.skipped + skip_batches)
-    return _run(model, settings, shards, directory, progress, callbacks, verbose, strategy)
+    return model, shards
 
 
 def _directory(out: str | Path, strategy: Strategy) -> RunDirectory:

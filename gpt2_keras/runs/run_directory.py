@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from gpt2_keras.atomic import new_directory, new_file, recover
 from gpt2_keras.runs.checkpoint import Checkpoint
+from gpt2_keras.runs.lock import run_lock
 from gpt2_keras.runs.plots import plot_loss_curve
 from gpt2_keras.runs.progress import Progress
 from gpt2_keras.runs.settings import TrainingSettings
@@ -196,8 +197,12 @@ class RunDirectory:
         columns = [[row[name] for row in progress.history] for name in ("loss", "val_loss")]
         plot_loss_curve(self.loss_plot, [int(row["step"]) for row in progress.history], *columns)
 
+    def locked(self) -> contextlib.AbstractContextManager[None]:
+        """Returns a block that no other process may enter; see `run_lock`."""
+        return run_lock(self.path)
+
     def recover(self) -> None:
-        """Removes or completes what a killed process left half-written."""
+        """Removes or completes what a killed process left half-written; only if `locked`."""
         recover(self.path)
         recover(self.checkpoints)
 
@@ -235,3 +240,6 @@ class ReadOnlyRunDirectory(RunDirectory):
     def save_model(self, model: "GPT2Model", progress: Progress) -> None: ...  # noqa: D102
 
     def recover(self) -> None: ...  # noqa: D102
+
+    def locked(self) -> contextlib.AbstractContextManager[None]:  # noqa: D102
+        return contextlib.nullcontext()
