@@ -9,6 +9,7 @@ import errno
 import os
 import shutil
 import stat
+import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -154,6 +155,17 @@ def new_file(path: str | Path) -> Iterator[Path]:
     except BaseException:
         unfinished.unlink(missing_ok=True)
         raise
+
+
+def check_room(directory: Path, num_bytes: int) -> None:
+    """Raises OSError if a file of that size does not fit on the disk of a directory.
+
+    For a library that does not survive a full disk.
+    """
+    if not hasattr(os, "posix_fallocate"):  # Windows, macOS
+        return
+    with tempfile.TemporaryFile(dir=directory) as file:
+        os.posix_fallocate(file.fileno(), 0, num_bytes)
 
 
 def _unfinished(path: Path) -> Path:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from gpt2_keras.atomic import new_directory, new_file, recover
+from gpt2_keras.atomic import check_room, new_directory, new_file, recover
 
 
 def names(path):
@@ -156,3 +156,11 @@ def test_contents_are_on_the_disk_before_they_get_their_names(tmp_path, monkeypa
     )
     flushes = [("flush", a), ("flush", out), ("rename", out), ("flush", parent)]
     assert events == [*flushes, ("flush", b), ("rename", b), ("flush", parent)]
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="the system has no such call")
+def test_room_is_checked_before_it_is_needed_and_leaves_nothing(tmp_path):
+    check_room(tmp_path, 1000)
+    with pytest.raises(OSError, match=r"No space left on device|File too large"):
+        check_room(tmp_path, 2**62)
+    assert names(tmp_path) == []

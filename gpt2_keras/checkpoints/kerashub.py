@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gpt2_keras.atomic import new_directory
+from gpt2_keras.atomic import check_room, new_directory
 from gpt2_keras.checkpoints import huggingface
 from gpt2_keras.checkpoints.damaged import damaged
 from gpt2_keras.checkpoints.h5_files import open_h5
@@ -24,6 +24,8 @@ CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.weights.h5"
 TOKENIZER_FOLDER = "assets/tokenizer"
 BACKBONE = "GPT2Backbone"
+# More than the tokenizer's files and HDF5's headers take in a preset of 1.5 billion parameters.
+_MAX_OTHER_BYTES = 8 * 2**20
 # keras_hub GPT2Backbone → ours
 _SIZES = {
     "vocabulary_size": "vocab_size",
@@ -138,8 +140,12 @@ def save(model: GPT2Model, directory: str | Path) -> None:
 
     Raises:
         FileExistsError: If the directory is not empty.
+        OSError: If the disk is too small or cannot be written.
     """
     with new_directory(directory) as unfinished:
+        # Where HDF5 finds the disk full, it ends the process (HDF5 1.14, h5py 3).
+        num_bytes = model.count_params() * np.dtype("float32").itemsize
+        check_room(unfinished, num_bytes + _MAX_OTHER_BYTES)
         to_keras_hub(model).save_to_preset(str(unfinished))
 
 

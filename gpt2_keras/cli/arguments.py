@@ -2,6 +2,7 @@
 
 import argparse
 import math
+import os
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -37,20 +38,25 @@ def add_flags(parser: TakesFlags, *flags: tuple[Any, ...]) -> None:
     Args:
         parser: A parser, or a group of one.
         *flags: For each its name, its metavar, the type of its value (or a tuple of choices,
-            `bool` of a switch, `list` of texts that may be repeated), its help and its
+            `bool` of a switch, a list of one type if it may be repeated), its help and its
             default: by default None, of a switch False.
     """
     for name, metavar, values, text, *default in flags:
         how: dict[str, Any] = {"type": values, "metavar": metavar}
         if values is bool:
             how = {"action": "store_true"}
-        elif values is list:
-            how = {"action": "append", "metavar": metavar}
+        elif isinstance(values, list):
+            how = {"action": "append", "type": values[0], "metavar": metavar}
         elif isinstance(values, tuple):
             how = {"choices": values}
         if default:
             how["default"] = default[0]
         parser.add_argument(name, help=text, **how)
+
+
+def text(argument: str) -> str:
+    """Reads an argument as UTF-8, whatever the locale; bytes that are not become U+FFFD."""
+    return os.fsencode(argument).decode("utf-8", errors="replace")
 
 
 def integer(minimum: int | None = None) -> Callable[[str], int]:

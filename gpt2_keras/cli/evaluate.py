@@ -44,8 +44,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ("--stride", "N", integer(1), between),
         ("--batch-size", "N", integer(1), per_batch),
         ("--detokenizer", None, ("none", "wikitext"), original, "none"),
-        ("--last-word", "FILE", list, "passages, JSONL", []),
-        ("--multiple-choice", "FILE", list, "questions, JSONL", []),
+        ("--last-word", "FILE", [str], "passages, JSONL", []),
+        ("--multiple-choice", "FILE", [str], "questions, JSONL", []),
         ("--out", "FILE", _table_file, "also write the results to a .json or .csv file"),
         ("--json", None, bool, "print the results as JSON"),
     )

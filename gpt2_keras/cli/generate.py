@@ -10,13 +10,14 @@ Example:
 
 import argparse
 import dataclasses
+import io
 import json
 import sys
 import time
 from collections.abc import Iterator
 from typing import Any
 
-from gpt2_keras.cli.arguments import MODEL, SPECIAL_TOKENS, add_flags, integer, number
+from gpt2_keras.cli.arguments import MODEL, SPECIAL_TOKENS, add_flags, integer, number, text
 from gpt2_keras.cli.quiet import load_tensorflow
 
 HELP = "continue texts"
@@ -27,7 +28,7 @@ _ON_OVERFLOW = "what to do with a text that outgrows the context (default: %(def
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the command's arguments."""
     overflow = ("error", "truncate", "sliding_window")
-    parser.add_argument("prompts", nargs="*", metavar="PROMPT", help="text to continue")
+    parser.add_argument("prompts", nargs="*", type=text, metavar="PROMPT", help="text to continue")
     parser.add_argument("--model", **MODEL)
     add_flags(
         parser,
@@ -49,9 +50,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ),
         ("--seed", "N", integer(), "makes sampling repeatable"),
         ("--num-return-sequences", "N", integer(1), "number of texts of each prompt", 1),
-        ("--stop", "TEXT", list, "end before this text", []),
-        ("--bad-word", "TEXT", list, "ban this text", []),
-        ("--forced-prefix", "TEXT", str, "the beginning of the new text", ""),
+        ("--stop", "TEXT", [text], "end before this text", []),
+        ("--bad-word", "TEXT", [text], "ban this text", []),
+        ("--forced-prefix", "TEXT", text, "the beginning of the new text", ""),
         (
             "--min-new-tokens",
             "N",
@@ -128,6 +129,8 @@ def _settings(args: argparse.Namespace, model: Any) -> dict[str, Any]:
 def _ask() -> Iterator[str]:
     """Yields the prompts that the user types, until the end of input."""
     print("Type a prompt and press Enter; Ctrl-D ends.", file=sys.stderr)
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(encoding="utf-8", errors="replace")  # as `text` reads arguments
     while True:
         try:
             yield input("> " if sys.stdin.isatty() else "")

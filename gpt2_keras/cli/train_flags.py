@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from gpt2_keras.cli.arguments import add_flags, integer, number
+from gpt2_keras.cli.arguments import add_flags, integer, number, text
 from gpt2_keras.config import SIZES
 
 _COUNT, _COUNT_OR_0 = integer(1), integer(0)
@@ -94,7 +94,7 @@ _SETTINGS: dict[str, tuple[tuple[str, str | None, Any, str], ...]] = {
         (
             "--sample-prompt",
             "TEXT",
-            list,
+            [text],
             "text to continue after each evaluation, into RUN/samples.txt; may be repeated",
         ),
         (
