@@ -2,7 +2,7 @@
 
     python export/to_saved_model.py run serving
 
-The same as `gpt2-keras export --model run --format savedmodel --out serving`.
+The same as `gpt2-keras export --model run --format tf_saved_model --out serving`.
 """
 
 import sys
@@ -11,4 +11,4 @@ from gpt2_keras import GPT2LM
 
 if __name__ == "__main__":
     model_directory, out = sys.argv[1:]
-    print(GPT2LM.from_preset(model_directory).export(out, format="tf_saved_model"))
+    print(GPT2LM.from_preset(model_directory).export(out, format="tf_saved_model", version=1))

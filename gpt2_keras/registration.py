@@ -19,9 +19,17 @@ TENSORFLOW_MODULES = ("gpt2_keras.tokenizer.graph.layers",)
 
 def register() -> None:
     """Imports every module that registers a class."""
-    has_tensorflow = importlib.util.find_spec("tensorflow") is not None
-    for name in (*MODULES, *(TENSORFLOW_MODULES if has_tensorflow else ())):
+    for name in (*MODULES, *(TENSORFLOW_MODULES if _has_tensorflow() else ())):
         importlib.import_module(name)
+
+
+def _has_tensorflow() -> bool:
+    """Returns whether TensorFlow can be imported: on JAX it may be absent, or broken."""
+    try:
+        importlib.import_module("tensorflow")
+    except ImportError:
+        return False
+    return True
 
 
 def register_with_keras() -> None:

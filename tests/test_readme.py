@@ -58,7 +58,7 @@ def test_its_python_runs(newcomer, capsys):
 def test_its_python_runs_to_its_exports(newcomer):
     _, code = blocks("python")
     exec(in_small(code), {})  # noqa: S102
-    assert (newcomer / "book-serving" / "1" / "certificate.json").is_file()
+    assert (newcomer / "book-serving" / "certificate.json").is_file()
     assert (newcomer / "book.tflite").is_file()
 
 

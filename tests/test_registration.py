@@ -1,7 +1,9 @@
 """A `.keras` file loads in a process that has imported nothing but Keras and this package."""
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ import pytest
 from gpt2_keras.finetuning import GPT2Classifier
 from tests.models import random_ids, text_model
 
+ROOT = Path(__file__).resolve().parents[1]
 LOAD = "model = keras.models.load_model(sys.argv[1]); print(type(model).__name__)"
 
 
@@ -55,3 +58,15 @@ def test_keras_is_not_imported_by_the_package_itself():
 def test_the_package_can_be_imported_where_keras_must_not_be():
     code = "import sys; sys.modules['keras'] = None; import gpt2_keras.litert_conversion"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_tensorflow_that_cannot_be_imported_does_not_matter_on_jax(tmp_path):
+    pytest.importorskip("jax")
+    (tmp_path / "tensorflow.py").write_text("raise ImportError('no GPU library')")
+    code = "import gpt2_keras; from gpt2_keras import GPT2LM; print(GPT2LM.__name__)"
+    environment = {**os.environ, "KERAS_BACKEND": "jax"}
+    environment["PYTHONPATH"] = os.pathsep.join([str(tmp_path), str(ROOT)])
+    result = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False
+    )
+    assert (result.returncode, result.stdout) == (0, "GPT2LM\n"), result.stderr[-2000:]
