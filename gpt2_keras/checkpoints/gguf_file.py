@@ -83,10 +83,10 @@ def _add_tokenizer(writer: Any, tokenizer: GPT2Tokenizer, end_token_ids: tuple[i
     special = set(tokenizer.special_tokens.values())
     raw = tokenizer.token_bytes
     tokens = [raw[i].decode() if i in special else spell(raw[i]) for i in range(len(raw))]
-    types = [
-        gguf.TokenType.CONTROL if token_id in special else gguf.TokenType.NORMAL
-        for token_id in range(len(tokens))
-    ]
+    types = [gguf.TokenType.NORMAL] * len(tokens)
+    for token, token_id in tokenizer.special_tokens.items():
+        is_word = token in tokenizer.added_words
+        types[token_id] = gguf.TokenType.USER_DEFINED if is_word else gguf.TokenType.CONTROL
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("gpt-2")
     writer.add_token_list(tokens)

@@ -17,11 +17,11 @@ from typing import Any
 
 from gpt2_keras.atomic import new_file
 from gpt2_keras.tokenizer.byte_alphabet import CHARACTER_TO_BYTE
+from gpt2_keras.tokenizer.pipeline import check_config, check_pipeline
 from gpt2_keras.tokenizer.settings import (
     CONFIG_FILE,
     SINGLE_FILE,
     add_special_tokens,
-    expect,
     read_added_tokens,
     read_json_object,
     read_settings,
@@ -32,8 +32,6 @@ from gpt2_keras.validation import check_flag, check_path
 
 MERGES_HEADER = "#version: 0.2"  # first line of OpenAI's vocab.bpe and of every merges.txt
 FILE_PAIRS = (("vocab.json", "merges.txt"), ("encoder.json", "vocab.bpe"))
-# Of the BPE model in tokenizer.json: each changes the ids of some texts.
-_CHANGES_IDS = ("continuing_subword_prefix", "end_of_word_suffix", "dropout", "ignore_merges")
 
 
 def read_vocabulary(path: str | os.PathLike[str]) -> Vocabulary:
@@ -43,8 +41,8 @@ def read_vocabulary(path: str | os.PathLike[str]) -> Vocabulary:
     Special tokens are those of `added_tokens.json`, `tokenizer.json`,
     `tokenizer_config.json` and `special_tokens_map.json`. The last two name the
     `eos_token`, which ends a document; otherwise it is `<|endoftext|>`. What
-    `tokenizer.json` and `tokenizer_config.json` say of the splitting of a text must be as
-    in GPT-2, whichever file is read.
+    `tokenizer.json` and `tokenizer_config.json` say of the way from a text to ids must be as
+    in GPT-2, whichever file is read: see `pipeline`.
 
     Args:
         path: Folder of the files.
@@ -60,9 +58,9 @@ def read_vocabulary(path: str | os.PathLike[str]) -> Vocabulary:
         problem = "is a file" if folder.exists() else "does not exist"
         raise FileNotFoundError(f"{folder} {problem}. Use a directory with {_expected_files()}.")
     if (folder / SINGLE_FILE).is_file():
-        _check_pipeline(folder / SINGLE_FILE)
+        check_pipeline(folder / SINGLE_FILE)
     if (folder / CONFIG_FILE).is_file():
-        _check_config(folder / CONFIG_FILE)
+        check_config(folder / CONFIG_FILE)
     for vocabulary_name, merges_name in FILE_PAIRS:
         if (folder / vocabulary_name).is_file() and (folder / merges_name).is_file():
             return _read_pair(folder / vocabulary_name, folder / merges_name)
@@ -115,39 +113,6 @@ def _vocabulary(
     added = {**first, **read_added_tokens(path.parent)}
     special = add_special_tokens(ids, added, settings, path)
     return Vocabulary(ids, merges, special, settings.get("eos_token", END_OF_TEXT), where)
-
-
-def _check_pipeline(path: Path) -> None:
-    """Raises ValueError if a `tokenizer.json` gives other ids than GPT-2's algorithm."""
-    content = read_json_object(path)
-    model = expect(content.get("model") or {}, dict, path, "model")
-    pre_tokenizer = expect(content.get("pre_tokenizer") or {}, dict, path, "pre_tokenizer")
-    model_type = model.get("type", "BPE")
-    splitting = pre_tokenizer.get("type"), pre_tokenizer.get("add_prefix_space")
-    if (model_type, *splitting) != ("BPE", "ByteLevel", False):
-        raise ValueError(
-            f"{path} has model={model_type!r}, pre_tokenizer={pre_tokenizer!r}. A GPT-2 "
-            "tokenizer.json has a BPE model and a ByteLevel pre-tokenizer that adds no prefix "
-            "space. Use the file of a GPT-2 tokenizer."
-        )
-    others = {"normalizer": content.get("normalizer")}
-    others |= {name: model.get(name) for name in _CHANGES_IDS}
-    others["use_regex=False"] = not pre_tokenizer.get("use_regex", True)
-    for name, value in others.items():
-        if value:
-            raise ValueError(
-                f"{path} has {name}={value!r}. A GPT-2 tokenizer.json has none. "
-                "Use the file of a GPT-2 tokenizer."
-            )
-
-
-def _check_config(path: Path) -> None:
-    """Raises ValueError if a `tokenizer_config.json` asks for a space before each text."""
-    if read_json_object(path).get("add_prefix_space"):
-        raise ValueError(
-            f"{path} has add_prefix_space=true. GPT-2 puts no space before a text, and so do we; "
-            "the ids would be others. Set it to false, and begin texts with a space yourself."
-        )
 
 
 def read_merges(path: Path) -> list[tuple[str, str]]:

@@ -1,7 +1,7 @@
 """A vocabulary as a pipeline of Hugging Face's `tokenizers`, and as the files of their tools."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -9,6 +9,7 @@ import tokenizers
 from tokenizers import decoders, models, pre_tokenizers, processors
 
 from gpt2_keras.tokenizer.files import merges_text
+from gpt2_keras.tokenizer.settings import WORDS_KEY
 from gpt2_keras.tokenizer.vocabulary import Vocabulary
 
 
@@ -33,7 +34,7 @@ def file_contents(
     config: dict[str, Any] = {
         "bos_token": vocabulary.end_token,
         "unk_token": vocabulary.end_token,
-        **settings,
+        **{key: value for key, value in settings.items() if key != WORDS_KEY},
         "add_prefix_space": False,
         # Older transformers join words and punctuation again unless told not to.
         "clean_up_tokenization_spaces": False,
@@ -44,17 +45,17 @@ def file_contents(
     return {
         "vocab.json": json.dumps(by_id, ensure_ascii=False) + "\n",
         "merges.txt": merges_text(vocabulary.merges),
-        "tokenizer.json": _tokenizer_json(vocabulary),
+        "tokenizer.json": _tokenizer_json(vocabulary, settings.get(WORDS_KEY, ())),
         "tokenizer_config.json": json.dumps(config, indent=2, sort_keys=True) + "\n",
     }
 
 
-def _tokenizer_json(vocabulary: Vocabulary) -> str:
-    """Returns the text of `tokenizer.json`, in which the special tokens are known."""
+def _tokenizer_json(vocabulary: Vocabulary, words: Collection[str]) -> str:
+    """Returns the text of `tokenizer.json`, in which the added tokens are known."""
     bpe = byte_level_bpe(vocabulary)
-    bpe.add_special_tokens(
+    bpe.add_tokens(
         [
-            tokenizers.AddedToken(token, normalized=False, special=True)
+            tokenizers.AddedToken(token, normalized=False, special=token not in words)
             for token in vocabulary.special_tokens
         ]
     )

@@ -1,4 +1,4 @@
-"""What the files of a tokenizer say besides the vocabulary: special tokens and their roles."""
+"""What the files of a tokenizer say besides the vocabulary: added tokens and their roles."""
 
 import os
 from collections.abc import Mapping
@@ -20,6 +20,8 @@ _MORE_ROLES = ("additional_special_tokens", "extra_special_tokens")
 POLICY_KEY = "special_tokens_policy"
 _KEPT = (*ROLES, *_MORE_ROLES, POLICY_KEY, "split_special_tokens", "chat_template",
          "model_max_length", "padding_side", "truncation_side", "model_input_names")  # fmt: skip
+# Of what is read: the added tokens that `tokenizer.json` gives `"special": false`.
+WORDS_KEY = "added_words"
 # Flags of an added token that change which text becomes it, or what is beside it.
 _CHANGES_TEXT = ("lstrip", "rstrip", "single_word")
 _JSON_NAMES = {dict: "an object", list: "a list", str: "a string", int: "an integer"}
@@ -34,7 +36,8 @@ def read_settings(path: str | os.PathLike[str]) -> dict[str, Any]:
 
     Returns:
         The keys of `tokenizer_config.json` that do not change the ids of a text: the roles of
-        special tokens, the chat template and so on; none where there is no file.
+        special tokens, the chat template and so on; none where there is no file. Under
+        `WORDS_KEY` the added tokens that are ordinary words, if there are any.
 
     Raises:
         ValueError: If a file is not a JSON object, or not text.
@@ -45,11 +48,15 @@ def read_settings(path: str | os.PathLike[str]) -> dict[str, Any]:
         if (folder / name).is_file():
             contents = read_json_object(folder / name)
             found |= {key: contents[key] for key in _KEPT if contents.get(key) is not None}
+            for role in (contents[role] for role in ROLES if isinstance(contents.get(role), dict)):
+                _check_flags(role, folder / name)
     if (folder / CHAT_TEMPLATE_FILE).is_file():
         found["chat_template"] = read_text(folder / CHAT_TEMPLATE_FILE)
     found |= {role: _content(found[role]) for role in ROLES if role in found}
     for token in _role_tokens(found):
         expect(token, str, folder / CONFIG_FILE, "a special token")
+    if words := _added_words(folder, _role_tokens(found)):
+        found[WORDS_KEY] = words
     return found
 
 
@@ -70,11 +77,28 @@ def _content(token: Any) -> Any:
 
 
 def read_added_tokens(folder: Path) -> dict[str, int]:
-    """Reads the special tokens that files beside the vocabulary name, with their ids."""
+    """Reads the added tokens that files beside the vocabulary name, with their ids."""
     added: dict[str, int] = {}
     if (folder / ADDED_TOKENS_FILE).is_file():
         added.update(read_json_object(folder / ADDED_TOKENS_FILE))
         check_id_types(added, str(folder / ADDED_TOKENS_FILE))
+    for path, token in _described_tokens(folder):
+        added[token["content"]] = expect(
+            token.get("id"), int, path, f"the id of {token['content']!r}"
+        )
+    return added
+
+
+def _added_words(folder: Path, roles: list[Any]) -> list[str]:
+    """Returns the added tokens that are ordinary words: their files say `special` is false."""
+    described = _described_tokens(folder)
+    words = [token["content"] for _, token in described if token.get("special") is False]
+    special = [token["content"] for _, token in described if token.get("special") is not False]
+    return sorted(set(words) - {*special, *roles, END_OF_TEXT})
+
+
+def _described_tokens(folder: Path) -> list[tuple[Path, dict[str, Any]]]:
+    """Returns the files that describe added tokens by objects, each with such an object."""
     entries: list[tuple[Path, Any]] = []
     if (path := folder / SINGLE_FILE).is_file():
         listed = read_json_object(path).get("added_tokens") or []
@@ -85,16 +109,19 @@ def read_added_tokens(folder: Path) -> dict[str, int]:
             token_id = int(number) if number.isdecimal() else number
             entries.append((path, {**expect(entry, dict, path, f"token {number}"), "id": token_id}))
     for path, entry in entries:
-        token = expect(entry, dict, path, "an added token")
-        content = expect(token.get("content"), str, path, "the content of an added token")
-        if flags := [flag for flag in _CHANGES_TEXT if token.get(flag)]:
-            raise ValueError(
-                f"{path} has the special token {content!r} with {flags[0]}=true, by "
-                "which the text beside it changes. We leave that text as it is, and the ids would "
-                "be others. Set it to false, as it is for GPT-2's tokens."
-            )
-        added[content] = expect(token.get("id"), int, path, f"the id of {content!r}")
-    return added
+        _check_flags(expect(entry, dict, path, "an added token"), path)
+    return entries
+
+
+def _check_flags(token: Mapping[str, Any], path: Path) -> None:
+    """Raises ValueError if an added token changes the text beside it."""
+    content = expect(token.get("content"), str, path, "the content of an added token")
+    if flags := [flag for flag in _CHANGES_TEXT if token.get(flag)]:
+        raise ValueError(
+            f"{path} has the special token {content!r} with {flags[0]}=true, by "
+            "which the text beside it changes. We leave that text as it is, and the ids would "
+            "be others. Set it to false, as it is for GPT-2's tokens."
+        )
 
 
 def add_special_tokens(

@@ -13,7 +13,7 @@ from gpt2_keras.tokenizer.byte_alphabet import unspell
 from gpt2_keras.tokenizer.encoding import Encoder, join_bytes
 from gpt2_keras.tokenizer.files import read_vocabulary, write_files
 from gpt2_keras.tokenizer.huggingface import byte_level_bpe, file_contents
-from gpt2_keras.tokenizer.settings import POLICY_KEY, read_settings
+from gpt2_keras.tokenizer.settings import POLICY_KEY, WORDS_KEY, read_settings
 from gpt2_keras.tokenizer.special_tokens import SpecialTokens, check_allowed_special
 from gpt2_keras.tokenizer.trainer import learn_vocabulary
 from gpt2_keras.tokenizer.vocabulary import Vocabulary, without_special_tokens
@@ -57,6 +57,7 @@ class GPT2Tokenizer:
         check_instance("vocabulary", vocabulary, Vocabulary, "a Vocabulary")
         self._vocabulary, self._settings = vocabulary, dict(settings)
         ids, special = vocabulary.ids, vocabulary.special_tokens
+        self._words = tuple(token for token in settings.get(WORDS_KEY, ()) if token in special)
         self._special_tokens = {token: ids[token] for token in special}
         self._token_bytes = [
             token.encode() if token in self._special_tokens else unspell(token)
@@ -70,7 +71,9 @@ class GPT2Tokenizer:
         self._policy = policy if isinstance(policy, str) else list(policy)
 
     def _check_allowed(self, policy: SpecialTokens, name: str) -> tuple[str, ...]:
-        return check_allowed_special(policy, self._special_tokens, self._vocabulary.end_token, name)
+        end_token = self._vocabulary.end_token
+        allowed = check_allowed_special(policy, self._special_tokens, end_token, name)
+        return tuple(dict.fromkeys((*allowed, *self._words)))
 
     @classmethod
     def from_directory(cls, path: str | os.PathLike[str]) -> Self:
@@ -157,7 +160,8 @@ class GPT2Tokenizer:
             policy: `"added"`, the default: every special token becomes its id but the end
                 token, which in a text is text, as with OpenAI's encoder. `"none"`: all are
                 text, right for texts from outside, which then cannot play another role in a
-                dialogue. `"all"`; or a list of special tokens. None changes nothing.
+                dialogue. `"all"`; or a list of special tokens. None changes nothing. Added words
+                that their file says are not special always become their id.
 
         Raises:
             TypeError: If the policy is neither a string nor a list.
@@ -201,6 +205,14 @@ class GPT2Tokenizer:
     def special_tokens(self) -> dict[str, int]:
         """The ids of the special tokens."""
         return dict(self._special_tokens)
+
+    @property
+    def added_words(self) -> tuple[str, ...]:
+        """The special tokens that are ordinary words: `tokenizer.json` says they are not special.
+
+        Their text always becomes their id.
+        """
+        return self._words
 
     @property
     def token_bytes(self) -> list[bytes]:

@@ -209,6 +209,14 @@ def test_a_byte_order_mark_is_no_part_of_a_file(saved, tmp_path):
     assert read_vocabulary(saved) == expected
 
 
+TEXT_PIECE, END_PIECE = {"Sequence": {"id": "A"}}, {"SpecialToken": {"id": END}}
+
+
+def template(*pieces):
+    """A post-processor that puts tokens around a text."""
+    return {"type": "TemplateProcessing", "single": list(pieces), "pair": [], "special_tokens": {}}
+
+
 OTHER_PIPELINES = {
     "prefix space": (
         lambda c: c["pre_tokenizer"].update(add_prefix_space=True),
@@ -224,6 +232,27 @@ OTHER_PIPELINES = {
     "merges": (lambda c: c["model"].update(ignore_merges=True), "ignore_merges=True"),
     "regex": (lambda c: c["pre_tokenizer"].update(use_regex=False), "use_regex=False"),
     "pre-tokenizer": (lambda c: c["pre_tokenizer"].update(type="Whitespace"), "'Whitespace'"),
+    "template": (
+        lambda c: c.update(post_processor=template(END_PIECE, TEXT_PIECE)),
+        r"post_processor=\{'type': 'TemplateProcessing'.*, which adds tokens to each text\.",
+    ),
+    "template in a sequence": (
+        lambda c: c.update(
+            post_processor={
+                "type": "Sequence",
+                "processors": [c["post_processor"], template(TEXT_PIECE, END_PIECE)],
+            }
+        ),
+        r"post_processor=\{'type': 'TemplateProcessing'.*, which adds tokens to each text\.",
+    ),
+    "post-processor": (
+        lambda c: c.update(post_processor={"type": "RobertaProcessing", "cls": [END, 261]}),
+        r"post_processor=\{'type': 'RobertaProcessing'.*Set post_processor to null",
+    ),
+    "decoder": (
+        lambda c: c.update(decoder={"type": "WordPiece", "prefix": "##"}),
+        r"decoder=\{'type': 'WordPiece', .* has a ByteLevel decoder\.",
+    ),
 }
 
 
@@ -238,9 +267,72 @@ def test_another_pipeline_is_refused_whichever_files_there_are(saved, case, is_s
         read_vocabulary(saved)
 
 
+@pytest.mark.parametrize(
+    "post_processor",
+    [None, {"type": "ByteLevel"}, template(TEXT_PIECE), {"type": "Sequence", "processors": []}],
+)
+def test_a_post_processor_that_adds_nothing_is_read(saved, post_processor):
+    expected = read_vocabulary(saved)
+    edit(saved / "tokenizer.json", lambda c: c.update(post_processor=post_processor, decoder=None))
+    assert read_vocabulary(saved) == expected
+
+
 @pytest.mark.parametrize("missing", ["tokenizer.json", "merges.txt"])
-def test_a_prefix_space_in_the_config_is_refused(saved, missing):
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"add_prefix_space": True}, r"add_prefix_space=true, which puts a space before each text"),
+        ({"add_bos_token": True}, r"add_bos_token=true, which puts its bos_token before each text"),
+        ({"add_eos_token": True}, r"add_eos_token=true, which puts its eos_token after each text"),
+        ({"tokenizer_class": "RobertaTokenizerFast"}, r"tokenizer_class='RobertaTokenizerFast'\."),
+        ({"tokenizer_class": 3}, r"tokenizer_class=3\. .* set it to \"GPT2Tokenizer\"\."),
+        (
+            {"pad_token": {"content": END, "lstrip": True}},
+            r"has the special token '<\|endoftext\|>' with lstrip=true",
+        ),
+    ],
+)
+def test_a_config_that_gives_other_ids_is_refused(saved, missing, change, message):
     (saved / missing).unlink()
-    edit(saved / "tokenizer_config.json", lambda c: c.update(add_prefix_space=True))
-    with pytest.raises(ValueError, match=r"config.json has add_prefix_space=true\. GPT-2"):
+    edit(saved / "tokenizer_config.json", lambda c: c.update(change))
+    with pytest.raises(ValueError, match=message):
         read_vocabulary(saved)
+
+
+@pytest.mark.parametrize(
+    "name", ["GPT2TokenizerFast", "PreTrainedTokenizerFast", "GPTNeoXTokenizer", None]
+)
+def test_classes_with_the_same_ids_are_read(saved, name):
+    expected = read_vocabulary(saved)
+    edit(saved / "tokenizer_config.json", lambda c: c.update(tokenizer_class=name))
+    assert read_vocabulary(saved) == expected
+
+
+ADDED_WORD = {"id": 262, "content": "newword", "normalized": True, "special": False}
+
+
+@pytest.mark.parametrize("file", ["tokenizer.json", "tokenizer_config.json"])
+def test_a_word_that_was_added_is_no_special_token(saved, tmp_path, file):
+    def add(content):
+        if file == "tokenizer.json":
+            content["added_tokens"].append(ADDED_WORD)
+        else:
+            content["added_tokens_decoder"] = {"262": {**ADDED_WORD, "id": None}}
+
+    edit(saved / file, add)
+    tokenizer = GPT2Tokenizer.from_directory(saved)
+    assert tokenizer.added_words == ("newword",)
+    for policy in ("added", "none", "all", []):
+        tokenizer = tokenizer.with_special_tokens_policy(policy)
+        assert tokenizer.encode("a newword") == [*tokenizer.encode("a "), 262]
+    more = tokenizer.with_special_tokens(["<|user|>"]).with_special_tokens_policy("none")
+    more.save(tmp_path / "again")
+    again = GPT2Tokenizer.from_directory(tmp_path / "again")
+    assert (again, again.added_words) == (more, ("newword",))
+    written = json.loads((tmp_path / "again" / "tokenizer.json").read_text(encoding="utf-8"))
+    assert {each["content"]: each["special"] for each in written["added_tokens"]} == {
+        END: True,
+        "newword": False,
+        "<|user|>": True,
+    }
+    assert again.without_special_tokens(["<|user|>", "newword"]).added_words == ()
