@@ -12,12 +12,18 @@ from keras import ops
 from gpt2_keras import checkpoints
 from gpt2_keras.model import GPT2Model
 from gpt2_keras.private_api.keras import build_metrics, without_symbolic_build
+from gpt2_keras.training.batch_form import BatchRules
 from gpt2_keras.training.batch_loss import update_compiled_metrics
-from gpt2_keras.training.fit_inputs import check_inputs
+from gpt2_keras.training.fit_inputs import check_inputs, check_predict_inputs
 from gpt2_keras.training.fit_optimizer import FitAdamW
 from gpt2_keras.training.loss import check_loss, make_loss, token_weights
 from gpt2_keras.training.schedule import count_steps
-from gpt2_keras.training.step import StepOptions, backend_steps, jit_by_default
+from gpt2_keras.training.step import (
+    StepOptions,
+    backend_steps,
+    has_default_loss,
+    jit_by_default,
+)
 
 if TYPE_CHECKING:
     from gpt2_keras.generation import NextToken, Score
@@ -137,13 +143,34 @@ class GPT2LM(GPT2Model):
         """Computes the loss of a batch as `keras.Model.test_on_batch` does."""
         return super().test_on_batch(**self._checked(super().test_on_batch, *args, **kwargs))
 
+    def predict(self, x: Any, *args: Any, **kwargs: Any) -> Any:
+        """Computes the logits of token ids as `keras.Model.predict` does.
+
+        Raises:
+            ValueError: As `fit` does, for token ids.
+        """
+        return super().predict(self._checked_ids(x), *args, **kwargs)
+
+    def predict_on_batch(self, x: Any) -> Any:
+        """Computes the logits of a batch as `keras.Model.predict_on_batch` does."""
+        return super().predict_on_batch(self._checked_ids(x))
+
+    def _checked_ids(self, x: Any) -> Any:
+        """Returns what is given to `predict`, checked unless a subclass reads something else."""
+        is_own = type(self).call is not GPT2LM.call
+        return x if is_own else check_predict_inputs(self._batch_rules(), x)
+
+    def _batch_rules(self) -> BatchRules:
+        config = self.config
+        return BatchRules(config.vocab_size, config.context_length, has_default_loss(self))
+
     def _checked(self, method: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Returns the arguments of a method of Keras' by name, with batches checked."""
         given: dict[str, Any] = inspect.signature(method).bind(*args, **kwargs).arguments
         given |= given.pop("kwargs", {})
         # A subclass with steps of its own reads batches of its own.
         if type(self).train_step is GPT2LM.train_step:
-            check_inputs(self.config.vocab_size, given)
+            check_inputs(self._batch_rules(), given)
         return given
 
     def train_step(self, *args: Any) -> Any:

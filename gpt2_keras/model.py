@@ -19,6 +19,7 @@ from gpt2_keras.layers.masks import (
     document_positions,
     token_positions,
 )
+from gpt2_keras.token_ids import check_token_ids_form
 from gpt2_keras.validation import check_instance
 
 if TYPE_CHECKING:
@@ -134,8 +135,9 @@ class GPT2Model(keras.Model):
         self.built = True
 
     def __call__(self, token_ids: Any, *args: Any, **kwargs: Any) -> Any:
-        """Checks ids given as an array or list, then runs `call`."""
-        if isinstance(token_ids, np.ndarray | list | tuple):
+        """Checks the form, and ids given as an array or list, then runs `call`."""
+        token_ids = check_token_ids_form(token_ids)
+        if isinstance(token_ids, np.ndarray):
             self.check_token_ids(token_ids)
         return super().__call__(token_ids, *args, **kwargs)
 

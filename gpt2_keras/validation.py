@@ -9,7 +9,7 @@ check returns the value as Python's own type.
 import math
 import numbers
 import os
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping, Set
 from typing import Any
 
 MAX_INT32 = 2**31 - 1  # the largest token id and the largest number of tokens in a graph
@@ -136,7 +136,7 @@ def check_texts(name: str, value: object, *, advice: str = "") -> list[str]:
     """
     if isinstance(value, str):
         return [value]
-    if isinstance(value, bytes) or not isinstance(value, Iterable):
+    if isinstance(value, (bytes, Mapping, Set)) or not isinstance(value, Iterable):
         raise _wrong_type(name, value, "a str or a list of them", advice or _text_advice(value))
     texts = [check_text(f"{name}[{index}]", text) for index, text in enumerate(value)]
     if not texts:

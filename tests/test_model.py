@@ -236,3 +236,29 @@ def test_keras_quantization_is_refused(mode):
     with pytest.raises(ValueError, match=rf"^quantize\(mode='{mode}'\) was called.*dtype=\"int8\""):
         model.quantize(mode)
     np.testing.assert_array_equal(model.get_weights()[0], before[0])
+
+
+FORMS = {
+    "one row": ([1, 2], ValueError, r"token_ids has the shape \(2,\)\. Use \(batch, time\)"),
+    "a number": (np.array(5), ValueError, r"token_ids has the shape \(\)\."),
+    "rows of two lengths": ([[1, 2], [3]], ValueError, r"\[\[1, 2\], \[3\]\] has rows of several"),
+    "ragged": (tf.ragged.constant([[1], [1, 2]]), ValueError, r"Pad them by `token_ids.to_tensor"),
+    "a text": ("the", TypeError, "token_ids='the' is of the type str.*`model.generate`"),
+    "texts": (np.array([["the"]]), TypeError, r"has the dtype str96\. Use integers"),
+    "a tensor of texts": (tf.constant(["the"]), TypeError, r"has the dtype string\."),
+    "flags": (np.array([[True]]), TypeError, r"has the dtype bool\."),
+    "a dictionary": ({"token_ids": [[1]]}, TypeError, "is of the type dict"),
+    "nothing": (None, TypeError, "token_ids=None is of the type NoneType"),
+}
+
+
+@pytest.mark.parametrize("case", FORMS)
+def test_token_ids_of_another_form_are_refused(case):
+    token_ids, error, message = FORMS[case]
+    with pytest.raises(error, match=message):
+        random_model()(token_ids)
+
+
+def test_a_list_of_rows_is_a_batch():
+    model = random_model()
+    np.testing.assert_array_equal(model([[1, 2, 3]]), model(np.array([[1, 2, 3]])))

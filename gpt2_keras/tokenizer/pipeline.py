@@ -73,9 +73,10 @@ def _check_post_processor(post_processor: Any, path: Path) -> None:
 
 def _is_bare_template(post_processor: dict[str, Any]) -> bool:
     """Returns whether a post-processor is a template of the text alone."""
-    template = post_processor.get("single")
-    is_template = post_processor.get("type") == "TemplateProcessing" and isinstance(template, list)
-    return is_template and all("Sequence" in piece for piece in template)
+    template: Any = post_processor.get("single")
+    if post_processor.get("type") != "TemplateProcessing" or not isinstance(template, list):
+        return False
+    return all("Sequence" in piece for piece in template)
 
 
 def _check_decoder(decoder: Any, path: Path) -> None:

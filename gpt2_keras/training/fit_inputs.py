@@ -1,58 +1,66 @@
-"""What `fit` and `evaluate` accept as a batch, checked before a step sees it.
+"""What `fit`, `evaluate` and `predict` accept as a batch, checked before a step sees it.
 
-A step reads `(token_ids, targets)` or `(token_ids, targets, sample_weight)`. Also accepted:
-token ids alone, whose targets are the next tokens, and KerasHub's dictionary of `token_ids` and
-`padding_mask`. Ids outside the vocabulary are refused: an accelerator would clip or wrap them.
+Each source of batches is replaced by one that checks them: `batch_form` has the form, and ids
+outside the vocabulary are refused: an accelerator would clip or wrap them.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
 import numpy as np
 
-from gpt2_keras.data.batch_plan import IGNORED_TARGET
-
-_FORMS = (
-    "Give (token_ids, targets), both int (batch, time), with sample_weight or without; token_ids "
-    'alone; or {"token_ids": …, "padding_mask": …} and targets.'
+from gpt2_keras.training.batch_form import (
+    FORMS,
+    BatchRules,
+    id_arrays,
+    id_rule,
+    is_wrong,
+    length_rule,
+    standard_form,
 )
 
 
-def check_inputs(vocab_size: int, arguments: dict[str, Any]) -> None:
+def check_inputs(rules: BatchRules, arguments: dict[str, Any]) -> None:
     """Puts what checks its batches in the place of each source of batches.
 
     Args:
-        vocab_size: Of the model.
+        rules: What the model asks of its batches.
         arguments: Those of `fit` or `evaluate`: `x`, `y`, `sample_weight` and
             `validation_data` may change.
 
     Raises:
         ValueError: As `checked_arrays` and `checked_source` do.
     """
+    if arguments.get("class_weight") is not None:
+        raise ValueError(
+            f"class_weight={arguments['class_weight']!r:.80} weighs rows of one class each, but "
+            "each token has a target. Give sample_weight, a weight for each target, "
+            "(batch, time)."
+        )
     x = arguments.get("x")
     if _is_array(x):
         names = ("x", "y", "sample_weight")
-        arrays = checked_arrays(vocab_size, *(arguments.get(name) for name in names))
+        arrays = checked_arrays(rules, *(arguments.get(name) for name in names))
         arguments |= dict(zip(names, arrays, strict=True))
     elif x is not None:
-        arguments["x"] = checked_source(vocab_size, x)
+        arguments["x"] = checked_source(rules, x)
     validation = arguments.get("validation_data")
     if isinstance(validation, (tuple, list)):
-        arguments["validation_data"] = _checked_batch(vocab_size, validation)
+        arguments["validation_data"] = _checked_batch(rules, validation)
     elif validation is not None:
-        arguments["validation_data"] = checked_source(vocab_size, validation)
+        arguments["validation_data"] = checked_source(rules, validation)
 
 
 def _is_array(x: Any) -> bool:
     return hasattr(x, "shape") or isinstance(x, (list, tuple, dict))
 
 
-def checked_arrays(vocab_size: int, x: Any, y: Any, sample_weight: Any) -> tuple[Any, Any, Any]:
+def checked_arrays(rules: BatchRules, x: Any, y: Any, sample_weight: Any) -> tuple[Any, Any, Any]:
     """Returns token ids, targets and weights of arrays, each checked.
 
     Args:
-        vocab_size: Token ids are below it, and so are targets, which may be `IGNORED_TARGET`.
+        rules: What the model asks of its batches.
         x, y, sample_weight: As given to `fit`; `y` is None where the next tokens of `x` are
             the targets.
 
@@ -60,27 +68,28 @@ def checked_arrays(vocab_size: int, x: Any, y: Any, sample_weight: Any) -> tuple
         ValueError: If an id is outside the vocabulary, or the arrays are of another form.
 
     Example:
-        >>> x, y, _ = checked_arrays(10, np.array([[1, 2, 3]]), None, None)
+        >>> rules = BatchRules(vocab_size=10, context_length=8)
+        >>> x, y, _ = checked_arrays(rules, np.array([[1, 2, 3]]), None, None)
         >>> x.tolist(), y.tolist()
         ([[1, 2]], [[2, 3]])
     """
-    x, y, sample_weight = _standard_form(x, y, sample_weight, is_graph=False)
-    for name, values in _id_arrays(x, y):
-        ids = np.asarray(keras.ops.convert_to_numpy(values)).astype("int64")
-        wrong = ids[_is_wrong(name, ids, vocab_size)]
+    x, y, sample_weight = standard_form(rules, x, y, sample_weight, is_graph=False)
+    for name, values in id_arrays(x, y):
+        ids = np.asarray(keras.ops.convert_to_numpy(values))
+        wrong = ids[is_wrong(rules, name, ids)]
         if wrong.size:
             raise ValueError(
                 f"{name} has the id {wrong[0]}, which is not in the vocabulary. "
-                f"{_rule(name, vocab_size)}"
+                f"{id_rule(rules, name)}"
             )
     return x, y, sample_weight
 
 
-def checked_source(vocab_size: int, x: Any) -> Any:
+def checked_source(rules: BatchRules, x: Any) -> Any:
     """Returns a source of batches that checks each as it is read.
 
     Args:
-        vocab_size: As for `checked_arrays`.
+        rules: As for `checked_arrays`.
         x: A `tf.data.Dataset`, a `keras.utils.PyDataset` or a generator; another source is
             returned as it is.
 
@@ -89,31 +98,58 @@ def checked_source(vocab_size: int, x: Any) -> Any:
             batch is read: a ValueError, from a `tf.data.Dataset` TensorFlow's
             InvalidArgumentError.
     """
+    return _with_check(
+        x,
+        lambda batch: _checked_batch(rules, batch),
+        lambda *element: _checked_tensors(rules, element),
+    )
+
+
+def check_predict_inputs(rules: BatchRules, x: Any) -> Any:
+    """Returns the token ids for `predict`, or a source of them, that are checked.
+
+    Args:
+        rules: What the model asks of its batches.
+        x: An array, or a source of batches; what stands beside the token ids is not read.
+
+    Raises:
+        ValueError: As `checked_arrays` and `checked_source` do.
+    """
+
+    def checked(batch: Any) -> Any:
+        ids = keras.utils.unpack_x_y_sample_weight(batch)[0]
+        return (checked_arrays(rules, ids, ids, None)[0],)
+
+    def checked_tensors(*element: Any) -> Any:
+        return _checked_tensors(rules, (element[0], element[0]))[0]
+
+    return checked(x)[0] if _is_array(x) else _with_check(x, checked, checked_tensors)
+
+
+def _with_check(x: Any, of_arrays: Callable[[Any], Any], of_tensors: Callable[..., Any]) -> Any:
+    """Returns a source of batches with a check of each: of a batch, or of a dataset's parts."""
     if hasattr(x, "element_spec") and hasattr(x, "map"):
         import tensorflow as tf
 
-        def check(*element: Any) -> tuple[Any, ...]:
-            return _checked_tensors(vocab_size, element)
-
         # Autograph would put its own words before those of an error.
-        return x.map(tf.autograph.experimental.do_not_convert(check))
+        return x.map(tf.autograph.experimental.do_not_convert(of_tensors))
     if isinstance(x, keras.utils.PyDataset):
-        return _CheckedDataset(vocab_size, x)
+        return _CheckedDataset(of_arrays, x)
     if isinstance(x, Iterator):
-        return (_checked_batch(vocab_size, batch) for batch in x)
+        return (of_arrays(batch) for batch in x)
     return x
 
 
 class _CheckedDataset(keras.utils.PyDataset):
     """A PyDataset whose batches are checked."""
 
-    def __init__(self, vocab_size: int, dataset: keras.utils.PyDataset) -> None:
+    def __init__(self, check: Callable[[Any], Any], dataset: keras.utils.PyDataset) -> None:
         super().__init__(
             workers=dataset.workers,
             use_multiprocessing=dataset.use_multiprocessing,
             max_queue_size=dataset.max_queue_size,
         )
-        self._vocab_size, self._dataset = vocab_size, dataset
+        self._check, self._dataset = check, dataset
 
     @property
     def num_batches(self) -> int | None:
@@ -121,7 +157,7 @@ class _CheckedDataset(keras.utils.PyDataset):
         return self._dataset.num_batches
 
     def __getitem__(self, index: int) -> Any:
-        return _checked_batch(self._vocab_size, self._dataset[index])
+        return self._check(self._dataset[index])
 
     def on_epoch_begin(self) -> None:
         """Tells the dataset."""
@@ -132,114 +168,31 @@ class _CheckedDataset(keras.utils.PyDataset):
         self._dataset.on_epoch_end()
 
 
-def _checked_batch(vocab_size: int, batch: Any) -> tuple[Any, ...]:
+def _checked_batch(rules: BatchRules, batch: Any) -> tuple[Any, ...]:
     """Returns a batch of arrays in the form of a step."""
     x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
-    return _packed(*checked_arrays(vocab_size, x, y, sample_weight))
+    return _packed(*checked_arrays(rules, x, y, sample_weight))
 
 
-def _checked_tensors(vocab_size: int, element: tuple[Any, ...]) -> tuple[Any, ...]:
+def _checked_tensors(rules: BatchRules, element: tuple[Any, ...]) -> tuple[Any, ...]:
     """Returns an element of a `tf.data.Dataset` in the form of a step; traced once."""
     import tensorflow as tf
 
-    x, y, sample_weight = _standard_form(*(*element, None, None)[:3], is_graph=True)
+    if len(element) > 3:
+        raise ValueError(f"Received a dataset with elements of {len(element)} parts. {FORMS}")
+    x, y, sample_weight = standard_form(rules, *(*element, None, None)[:3], is_graph=True)
     checks = []
-    for name, values in _id_arrays(x, y):
-        ids = tf.cast(values, tf.int64)
-        wrong = tf.boolean_mask(ids, _is_wrong(name, ids, vocab_size))
-        said = f"{name} has an id that is not in the vocabulary. {_rule(name, vocab_size)} The id:"
+    for name, values in id_arrays(x, y):
+        wrong = tf.boolean_mask(values, is_wrong(rules, name, values))
+        said = f"{name} has an id that is not in the vocabulary. {id_rule(rules, name)} The id:"
         checks.append(tf.debugging.Assert(tf.equal(tf.size(wrong), 0), [said, wrong[:1]]))
+    if x.shape[1] is None:
+        said = f"token_ids has a longer row. {length_rule(rules)} The shape:"
+        fits = tf.shape(x)[1] <= rules.context_length
+        checks.append(tf.debugging.Assert(fits, [said, tf.shape(x)]))
     with tf.control_dependencies(checks):
         return _packed(tf.identity(x), y, sample_weight)
 
 
 def _packed(x: Any, y: Any, sample_weight: Any) -> tuple[Any, ...]:
     return (x, y) if sample_weight is None else (x, y, sample_weight)
-
-
-def _standard_form(x: Any, y: Any, sample_weight: Any, *, is_graph: bool) -> tuple[Any, Any, Any]:
-    """Returns a batch as token ids, targets and weights or None.
-
-    Args:
-        x, y, sample_weight: Arrays, or with `is_graph` tensors of TensorFlow.
-    """
-    mask = None
-    if isinstance(x, dict):
-        if "token_ids" not in x or not x.keys() <= {"token_ids", "padding_mask"}:
-            raise ValueError(f"Received a batch that is a dictionary of {sorted(x)}. {_FORMS}")
-        x, mask = x["token_ids"], x.get("padding_mask")
-    if not is_graph:
-        x, y, mask = (
-            value if value is None or hasattr(value, "shape") else np.asarray(value)
-            for value in (x, y, mask)
-        )
-    _check_form(x, y)
-    if mask is not None and sample_weight is None:
-        sample_weight = _both_real(mask, is_graph=is_graph)
-    if y is None:
-        x, y = x[:, :-1], x[:, 1:]
-        if sample_weight is not None and len(sample_weight.shape) == 2:
-            sample_weight = sample_weight[:, : y.shape[1]]
-    return x, y, sample_weight
-
-
-def _check_form(x: Any, y: Any) -> None:
-    """Raises ValueError if token ids and targets are not of the form that a step reads."""
-    dtype = getattr(x.dtype, "name", str(x.dtype))
-    if dtype in ("string", "object") or dtype.startswith("str"):
-        raise ValueError(
-            f"Received batches of texts (dtype {dtype}). A batch holds token ids. Encode the texts "
-            "with `gpt2_keras.data.prepare` and `make_dataset`, or with a tokenizer layer."
-        )
-    shape = x.shape
-    if getattr(shape, "rank", 0) is None:  # of a tf.data.Dataset that does not tell
-        return
-    if len(shape) != 2:
-        advice = (
-            "Batch the dataset, for example by `dataset.batch(16)`. " if len(shape) == 1 else ""
-        )
-        raise ValueError(f"Received token_ids of the shape {tuple(shape)}. {advice}{_FORMS}")
-    if y is None and shape[1] is not None and shape[1] < 2:
-        raise ValueError(
-            f"Received token_ids of the shape {tuple(shape)} and no targets. A row of one "
-            f"token has no next token to learn. {_FORMS}"
-        )
-    if y is not None and len(y.shape) == 2:
-        pairs = zip(shape, y.shape, strict=True)
-        if any(None not in pair and pair[0] != pair[1] for pair in pairs):
-            raise ValueError(
-                f"Received token_ids of the shape {tuple(shape)} and targets of {tuple(y.shape)}. "
-                f"Each token has one target, the next token. {_FORMS}"
-            )
-
-
-def _both_real(mask: Any, *, is_graph: bool) -> Any:
-    """Returns 1 where a token and the next one are not padding, else 0; (batch, time)."""
-    if is_graph:
-        import tensorflow as tf
-
-        mask = tf.cast(mask, tf.bool)
-        following = tf.concat([mask[:, 1:], mask[:, -1:]], axis=1)
-        return tf.cast(mask & following, tf.float32)
-    mask = np.asarray(mask).astype(bool)
-    following = np.concatenate([mask[:, 1:], mask[:, -1:]], axis=1)
-    return (mask & following).astype("float32")
-
-
-def _id_arrays(x: Any, y: Any) -> list[tuple[str, Any]]:
-    """Returns what holds ids: token ids, and targets unless a loss of the user's has others."""
-    return [("token_ids", x), *([("targets", y)] if len(y.shape) == len(x.shape) else [])]
-
-
-def _is_wrong(name: str, ids: Any, vocab_size: int) -> Any:
-    """Returns where ids, int64, are outside the vocabulary and are no targets to ignore."""
-    wrong = (ids < 0) | (ids >= vocab_size)
-    return wrong & (ids != IGNORED_TARGET) if name == "targets" else wrong
-
-
-def _rule(name: str, vocab_size: int) -> str:
-    """Returns which ids are allowed, and what to do."""
-    rule = f"Ids are at least 0 and below vocab_size={vocab_size}"
-    if name == "targets":
-        return f"{rule}, or {IGNORED_TARGET} for a target to ignore."
-    return f"{rule}. Encode the text with the tokenizer of this model."

@@ -1,6 +1,7 @@
 """The batches that `fit` and `evaluate` accept, and those that they refuse."""
 
 import functools
+import re
 
 import keras
 import numpy as np
@@ -144,6 +145,18 @@ def test_the_dictionary_of_kerashub_is_accepted(source):
     assert got == pytest.approx(loss(X, ignored), rel=1e-6)
 
 
+@pytest.mark.parametrize("source", [None, "dataset"])
+def test_weights_and_a_padding_mask_are_multiplied(source):
+    mask, weights = np.arange(8) < 5, np.array([1.0, 0.5, 0.0, 2.0])
+    inputs = {"token_ids": X, "padding_mask": np.tile(mask, (4, 1))}
+    expected = loss(X, Y, sample_weight=weights[:, None] * (np.arange(8) < 4))
+    if source is None:
+        got = loss(inputs, Y, sample_weight=weights)
+    else:
+        got = loss(tf.data.Dataset.from_tensor_slices((inputs, Y, weights)).batch(4))
+    assert got == pytest.approx(expected, rel=1e-6)
+
+
 def test_weights_go_with_the_targets():
     weights = np.random.default_rng(0).random(X.shape).astype("float32")
     dataset = tf.data.Dataset.from_tensor_slices((X, Y, weights)).batch(4)
@@ -171,7 +184,111 @@ REFUSED = {
     "other dictionary": (lambda: {"input_ids": X, "labels": Y}, r"\['input_ids', 'labels'\]"),
     "one token": (lambda: X[:, :1], r"shape \(4, 1\) and no targets"),
     "three axes": (lambda: X[None], r"shape \(1, 4, 8\)"),
+    "long rows": (
+        lambda: np.tile(X, 5),
+        r"shape \(4, 40\)\. A row has at most context_length=32 tokens\. Split the text",
+    ),
+    "rows of two lengths": (lambda: [[1, 2], [3]], "token_ids is a list that is no array: .* Pad"),
+    "ragged": (
+        lambda: tf.ragged.constant([[1, 2, 3], [1, 2]]),
+        r"token_ids is a RaggedTensor\. All rows of a batch are equally long\.",
+    ),
+    "ragged dataset": (
+        lambda: tf.data.Dataset.from_tensors(tf.ragged.constant([[1, 2, 3], [1, 2]])),
+        r"token_ids is a RaggedTensor\.",
+    ),
+    "flags": (lambda: X > 3, r"token_ids of dtype bool\."),
+    "several inputs": (
+        lambda: tf.data.Dataset.from_tensors(((X, X), Y)),
+        r"token_ids that are a tuple\. Give \(token_ids, targets\)",
+    ),
+    "several targets": (
+        lambda: tf.data.Dataset.from_tensors((X, {"lm": Y})),
+        r"targets that are a dict\. Give \(token_ids, targets\)",
+    ),
+    "four parts": (
+        lambda: tf.data.Dataset.from_tensors((X, Y, Y, Y)),
+        "a dataset with elements of 4 parts",
+    ),
 }
+WRONG_TARGETS = {
+    "probabilities": (np.eye(300)[Y], r"targets of \(4, 8, 300\)\. The default loss wants one id"),
+    "one for each row": (Y[:, 0], r"targets of \(4,\)\. The default loss wants one id"),
+    "flags": (Y > 3, r"targets of dtype bool\."),
+    "ragged": (tf.ragged.constant([[1, 2, 3], [1, 2]]), r"targets is a RaggedTensor\."),
+}
+
+
+@pytest.mark.parametrize("case", WRONG_TARGETS)
+def test_other_forms_of_targets_are_refused(case):
+    targets, message = WRONG_TARGETS[case]
+    with pytest.raises(ValueError, match=message):
+        untrained().fit(X, targets)
+
+
+def test_probabilities_are_targets_of_a_loss_that_takes_them():
+    model = random_model()
+    model.compile(loss=keras.losses.CategoricalCrossentropy(from_logits=True))
+    probs = np.eye(300, dtype="float32")[Y]
+    logs = model.evaluate(X, probs, verbose=0, return_dict=True)
+    assert logs["loss"] == pytest.approx(EXPECTED, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("shape", "accepted"), [((4,), True), ((4, 8), True), ((8,), False), ((4, 8, 1), False)]
+)
+def test_weights_are_of_rows_or_of_targets(shape, accepted):
+    weights = np.ones(shape)
+    if accepted:
+        assert loss(X, Y, sample_weight=weights) == CLOSE
+        return
+    with pytest.raises(ValueError, match=rf"sample_weight of {re.escape(str(shape))}\. Give a"):
+        untrained().fit(X, Y, sample_weight=weights)
+
+
+def test_weights_of_classes_are_refused():
+    with pytest.raises(ValueError, match=r"class_weight=\{0: 2\.0\} weighs rows of one class"):
+        untrained().fit(X, Y, class_weight={0: 2.0})
+
+
+@pytest.mark.parametrize("value", [1.5, np.nan, np.inf, 2.0**32])
+@pytest.mark.parametrize("source", [None, "dataset"])
+def test_a_number_that_is_no_id_is_refused(source, value):
+    x = changed(X.astype("float64"), value)
+    batch = (x, Y) if source is None else (SOURCES[source](x, Y),)
+    with pytest.raises(
+        (ValueError, tf.errors.InvalidArgumentError), match=r"token_ids has .* Ids are integers"
+    ):
+        untrained().fit(*batch, verbose=0)
+
+
+def test_a_long_row_is_refused_where_the_dataset_does_not_tell_its_length():
+    rows = tf.data.Dataset.from_generator(
+        lambda: iter([(np.tile(X, 5),) * 2]), output_types=("int32", "int32")
+    )
+    with pytest.raises(tf.errors.InvalidArgumentError, match="token_ids has a longer row"):
+        untrained().fit(rows, verbose=0)
+
+
+@pytest.mark.parametrize("source", [None, *SOURCES])
+def test_predict_checks_ids(source):
+    model = untrained()
+    ids = X if source is None else SOURCES[source](X)
+    steps = {} if source is None else {"steps": 1}
+    np.testing.assert_allclose(
+        model.predict(ids, verbose=0, **steps), model(X), rtol=1e-5, atol=1e-5
+    )
+    wrong = changed(X, 1000)
+    with pytest.raises((ValueError, tf.errors.InvalidArgumentError), match=r"token_ids has .*1000"):
+        model.predict(wrong if source is None else SOURCES[source](wrong), verbose=0, **steps)
+
+
+def test_predict_on_batch_checks_ids():
+    np.testing.assert_allclose(untrained().predict_on_batch(X), untrained()(X), atol=1e-5)
+    with pytest.raises(ValueError, match="token_ids has the id 1000"):
+        untrained().predict_on_batch(changed(X, 1000))
+    with pytest.raises(ValueError, match="batches of texts"):
+        untrained().predict(np.array(["the"]))
 
 
 @pytest.mark.parametrize("case", REFUSED)
