@@ -136,12 +136,30 @@ def check_texts(name: str, value: object, *, advice: str = "") -> list[str]:
     """
     if isinstance(value, str):
         return [value]
-    if isinstance(value, (bytes, Mapping, Set)) or not isinstance(value, Iterable):
-        raise _wrong_type(name, value, "a str or a list of them", advice or _text_advice(value))
-    texts = [check_text(f"{name}[{index}]", text) for index, text in enumerate(value)]
+    rule = "a str or a list of them"
+    listed = check_list(name, value, rule, advice=advice or _text_advice(value))
+    texts = [check_text(f"{name}[{index}]", text) for index, text in enumerate(listed)]
     if not texts:
         raise ValueError(f"{name} is empty. Use at least one str.{_space(advice)}")
     return texts
+
+
+def check_list(name: str, value: object, what: str, *, advice: str = "") -> Iterable[Any]:
+    """Returns a list, or what is read like one; `what` names in words what it is of.
+
+    Raises:
+        TypeError: If it is no list, a text, or a dictionary or set, which have no order.
+
+    Example:
+        >>> check_list("stop_token_ids", 3, "a list of token ids")
+        Traceback (most recent call last):
+        ...
+        TypeError: stop_token_ids=3 is an int. Use a list of token ids.
+    """
+    has_no_order = isinstance(value, (str, bytes, Mapping, Set))
+    if has_no_order or not isinstance(value, Iterable) or getattr(value, "ndim", 1) == 0:
+        raise _wrong_type(name, value, what, advice)
+    return value
 
 
 def check_path(name: str, value: object, *, advice: str = "") -> str | os.PathLike[str]:

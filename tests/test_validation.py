@@ -10,6 +10,7 @@ from gpt2_keras.validation import (
     check_flag,
     check_instance,
     check_integer,
+    check_list,
     check_number,
     check_path,
     check_probability,
@@ -154,6 +155,8 @@ def test_texts_are_one_str_or_several():
     assert check_texts("x", ("a", "b")) == ["a", "b"]
     assert check_texts("x", (text for text in "ab")) == ["a", "b"]
     fails(TypeError, "x=3 is an int. Use a str or a list of them.", check_texts, 3)
+    fails(TypeError, "x={'a': 1} is a dict. Use a str or a list of them.", check_texts, {"a": 1})
+    fails(TypeError, "x={'a'} is a set. Use a str or a list of them.", check_texts, {"a"})
     fails(
         TypeError,
         "x=b'a' is a bytes. Use a str or a list of them. Decode bytes first.",
@@ -162,6 +165,17 @@ def test_texts_are_one_str_or_several():
     )
     fails(TypeError, "x[1] is None. Use a str.", check_texts, ["a", None])
     fails(ValueError, "x is empty. Use at least one str.", check_texts, [])
+
+
+@pytest.mark.parametrize("value", [[1, 2], (1, 2), np.array([1, 2]), range(1, 3), iter([1, 2])])
+def test_a_list_is_what_is_read_like_one(value):
+    assert list(check_list("x", value, "a list of numbers")) == [1, 2]
+
+
+@pytest.mark.parametrize("value", [3, None, "12", b"12", {1: 2}, {1, 2}, np.array(1), len])
+def test_what_is_no_list_is_a_type_error(value):
+    with pytest.raises(TypeError, match=r"^x.* is (an?|None).*\. Use a list of numbers\.$"):
+        check_list("x", value, "a list of numbers")
 
 
 def test_a_path_is_a_str_or_path():

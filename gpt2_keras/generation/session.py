@@ -22,7 +22,7 @@ from gpt2_keras.generation.sampler import Sampler, sampling_tensors
 from gpt2_keras.generation.streaming import TextDeltas
 from gpt2_keras.model import GPT2Model
 from gpt2_keras.tokenizer.special_tokens import SpecialTokens
-from gpt2_keras.validation import MAX_INT32, check_choice, check_instance, check_integer
+from gpt2_keras.validation import MAX_INT32, check_choice, check_instance, check_integer, check_list
 
 # How often the host looks for stop strings, in tokens.
 STEPS_BETWEEN_STOP_CHECKS = 16
@@ -133,6 +133,7 @@ class GenerationSession:
         vocab_size = model.config.vocab_size
         check_integer("top_k", sampler.top_k, maximum=vocab_size, advice="0 keeps all tokens.")
         check_choice("on_overflow", on_overflow, ON_OVERFLOW)
+        stop_token_ids = list(check_list("stop_token_ids", stop_token_ids, "a list of token ids"))
         for token_id in stop_token_ids:
             check_integer("a token id of stop_token_ids", token_id, minimum=0, maximum=MAX_INT32)
         processors = logits_processors
@@ -225,6 +226,8 @@ def make_seeds(seed: int | Sequence[int] | None, count: int) -> np.ndarray:
     """Returns a seed for each row, as the int32 with the low 32 bits of each."""
     if seed is None:
         seed = secrets.randbits(32)
+    if isinstance(seed, np.ndarray) and seed.ndim == 0:
+        seed = seed.item()
     if isinstance(seed, Sequence | np.ndarray) and not isinstance(seed, str | bytes):
         seeds = [check_integer(f"seed[{row}]", value) for row, value in enumerate(seed)]
     else:

@@ -47,8 +47,10 @@ def check_allowed_special(
     check_instance(name, allowed_special, Collection, rule)
     if isinstance(allowed_special, str):  # would be read as its letters
         raise ValueError(f"{name}={allowed_special!r} is one str. Use {rule}.")
+    if getattr(allowed_special, "ndim", 1) == 0:  # an array that is one number has no entries
+        raise TypeError(f"{name}={allowed_special!r} is one number. Use {rule}.")
     for token in allowed_special:
-        if token not in special_tokens:
+        if not isinstance(token, str) or token not in special_tokens:
             raise ValueError(f"{name} has {token!r}, no special token. Use {rule}.")
     return tuple(allowed_special)
 
