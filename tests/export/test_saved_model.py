@@ -232,6 +232,16 @@ def test_an_invalid_request_is_an_error_and_the_next_one_is_answered(signatures,
     assert ask_generate(signatures, **good)["text"][0].startswith(b"the cat")
 
 
+@pytest.mark.parametrize("counts", [[], [3], [3, 3], [3, 3, 3, 3]])
+def test_detokenize_wants_a_number_for_each_row(signatures, counts):
+    ids = tf.constant([[5, 6, 7]] * 3)
+    message = rf"num_tokens has {len(counts)} values for 3 rows of token_ids\. Send one for each"
+    with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+        signatures["detokenize"](token_ids=ids, num_tokens=tf.constant(counts, tf.int32))
+    answer = signatures["detokenize"](token_ids=ids, num_tokens=tf.constant([3, 2, 0]))
+    assert [len(text) for text in answer["text_bytes"].numpy()] == [3, 2, 0]
+
+
 @pytest.mark.parametrize("name", ["score", "next_token", "serving_default"])
 @pytest.mark.parametrize("text", [b"", b"\xff", b"zq" * 60])
 def test_every_signature_of_the_model_fails_on_invalid_texts(signatures, name, text):

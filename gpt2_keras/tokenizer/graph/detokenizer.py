@@ -31,7 +31,16 @@ class Detokenizer:
     def __call__(self, token_ids: tf.Tensor, num_tokens: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """See `GraphTokenizer.detokenize`."""
         token_ids = tf.cast(token_ids, tf.int32)
-        num_tokens = tf.minimum(tf.cast(num_tokens, tf.int32), tf.shape(token_ids)[1])
+        rows, time = tf.unstack(tf.shape(token_ids))
+        # Else a server that merges requests would answer one with another's text.
+        message = tf.strings.format(
+            "num_tokens has {} values for {} rows of token_ids. Send one for each row.",
+            (tf.size(num_tokens), rows),
+        )
+        with tf.control_dependencies(
+            [tf.debugging.Assert(tf.equal(tf.size(num_tokens), rows), [message])]
+        ):
+            num_tokens = tf.minimum(tf.cast(num_tokens, tf.int32), time)
         ragged = tf.RaggedTensor.from_tensor(token_ids, lengths=num_tokens)
         data, sizes = self.to_bytes(ragged.values)
         byte_rows = tf.RaggedTensor.from_row_splits(sizes, ragged.row_splits, validate=False)
