@@ -11,7 +11,11 @@ from keras import ops
 
 from gpt2_keras import checkpoints
 from gpt2_keras.model import GPT2Model
-from gpt2_keras.private_api.keras import build_metrics, without_symbolic_build
+from gpt2_keras.private_api.keras import (
+    build_metrics,
+    weights_kept_on_error,
+    without_symbolic_build,
+)
 from gpt2_keras.training.batch_form import BatchRules
 from gpt2_keras.training.batch_loss import update_compiled_metrics
 from gpt2_keras.training.fit_inputs import check_inputs, check_predict_inputs
@@ -127,13 +131,16 @@ class GPT2LM(GPT2Model):
             optimizer.start_schedule(count_steps(**given))
         if hasattr(x, "cardinality") or isinstance(x, Iterator):
             given.setdefault("shuffle", False)  # Keras warns that neither is shuffled
-        return super().fit(**given)
+        with weights_kept_on_error(self):
+            return super().fit(**given)
 
     def evaluate(self, *args: Any, **kwargs: Any) -> Any:
         """Computes loss and metrics as `keras.Model.evaluate` does; accepts what `fit` does."""
         if kwargs.get("_use_cached_eval_dataset"):  # of `fit`, which has checked it
             return super().evaluate(*args, **kwargs)
-        return super().evaluate(**self._checked(super().evaluate, *args, **kwargs))
+        given = self._checked(super().evaluate, *args, **kwargs)
+        with weights_kept_on_error(self):
+            return super().evaluate(**given)
 
     def train_on_batch(self, *args: Any, **kwargs: Any) -> Any:
         """Takes one step as `keras.Model.train_on_batch` does; accepts what `fit` does."""
@@ -149,7 +156,9 @@ class GPT2LM(GPT2Model):
         Raises:
             ValueError: As `fit` does, for token ids.
         """
-        return super().predict(self._checked_ids(x), *args, **kwargs)
+        x = self._checked_ids(x)
+        with weights_kept_on_error(self):
+            return super().predict(x, *args, **kwargs)
 
     def predict_on_batch(self, x: Any) -> Any:
         """Computes the logits of a batch as `keras.Model.predict_on_batch` does."""

@@ -1,9 +1,13 @@
+import ctypes
+import errno
 import os
 import stat
+import sys
 from pathlib import Path
 
 import pytest
 
+from gpt2_keras import atomic
 from gpt2_keras.atomic import check_room, new_directory, new_file, recover
 
 
@@ -164,3 +168,17 @@ def test_room_is_checked_before_it_is_needed_and_leaves_nothing(tmp_path):
     with pytest.raises(OSError, match=r"No space left on device|File too large"):
         check_room(tmp_path, 2**62)
     assert names(tmp_path) == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs renameat2, which Linux has")
+def test_two_directories_exchange_their_names_at_once(tmp_path):
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").write_text(name)
+    ctypes.set_errno(0)
+    is_done = atomic._exchange(tmp_path / "one", tmp_path / "other")
+    if ctypes.get_errno() in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):
+        pytest.skip("needs a file system that exchanges names")
+    assert is_done
+    assert (tmp_path / "one" / "file").read_text() == "other"
+    assert (tmp_path / "other" / "file").read_text() == "one"

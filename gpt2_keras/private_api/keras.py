@@ -160,3 +160,36 @@ def process_id(distribution: Any) -> int:
 def train_writer(callback: keras.callbacks.TensorBoard) -> Any:
     """Returns the writer of the training's summaries, a `tf.summary.SummaryWriter`."""
     return callback._train_writer
+
+
+@contextlib.contextmanager
+def weights_kept_on_error(model: keras.Model) -> Iterator[None]:
+    """Gives a model its variables back where an error ends a loop on JAX.
+
+    For its loops Keras takes the values out of the variables, and gives back those of the last
+    step. If the first batch of an epoch raises there are none, and the next use would make
+    initial values anew without a word; `evaluate` and `predict` give nothing back at all.
+    """
+    if keras.backend.backend() != "jax":
+        yield
+        return
+    take, taken = model._get_jax_state, {}
+
+    def take_and_keep(**kwargs: Any) -> Any:
+        variables = [*model.variables, *model.metrics_variables]
+        variables += getattr(getattr(model, "optimizer", None), "variables", [])
+        taken.update({id(each): (each, each._value) for each in variables})
+        return take(**kwargs)
+
+    vars(model)["_get_jax_state"] = take_and_keep
+    try:
+        yield
+    except BaseException:
+        model.jax_state_sync()
+        for variable, value in taken.values():
+            if variable._value is None:
+                variable._value = value
+        raise
+    finally:
+        vars(model)["_get_jax_state"] = take
+        model._jax_state = None

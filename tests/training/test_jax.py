@@ -1,5 +1,10 @@
 """The step on JAX: the same numbers as on TensorFlow, on one device and on several."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -37,3 +42,16 @@ def test_every_way_to_train_on_jax(tmp_path):
         assert_same(found[name], found["one"], ATOL)
     assert_same(found["remat"], found["dropout"], ATOL)
     np.testing.assert_allclose(found["bfloat16"]["logs"], found["one"]["logs"], rtol=1e-2)
+
+
+def test_an_error_in_a_batch_loses_no_weights():
+    root = Path(__file__).resolve().parents[2]
+    result = subprocess.run(
+        [sys.executable, "-m", "tests.training.jax_errors"],
+        cwd=root,
+        env={**os.environ, "KERAS_BACKEND": "jax"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (result.returncode, result.stdout) == (0, ""), result.stderr[-2000:]
