@@ -34,20 +34,25 @@ def is_same(before, after):
     return all(np.array_equal(*pair) for pair in zip(before, after, strict=True))
 
 
-for method in ("fit", "evaluate", "predict"):
-    for count in (0, 2):
-        model = GPT2LM(CONFIG)
-        model.compile()
-        model.fit(X, X, verbose=0)
-        before = values(model)
-        try:
-            getattr(model, method)(Batches(count), verbose=0)
-            print(method, count, "accepted a wrong id")
-        except ValueError as error:
-            if "token_ids has the id" not in str(error):
-                raise
-        trained = method == "fit" and count > 0
-        if is_same(before, values(model)) == trained:
-            print(method, count, "has other weights")
-        if not np.isfinite(model.fit(X, X, verbose=0).history["loss"]).all():
-            print(method, count, "cannot go on")
+def main():
+    for method in ("fit", "evaluate", "predict"):
+        for count in (0, 2):
+            model = GPT2LM(CONFIG)
+            model.compile()
+            model.fit(X, X, verbose=0)
+            before = values(model)
+            try:
+                getattr(model, method)(Batches(count), verbose=0)
+                print(method, count, "accepted a wrong id")
+            except ValueError as error:
+                if "token_ids has the id" not in str(error):
+                    raise
+            trained = method == "fit" and count > 0
+            if is_same(before, values(model)) == trained:
+                print(method, count, "has other weights")
+            if not np.isfinite(model.fit(X, X, verbose=0).history["loss"]).all():
+                print(method, count, "cannot go on")
+
+
+if __name__ == "__main__":
+    main()
