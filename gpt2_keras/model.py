@@ -261,11 +261,13 @@ class GPT2Model(keras.Model):
     @tokenizer.setter
     def tokenizer(self, tokenizer: "GPT2Tokenizer | None") -> None:
         if tokenizer is not None and tokenizer.vocab_size != self.config.vocab_size:
+            size = f"vocab_size={tokenizer.vocab_size}"
+            shorter = tokenizer.vocab_size < self.config.vocab_size
+            padding = f"; `from_preset(…, {size})` leaves out the later embeddings" if shorter else ""
             raise ValueError(
-                f"tokenizer.vocab_size={tokenizer.vocab_size} is not "
-                f"config.vocab_size={self.config.vocab_size}. "
-                "Use the tokenizer that the model was trained with, "
-                f"or a config with vocab_size={tokenizer.vocab_size}."
+                f"tokenizer.{size} is not config.vocab_size={self.config.vocab_size}. Use the "
+                "tokenizer that the model was trained with, or for a new model a config with "
+                f"{size}{padding}."
             )
         self._tokenizer = tokenizer
 
