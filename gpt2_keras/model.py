@@ -262,8 +262,9 @@ class GPT2Model(keras.Model):
     def tokenizer(self, tokenizer: "GPT2Tokenizer | None") -> None:
         if tokenizer is not None and tokenizer.vocab_size != self.config.vocab_size:
             size = f"vocab_size={tokenizer.vocab_size}"
-            shorter = tokenizer.vocab_size < self.config.vocab_size
-            padding = f"; `from_preset(…, {size})` leaves out the later embeddings" if shorter else ""
+            padding = ""
+            if tokenizer.vocab_size < self.config.vocab_size:
+                padding = f"; `from_preset(…, {size})` leaves out the later embeddings"
             raise ValueError(
                 f"tokenizer.{size} is not config.vocab_size={self.config.vocab_size}. Use the "
                 "tokenizer that the model was trained with, or for a new model a config with "
