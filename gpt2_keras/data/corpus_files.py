@@ -16,6 +16,8 @@ from typing import IO, Any
 from gpt2_keras.validation import check_choice, check_path
 
 INPUT_FORMATS = ("text", "jsonl", "csv", "parquet")
+# What makes UTF-8 of the encoding that is found most often; advice of errors.
+TO_UTF8 = "for example `iconv -f latin1 -t UTF-8` if it is Latin-1"
 
 FilePath = str | os.PathLike[str]
 # Opens a file for reading bytes; a runner on several machines has its own.

@@ -160,7 +160,7 @@ def read_part(
     if found_format == "text":
         yield Document((index, 0, 0), file, TextFile(file, on_bytes, open_file))
         return
-    fields = None if text_field is None else [text_field]
+    fields = None if text_field is None else {"text_field": text_field}
     rows = read_rows(file, found_format, fields, part=part, on_bytes=on_bytes, open_file=open_file)
     for row, (text,) in enumerate(rows):
         yield Document((index, part[0], row), file, (text,))

@@ -52,7 +52,7 @@ def read_examples(
     check_input_format(input_format)
     check_text("prompt_field", prompt_field)
     check_text("completion_field", completion_field)
-    fields = [prompt_field, completion_field]
+    fields = {"prompt_field": prompt_field, "completion_field": completion_field}
     formats = [(file, format_of(file, input_format)) for file in check_paths(paths)]
     return (
         {"prompt": prompt, "completion": completion}

@@ -1,13 +1,13 @@
 """Rows of Parquet files."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import IO, Any
 
 from gpt2_keras.data.corpus_files import FilePath
-from gpt2_keras.data.row_fields import RowFile, check_columns, field_text
+from gpt2_keras.data.row_fields import Fields, RowFile, check_columns, row_texts
 
 
-def read_parquet(source: RowFile, fields: Sequence[str]) -> Iterator[tuple[str, ...]]:
+def read_parquet(source: RowFile, fields: Fields) -> Iterator[tuple[str, ...]]:
     """Reads the rows of a Parquet file; see `read_rows`. A part is a range of row groups."""
     path, (start, stop) = source.path, source.part
     with source.open_file(path) as file:
@@ -17,13 +17,14 @@ def read_parquet(source: RowFile, fields: Sequence[str]) -> Iterator[tuple[str, 
         columns_text = f"its columns are {', '.join(names)}"
         groups = range(parquet.num_row_groups)[start:stop]
         row = sum(parquet.metadata.row_group(group).num_rows for group in range(start))
-        for batch in parquet.iter_batches(64, row_groups=list(groups), columns=list(fields)):
-            columns = [batch.column(field).to_pylist() for field in fields]
+        for batch in parquet.iter_batches(
+            64, row_groups=list(groups), columns=list(fields.values())
+        ):
+            columns = [batch.column(field).to_pylist() for field in fields.values()]
             for values in zip(*columns, strict=True):
                 row += 1
                 line = f"{path}, row {row},"
-                pairs = zip(values, fields, strict=True)
-                yield tuple(field_text(value, field, line, columns_text) for value, field in pairs)
+                yield row_texts(values, fields, line, columns_text)
             source.report(file.tell())
 
 

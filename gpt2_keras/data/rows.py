@@ -4,10 +4,11 @@ import codecs
 import csv
 import itertools
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from gpt2_keras.data.corpus_files import (
+    TO_UTF8,
     FilePath,
     Opener,
     decompressed,
@@ -16,10 +17,11 @@ from gpt2_keras.data.corpus_files import (
     open_local,
 )
 from gpt2_keras.data.parquet import parquet_file, read_parquet
-from gpt2_keras.data.row_fields import WHOLE, FilePart, RowFile, check_columns, field_text
+from gpt2_keras.data.row_fields import WHOLE, Fields, FilePart, RowFile, check_columns, row_texts
 from gpt2_keras.json_text import parse_json
 
 DEFAULT_FIELD = "text"
+_ARGUMENT = "text_field"  # of those who read one text of each row
 # The largest cell of a CSV file; the limit of Python's csv module is 128 Ki by default.
 MAX_CELL_CHARACTERS = 64 * 1024 * 1024
 # Size of the parts of a JSONL file, where several workers read it.
@@ -31,7 +33,7 @@ _REPORT_BYTES = 256 * 1024
 def read_rows(
     path: FilePath,
     input_format: str,
-    fields: Sequence[str] | None = None,
+    fields: Fields | None = None,
     *,
     part: FilePart = WHOLE,
     on_bytes: Callable[[int], None] | None = None,
@@ -43,7 +45,8 @@ def read_rows(
         path: File; JSONL and CSV are decompressed by the ending of its name.
         input_format: `"jsonl"`: one object per line, empty lines skipped. `"csv"`:
             the first row has the names. `"parquet"`: needs pyarrow.
-        fields: Names of the fields to read. By default `text`; of CSV the first.
+        fields: Names of the fields to read, by the arguments that errors call them. By
+            default `text`; of CSV the first.
         part: The part to read, one of `parts_of`.
         on_bytes: Called with the number of bytes read from disk.
         open_file: Opens the file.
@@ -66,7 +69,7 @@ def read_rows(
     if input_format == "csv":
         return _read_csv(source, fields)
     read = read_parquet if input_format == "parquet" else _read_jsonl
-    return read(source, fields or (DEFAULT_FIELD,))
+    return read(source, fields or {_ARGUMENT: DEFAULT_FIELD})
 
 
 def read_objects(path: FilePath) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -75,9 +78,10 @@ def read_objects(path: FilePath) -> Iterator[tuple[int, dict[str, Any]]]:
     Raises:
         ValueError: While reading, as for `read_rows`.
     """
-    for number, line in _lines(RowFile(path)):
+    source = RowFile(path, or_format="")
+    for number, line in _lines(source):
         if line.strip():
-            yield number, _json_object(line, path, number)
+            yield number, _json_object(line, source, number)
 
 
 def parts_of(path: FilePath, input_format: str, size: int, open_file: Opener) -> list[FilePart]:
@@ -119,7 +123,7 @@ def _lines(source: RowFile) -> Iterator[tuple[int, bytes]]:
             if len(line) > MAX_LINE_BYTES:
                 raise ValueError(
                     f"{path}, line {number + 1}, has more than {MAX_LINE_BYTES} bytes. "
-                    "Split the row into several, or give the file's format with `input_format`."
+                    f"Split the row into several{source.or_format}."
                 )
             is_first, offset, number = not offset, offset + len(line), number + 1
             if offset - reported >= _REPORT_BYTES:
@@ -135,50 +139,51 @@ def _decoded(line: bytes, path: FilePath, number: int) -> str:
     except UnicodeDecodeError as error:
         raise ValueError(
             f"{path}, line {number}, has byte 0x{line[error.start]:02x} at column "
-            f"{error.start + 1}, which is not UTF-8 text. Convert the file (`iconv -t UTF-8`)."
+            f"{error.start + 1}, which is not UTF-8 text. Convert the file ({TO_UTF8})."
         ) from error
 
 
-def _read_jsonl(source: RowFile, fields: Sequence[str]) -> Iterator[tuple[str, ...]]:
+def _read_jsonl(source: RowFile, fields: Fields) -> Iterator[tuple[str, ...]]:
     start = source.part[0]
     for number, line in _lines(source):
         if not line.strip():
             continue
         try:
-            yield _json_row(line, fields, source.path, number)
+            yield _json_row(line, fields, source, number)
         except ValueError:
             if not start:
                 raise
             before = RowFile(source.path, (0, start), open_file=source.open_file)
             number += sum(1 for _ in _lines(before))
-            yield _json_row(line, fields, source.path, number)  # raises, with the right number
+            yield _json_row(line, fields, source, number)  # raises, with the right number
 
 
-def _json_object(line: bytes, path: FilePath, number: int) -> dict[str, Any]:
+def _json_object(line: bytes, source: RowFile, number: int) -> dict[str, Any]:
+    path = source.path
     text = _decoded(line, path, number)
     try:
         row = parse_json(text)
     except json.JSONDecodeError as error:
         raise ValueError(
             f"{path}, line {number}, is not JSON ({error.msg} at column {error.colno}). "
-            "Correct the line, or give the file's format with `input_format`."
+            f"Correct the line{source.or_format}."
         ) from error
     if not isinstance(row, dict):
         raise ValueError(
             f"{path}, line {number}, is {text.strip():.60}, not a JSON object. "
-            'Write {"text": …}, or give the file\'s format with `input_format`.'
+            f"Write an object in braces{source.or_format}."
         )
     return row
 
 
-def _json_row(line: bytes, fields: Sequence[str], path: FilePath, number: int) -> tuple[str, ...]:
-    row = _json_object(line, path, number)
+def _json_row(line: bytes, fields: Fields, source: RowFile, number: int) -> tuple[str, ...]:
+    row = _json_object(line, source, number)
     names = f"its fields are {', '.join(row) or 'none'}"
-    source = f"{path}, line {number},"
-    return tuple(field_text(row.get(field), field, source, names) for field in fields)
+    values = (row.get(field) for field in fields.values())
+    return row_texts(values, fields, f"{source.path}, line {number},", names)
 
 
-def _read_csv(source: RowFile, fields: Sequence[str] | None) -> Iterator[tuple[str, ...]]:
+def _read_csv(source: RowFile, fields: Fields | None) -> Iterator[tuple[str, ...]]:
     path = source.path
     lines = (_decoded(line, path, number) for number, line in _lines(source))
     csv.field_size_limit(max(MAX_CELL_CHARACTERS, csv.field_size_limit()))
@@ -186,15 +191,14 @@ def _read_csv(source: RowFile, fields: Sequence[str] | None) -> Iterator[tuple[s
     header = next(_csv_rows(rows, path), None)
     if header is None:
         return
-    fields = header[:1] if fields is None else fields
+    fields = {_ARGUMENT: header[0]} if fields is None else fields
     check_columns(header, fields, path)
-    columns = [header.index(field) for field in fields]
+    columns = [header.index(field) for field in fields.values()]
     for row in _csv_rows(rows, path):
         line = f"{path}, line {rows.line_num},"
         size = f"the row has {len(row)} of {len(header)} columns"
         cells = (row[column] if column < len(row) else None for column in columns)
-        pairs = zip(cells, fields, strict=True)
-        yield tuple(field_text(cell, field, line, size) for cell, field in pairs)
+        yield row_texts(cells, fields, line, size)
 
 
 def _csv_rows(rows: Any, path: FilePath) -> Iterator[list[str]]:

@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Iterator
 
 from gpt2_keras.data.corpus_files import (
+    TO_UTF8,
     FilePath,
     Opener,
     decompressed,
@@ -157,5 +158,5 @@ def _not_text(path: FilePath, raw: bytes, offset: int, index: int) -> ValueError
     where = " of its decompressed content" if is_compressed(path) else ""
     return ValueError(
         f"{path} has byte 0x{raw[index]:02x} at offset {offset + index}{where}, which is not UTF-8 "
-        "text without NUL. Convert it (`iconv -t UTF-8`), or leave it out if it is not text."
+        f"text without NUL. Convert it ({TO_UTF8}), or leave it out if it is not text."
     )

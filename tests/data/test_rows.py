@@ -74,7 +74,7 @@ def test_a_byte_order_mark_is_no_part_of_the_first_row(tmp_path):
     for input_format in ("jsonl", "csv"):
         file = write_rows(tmp_path, input_format, ["one"])
         file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
-        assert list(rows.read_rows(file, input_format, ["text"])) == [("one",)]
+        assert list(rows.read_rows(file, input_format, {"text_field": "text"})) == [("one",)]
 
 
 def test_half_a_character_becomes_the_replacement(tmp_path):
