@@ -1,6 +1,7 @@
 """Sets up a run: opens its data, makes its model, compiles it, makes its datasets."""
 
 import dataclasses
+import functools
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,9 +47,16 @@ def new_model(
     if settings.init is None:
         config = settings.model_config(tokenizer.vocab_size)
         return model_class(config, tokenizer=tokenizer, dtype=settings.dtype)
-    model = checkpoints.load(
-        settings.init, model_class=model_class, dtype=settings.dtype, **settings.config_changes()
+    load = functools.partial(
+        checkpoints.load,
+        settings.init,
+        model_class=model_class,
+        dtype=settings.dtype,
+        **settings.config_changes(),
     )
+    model = load()
+    if model.tokenizer is None and model.config.vocab_size > tokenizer.vocab_size:
+        return load(tokenizer=tokenizer)  # which leaves out the padding of a vocabulary
     if model.tokenizer is not None and model.tokenizer.fingerprint != tokenizer.fingerprint:
         raise ValueError(
             f"init={settings.init!r} has another tokenizer, with a vocabulary of "
