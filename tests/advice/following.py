@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-_VALUE = re.compile(r"(\w+)=('[^']*'|\"[^\"]*\"|\[[^]]*\]|[\w.-]+?)(?=[\s,;.)`]|$)")
+_VALUE = re.compile(r"(\w+)=('[^']*'|\"[^\"]*\"|\[[^]]*\]|[\w.-]+?)(?=[\s,;)`]|\.(?:\s|$)|$)")
 
 
 def told(call, advice):

@@ -215,9 +215,9 @@ def test_the_argument_for_a_field_of_examples_is_named(mistaken, name, tmp_path)
 
 
 def parquet_bytes(columns):
-    pyarrow = pytest.importorskip("pyarrow")
+    pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
     out = io.BytesIO()
-    pyarrow.parquet.write_table(pyarrow.table(columns), out)
+    parquet.write_table(pyarrow.table(columns), out)
     return out.getvalue()
 
 
