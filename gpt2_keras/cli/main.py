@@ -10,6 +10,7 @@ import sys
 import warnings
 from collections.abc import Iterator, Sequence
 
+from gpt2_keras.cli.flag_names import with_flags
 from gpt2_keras.version import __version__
 
 # Each is a module of this folder with HELP, add_arguments(parser) and run(args).
@@ -58,7 +59,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_FAILED
     except (ValueError, TypeError, OSError, ImportError, RuntimeError) as error:
-        print(f"gpt2-keras {args.command}: error: {error}", file=sys.stderr)
+        message = with_flags(str(error), vars(args))
+        print(f"gpt2-keras {args.command}: error: {message}", file=sys.stderr)
         return EXIT_FAILED
     return EXIT_DONE
 

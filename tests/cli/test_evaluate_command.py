@@ -96,7 +96,7 @@ def test_wrong_usage_exits_with_2(words, message, capsys):
         (
             b"a text",
             ["--stride", "17"],
-            "error: stride=17 is greater than 16. Use an integer from 1",
+            "error: --stride 17 is greater than 16. Use an integer from 1",
         ),
         (None, [], "file.txt"),
     ],

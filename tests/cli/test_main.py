@@ -148,7 +148,7 @@ def test_generate_asks_when_interactive(model_directory, capsys, monkeypatch):
             ["--num-return-sequences", "2"],
             "error: --num-return-sequences 2 asks for several texts of greedy",
         ),
-        (["--max-new-tokens", "64"], "max_new_tokens=64 after a prefix of 0 tokens leave no room"),
+        (["--max-new-tokens", "64"], "--max-new-tokens 64 after a prefix of 0 tokens leave no"),
     ],
 )
 def test_flags_that_contradict_each_other_are_an_error(model_directory, words, message, capsys):
