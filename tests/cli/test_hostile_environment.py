@@ -160,16 +160,26 @@ def own_disks():
 
 def on_disk(shell, options, before, name):
     """Runs a command on a disk of its own; returns what it told and the files left."""
-    if name == "gguf":
-        pytest.importorskip("gguf")
     if not own_disks():
         pytest.skip("this user may not mount a disk (unshare -rm)")
-    out = "$D/out" + {"litert": ".tflite", "litertlm": ".litertlm", "gguf": ".gguf"}.get(name, "")
-    script = (
-        f"D=$(mktemp -d); mount -t tmpfs -o {options} none $D; echo mine > $D/mine; {before}"
-        f"gpt2-keras {COMMANDS[name]} {out}; echo $?; cd $D; cat mine; find . -type f | sort"
-    )
-    found = shell(f"unshare -rm bash -c '{script}'")
+    mount = f"D=$(mktemp -d); mount -t tmpfs -o {options} none $D; echo mine > $D/mine; {before}"
+    return failed(shell, f"{mount}gpt2-keras {command(name)}; echo $?; {LIST}", "unshare -rm", name)
+
+
+LIST = "cd $D; cat mine; find . -type f | sort"
+
+
+def command(name):
+    """Returns a command that writes to the directory $D."""
+    suffix = {"litert": ".tflite", "litertlm": ".litertlm", "gguf": ".gguf"}.get(name, "")
+    return f"{COMMANDS[name]} $D/out{suffix}"
+
+
+def failed(shell, script, within, name):
+    """Runs a script whose command fails; returns what it told and the files left."""
+    if name == "gguf":
+        pytest.importorskip("gguf")
+    found = shell(f"{within} bash -c '{script}'")
     lines = found.stdout.decode().splitlines()
     at = lines.index("mine")
     assert lines[at - 1] == "1", found.stderr
@@ -198,4 +208,18 @@ def test_a_read_only_disk_is_told(name, shell):
     error, files = on_disk(shell, "size=8m", "mount -o remount,ro $D; ", name)
     assert "Traceback" not in error
     assert "Read-only file system" in error
+    assert files == ["./mine"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_folder_of_another_user_is_told(name, shell):
+    if os.geteuid() != 0 or not own_disks():
+        pytest.skip("only root gives folders to another user")
+    give = "D=$(mktemp -d); echo mine > $D/mine; chown -R 12345 $D; chmod 755 $D; export D; "
+    # Root of a user namespace has no power over the files of users outside.
+    within = f"unshare -r gpt2-keras {command(name)}; echo $?; {LIST}"
+    error, files = failed(shell, give + within, "", name)
+    assert "Traceback" not in error
+    assert "Permission denied" in error
     assert files == ["./mine"]
