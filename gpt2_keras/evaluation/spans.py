@@ -7,11 +7,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
-from gpt2_keras.generation.compiled import COUNTS, IDS, call_cached
+from gpt2_keras.generation.arrays import Array, xp
+from gpt2_keras.generation.compiled import call_cached
 from gpt2_keras.generation.log_probs import token_log_probs
 from gpt2_keras.generation.padding import left_padding_mask, pad
+from gpt2_keras.generation.specs import COUNTS, IDS
 from gpt2_keras.model import GPT2Model
 from gpt2_keras.validation import check_integer
 
@@ -73,7 +74,7 @@ def score_spans(
     Raises:
         TypeError, ValueError: If `batch_size` is not an integer of at least 1.
         ValueError: If a log-probability is not finite.
-        RuntimeError: If Keras runs on another backend than TensorFlow.
+        RuntimeError: If Keras runs on another backend than TensorFlow and JAX.
     """
     check_batch_size(batch_size)
     counts = _logit_counts([len(span.targets) for span in spans], model.config.context_length)
@@ -115,12 +116,12 @@ def check_batch_size(batch_size: object) -> None:
 
 def _score(
     model: GPT2Model, count: int, token_ids: Any, num_tokens: Any, targets: Any
-) -> tuple[tf.Tensor, tf.Tensor]:
+) -> tuple[Array, Array]:
     """Scores targets; (batch, time), (batch,), (batch, count) → two tensors (batch, count)."""
-    mask = left_padding_mask(num_tokens, tf.shape(token_ids)[1])
+    mask = left_padding_mask(num_tokens, xp.shape(token_ids)[1])
     logits = model(token_ids, padding_mask=mask, num_logits=count, training=False)
-    own = tf.gather(logits, tf.expand_dims(targets, 2), batch_dims=2)  # (batch, count, 1)
-    ranks = tf.math.count_nonzero(logits > own, axis=2, dtype=tf.int32)  # (batch, count)
+    own = xp.gather(logits, xp.expand_dims(targets, 2), batch_dims=2)  # (batch, count, 1)
+    ranks = xp.sum(xp.cast(logits > own, "int32"), axis=2)  # (batch, count)
     return token_log_probs(logits, targets), ranks
 
 

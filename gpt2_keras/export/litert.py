@@ -11,7 +11,7 @@ from gpt2_keras.export.device_graph import DeviceModel
 from gpt2_keras.export.flatbuffer import finish
 from gpt2_keras.export.litert_quantization import checked_options, quantize
 from gpt2_keras.export.weights import StoredWeights
-from gpt2_keras.generation.compiled import traced
+from gpt2_keras.generation.tensorflow_functions import traced
 from gpt2_keras.layers.kernels import using_kernels
 from gpt2_keras.layers.kernels.litert import LITERT
 from gpt2_keras.litert_conversion import convert

@@ -11,10 +11,10 @@ from gpt2_keras.export.requests import per_row, sampling_of_request
 from gpt2_keras.export.text_graph import Tensors, TextModel
 from gpt2_keras.export.warmup import write_warmup
 from gpt2_keras.export.weights import StoredWeights
-from gpt2_keras.generation.compiled import traced
 from gpt2_keras.generation.defaults import export_numbers
 from gpt2_keras.generation.prompts import default_max_new_tokens
 from gpt2_keras.generation.sampler import SamplingTensors
+from gpt2_keras.generation.tensorflow_functions import traced
 from gpt2_keras.model import GPT2Model
 from gpt2_keras.private_api.tensorflow import file_errors
 from gpt2_keras.validation import check_flag, check_integer

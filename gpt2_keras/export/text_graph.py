@@ -6,11 +6,12 @@ import tensorflow as tf
 
 from gpt2_keras.export.requests import check_fit, check_max_new_tokens, check_texts
 from gpt2_keras.generation import decoding_loop
-from gpt2_keras.generation.compiled import COUNTS, IDS, traced
 from gpt2_keras.generation.defaults import export_processors
 from gpt2_keras.generation.finish_reason import FINISH_REASONS
 from gpt2_keras.generation.log_probs import most_likely_next_tokens, text_log_probs
 from gpt2_keras.generation.sampler import SamplingTensors
+from gpt2_keras.generation.specs import COUNTS, IDS
+from gpt2_keras.generation.tensorflow_functions import traced
 from gpt2_keras.model import GPT2Model
 from gpt2_keras.tokenizer.graph.tokenizer import GraphTokenizer
 from gpt2_keras.validation import check_choice

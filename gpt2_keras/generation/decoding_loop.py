@@ -2,8 +2,7 @@
 
 from typing import Any, NamedTuple
 
-import tensorflow as tf
-
+from gpt2_keras.generation.arrays import Array, xp
 from gpt2_keras.generation.logits_processors import (
     NO_TOKEN,
     History,
@@ -62,26 +61,26 @@ def start(
     Returns:
         The state after one token.
     """
-    batch_size, time = tf.unstack(tf.shape(token_ids))
+    batch_size, time = xp.sizes(token_ids)
     padding_mask = left_padding_mask(num_tokens, time, time + max_new_tokens)  # (batch, length)
     if limits is not None:
         # Columns past a row's limit hold no text; they are masked as padding is.
-        columns = tf.expand_dims(tf.range(time + max_new_tokens), 0)  # (1, length)
-        padding_mask &= columns < time + tf.expand_dims(limits, 1)
+        columns = xp.expand_dims(xp.arange(time + max_new_tokens), 0)  # (1, length)
+        padding_mask &= columns < time + xp.expand_dims(limits, 1)
     cache, prefix_length = model.make_cache(batch_size, time + max_new_tokens), 0
-    history = tf.where(padding_mask[:, :time], token_ids, NO_TOKEN)
+    history = xp.where(padding_mask[:, :time], token_ids, NO_TOKEN)
     if prefix is not None:
-        prefix_length = tf.shape(prefix.token_ids)[0]
-        prefix_mask = tf.ones([batch_size, prefix_length], tf.bool)
-        padding_mask = tf.concat([prefix_mask, padding_mask], axis=1)
+        prefix_length = xp.shape(prefix.token_ids)[0]
+        prefix_mask = xp.ones([batch_size, prefix_length], "bool")
+        padding_mask = xp.concat([prefix_mask, padding_mask], axis=1)
         cache = [
             tuple(
-                tf.concat([tf.repeat(cached, batch_size, axis=0), empty], axis=2)
+                xp.concat([xp.repeat(cached, batch_size, axis=0), empty], axis=2)
                 for cached, empty in zip(cached_pair, empty_pair, strict=True)
             )
             for cached_pair, empty_pair in zip(prefix.cache, cache, strict=True)
         ]
-        padding = tf.expand_dims(time - num_tokens, 1)  # (batch, 1): columns of padding
+        padding = xp.expand_dims(time - num_tokens, 1)  # (batch, 1): columns of padding
         history = _with_prefix(history, padding, prefix.token_ids)
     logits, cache = model(
         token_ids,
@@ -91,18 +90,25 @@ def start(
         num_logits=1,
         training=False,
     )
-    unwritten = tf.fill([batch_size, max_new_tokens], NO_TOKEN)
-    end = prefix_length + time
+    unwritten = xp.full([batch_size, max_new_tokens], NO_TOKEN)
+    end = xp.cast(prefix_length + time, "int32")
     state = DecodingState(
         cache,
         padding_mask,
         end,
-        History(tf.concat([history, unwritten], axis=1), end, end),
-        tf.zeros([batch_size], tf.int32),
-        tf.zeros([batch_size]),
-        tf.zeros([batch_size], tf.bool) if limits is None else limits < 1,
+        History(xp.concat([history, unwritten], axis=1), end, end),
+        xp.zeros([batch_size], "int32"),
+        xp.zeros([batch_size]),
+        xp.zeros([batch_size], "bool") if limits is None else limits < 1,
     )
     return sample(state, logits[:, 0], sampling, processors, limits)
+
+
+def prefill(model: GPT2Model, token_ids: Any) -> Any:
+    """Returns the cache of one text, int32 `(1, time)`."""
+    cache = model.make_cache(1, xp.shape(token_ids)[1])
+    _, cache = model(token_ids, cache=cache, num_logits=1, training=False)
+    return cache
 
 
 def advance(
@@ -113,7 +119,7 @@ def advance(
     max_steps: Any,
     static_max_steps: int | None = None,
     limits: Any = None,
-) -> tuple[tf.Tensor, tf.Tensor, DecodingState]:
+) -> tuple[Array, Array, DecodingState]:
     """Samples up to `max_steps` more tokens for each row, until all are finished.
 
     Args:
@@ -133,12 +139,12 @@ def advance(
     """
     # One row more than steps: TensorFlow does not write to a tensor known to be empty.
     rows = (max_steps if static_max_steps is None else static_max_steps) + 1
-    shape = [rows, tf.shape(state.last_ids)[0]]  # (steps + 1, batch)
-    ids, log_probs = tf.zeros(shape, tf.int32), tf.zeros(shape)
+    shape = [rows, xp.shape(state.last_ids)[0]]  # (steps + 1, batch)
+    ids, log_probs = xp.zeros(shape, "int32"), xp.zeros(shape)
 
-    def step(count: tf.Tensor, ids: tf.Tensor, log_probs: tf.Tensor, state: DecodingState) -> Any:
+    def step(count: Array, ids: Array, log_probs: Array, state: DecodingState) -> Any:
         logits, cache = model(
-            tf.expand_dims(state.last_ids, 1),
+            xp.expand_dims(state.last_ids, 1),
             padding_mask=state.padding_mask,
             cache=state.cache,
             cache_index=state.cache_index,
@@ -148,16 +154,16 @@ def advance(
         )
         state = state._replace(cache=cache, cache_index=state.cache_index + 1)
         state = sample(state, logits[:, 0], sampling, processors, limits)
-        ids = tf.tensor_scatter_nd_update(ids, [[count]], [state.last_ids])
-        log_probs = tf.tensor_scatter_nd_update(log_probs, [[count]], [state.last_log_probs])
+        ids = xp.write_row(ids, count, state.last_ids)
+        log_probs = xp.write_row(log_probs, count, state.last_log_probs)
         return count + 1, ids, log_probs, state
 
-    count, ids, log_probs, state = tf.while_loop(
-        lambda count, _ids, _log_probs, state: (count < max_steps) & ~tf.reduce_all(state.finished),
+    count, ids, log_probs, state = xp.while_loop(
+        lambda count, _ids, _log_probs, state: (count < max_steps) & ~xp.all(state.finished),
         step,
-        (tf.constant(0), ids, log_probs, state),
+        (xp.constant(0), ids, log_probs, state),
     )
-    return tf.transpose(ids[:count]), tf.transpose(log_probs[:count]), state
+    return xp.transpose(xp.leading(ids, count)), xp.transpose(xp.leading(log_probs, count)), state
 
 
 def decode(
@@ -168,7 +174,7 @@ def decode(
     processors: ProcessorTensors,
     *,
     limits: Any,
-) -> tuple[tf.Tensor, tf.Tensor]:
+) -> tuple[Array, Array]:
     """Continues prompts to the end: `start`, then `advance`.
 
     Args:
@@ -180,18 +186,18 @@ def decode(
         The new tokens, int32 `(batch, steps)`, and the number of each row's tokens before
         its end, int32 `(batch,)`: its limit, or fewer if it sampled a stop id.
     """
-    max_new_tokens = tf.reduce_max(tf.concat([limits, [1]], axis=0))
+    max_new_tokens = xp.max(xp.concat([limits, [1]], axis=0))
     settings = (sampling, processors)
     state = start(model, token_ids, num_tokens, *settings, max_new_tokens, limits=limits)
-    first = tf.expand_dims(state.last_ids, 1)  # (batch, 1)
+    first = xp.expand_dims(state.last_ids, 1)  # (batch, 1)
     rest, _, _ = advance(model, state, *settings, max_new_tokens - 1, limits=limits)
-    new_ids = tf.concat([first, rest], axis=1)  # (batch, steps)
-    return new_ids, tf.minimum(count_until(is_any(new_ids, processors.stop_ids)), limits)
+    new_ids = xp.concat([first, rest], axis=1)  # (batch, steps)
+    return new_ids, xp.minimum(count_until(is_any(new_ids, processors.stop_ids)), limits)
 
 
 def sample(
     state: DecodingState,
-    logits: tf.Tensor,
+    logits: Array,
     sampling: SamplingTensors,
     processors: ProcessorTensors,
     limits: Any = None,
@@ -206,15 +212,13 @@ def sample(
     history = state.history
     step = history.next_new - history.first_new
     ids = choose(process_logits(logits, history, sampling, processors), sampling, step)
-    ids = tf.where(state.finished, processors.stop_ids[0], ids)
-    chosen = tf.gather(logits, ids, batch_dims=1)  # (batch,)
-    log_probs = tf.where(state.finished, 0.0, chosen - tf.reduce_logsumexp(logits, axis=1))
+    ids = xp.where(state.finished, processors.stop_ids[0], ids)
+    chosen = xp.gather(logits, ids, batch_dims=1)  # (batch,)
+    log_probs = xp.where(state.finished, 0.0, chosen - xp.logsumexp(logits, axis=1))
     finished = state.finished | is_any(ids, processors.stop_ids)
     if limits is not None:
         finished |= step + 1 >= limits
-    rows = tf.range(tf.shape(ids)[0])
-    indices = tf.stack([rows, tf.fill(tf.shape(rows), history.next_new)], axis=1)
-    written = tf.tensor_scatter_nd_update(history.token_ids, indices, ids)
+    written = xp.write_column(history.token_ids, history.next_new, ids)
     return state._replace(
         history=history._replace(token_ids=written, next_new=history.next_new + 1),
         last_ids=ids,
@@ -223,13 +227,13 @@ def sample(
     )
 
 
-def _with_prefix(history: tf.Tensor, padding: tf.Tensor, prefix_ids: tf.Tensor) -> tf.Tensor:
+def _with_prefix(history: Array, padding: Array, prefix_ids: Array) -> Array:
     """Returns the history with the prefix between the padding and the prompt of each row."""
-    batch_size, time = tf.unstack(tf.shape(history))
-    length = tf.shape(prefix_ids)[0]
-    wide = tf.concat([tf.fill([batch_size, length], NO_TOKEN), history], axis=1)
-    columns = tf.expand_dims(tf.range(length + time), 0) - padding  # (batch, length + time)
-    indices = tf.clip_by_value(columns, 0, tf.maximum(length - 1, 0))
+    batch_size, time = xp.sizes(history)
+    length = xp.shape(prefix_ids)[0]
+    wide = xp.concat([xp.full([batch_size, length], NO_TOKEN), history], axis=1)
+    columns = xp.expand_dims(xp.arange(length + time), 0) - padding  # (batch, length + time)
+    indices = xp.clip(columns, 0, xp.maximum(length - 1, 0))
     # One more id, so that an empty prefix can be gathered from.
     inside = (columns >= 0) & (columns < length)
-    return tf.where(inside, tf.gather(tf.concat([prefix_ids, [NO_TOKEN]], 0), indices), wide)
+    return xp.where(inside, xp.gather(xp.concat([prefix_ids, [NO_TOKEN]], 0), indices), wide)

@@ -3,8 +3,8 @@
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
+from gpt2_keras.generation.arrays import xp
 from gpt2_keras.generation.logits_processors import LogitsProcessors, ProcessorTensors
 from gpt2_keras.generation.sampler import FOR_SAMPLING, Sampler, SamplingTensors, sampling_tensors
 from gpt2_keras.model import GPT2Model
@@ -57,4 +57,4 @@ def export_numbers(model: GPT2Model) -> SamplingTensors:
 
 def export_processors(model: GPT2Model) -> ProcessorTensors:
     """Returns the logits processors of an exported graph, as constants."""
-    return ProcessorTensors(*map(tf.constant, default_processors(model).to_tensors(model)))
+    return ProcessorTensors(*map(xp.constant, default_processors(model).to_tensors(model)))

@@ -2,13 +2,12 @@
 
 from typing import Any
 
-import tensorflow as tf
-
+from gpt2_keras.generation.arrays import Array, xp
 from gpt2_keras.generation.padding import left_padding_mask
 from gpt2_keras.model import GPT2Model
 
 
-def token_log_probs(logits: Any, token_ids: Any) -> tf.Tensor:
+def token_log_probs(logits: Any, token_ids: Any) -> Array:
     """Returns the log-probability that logits give a token.
 
     Args:
@@ -18,12 +17,12 @@ def token_log_probs(logits: Any, token_ids: Any) -> tf.Tensor:
     Returns:
         Float32 tensor `(batch, time)`, in nats.
     """
-    return -tf.nn.sparse_softmax_cross_entropy_with_logits(labels=token_ids, logits=logits)
+    return -xp.cross_entropy(logits, token_ids)
 
 
 def text_log_probs(
     model: GPT2Model, token_ids: Any, num_tokens: Any, *, end_token_id: int
-) -> tf.Tensor:
+) -> Array:
     """Computes the log-probability of every token of texts, given those before it.
 
     The end token stands before the first one, as before every document of GPT-2's training
@@ -38,15 +37,15 @@ def text_log_probs(
     Returns:
         Float32 tensor `(batch, time)`, in nats; 0 for padding.
     """
-    time = tf.shape(token_ids)[1]
-    real = tf.sequence_mask(num_tokens, time)  # (batch, time)
-    token_ids = tf.where(real, token_ids, end_token_id)
-    before = tf.concat([tf.fill([tf.shape(token_ids)[0], 1], end_token_id), token_ids], axis=1)
+    time = xp.shape(token_ids)[1]
+    real = xp.sequence_mask(num_tokens, time)  # (batch, time)
+    token_ids = xp.where(real, token_ids, end_token_id)
+    before = xp.concat([xp.full([xp.shape(token_ids)[0], 1], end_token_id), token_ids], axis=1)
     logits = model(before[:, :-1], padding_mask=real, training=False)  # (batch, time, vocab)
-    return tf.where(real, token_log_probs(logits, token_ids), 0.0)
+    return xp.where(real, token_log_probs(logits, token_ids), 0.0)
 
 
-def continuation_log_probs(model: GPT2Model, token_ids: Any, num_tokens: Any) -> tf.Tensor:
+def continuation_log_probs(model: GPT2Model, token_ids: Any, num_tokens: Any) -> Array:
     """Computes the log-probability of every token but the first, given those before it.
 
     Args:
@@ -57,7 +56,7 @@ def continuation_log_probs(model: GPT2Model, token_ids: Any, num_tokens: Any) ->
     Returns:
         Float32 tensor `(batch, time - 1)`, in nats; without meaning for padding.
     """
-    time = tf.shape(token_ids)[1]
+    time = xp.shape(token_ids)[1]
     mask = left_padding_mask(num_tokens, time)
     logits = model(token_ids, padding_mask=mask, training=False)  # (batch, time, vocab)
     return token_log_probs(logits[:, :-1], token_ids[:, 1:])
@@ -65,7 +64,7 @@ def continuation_log_probs(model: GPT2Model, token_ids: Any, num_tokens: Any) ->
 
 def most_likely_next_tokens(
     model: GPT2Model, token_ids: Any, num_tokens: Any, k: Any
-) -> tuple[tf.Tensor, tf.Tensor]:
+) -> tuple[Array, Array]:
     """Finds the `k` most likely next tokens.
 
     Args:
@@ -78,7 +77,7 @@ def most_likely_next_tokens(
         Ids, int32 `(batch, k)`, the most likely first, and their probabilities, float32
         `(batch, k)`.
     """
-    mask = left_padding_mask(num_tokens, tf.shape(token_ids)[1])
+    mask = left_padding_mask(num_tokens, xp.shape(token_ids)[1])
     logits = model(token_ids, padding_mask=mask, num_logits=1, training=False)
-    probabilities, ids = tf.math.top_k(tf.nn.softmax(logits[:, 0]), k)
+    probabilities, ids = xp.top_k(xp.softmax(logits[:, 0]), k)
     return ids, probabilities

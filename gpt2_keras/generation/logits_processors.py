@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import tensorflow as tf
 
+from gpt2_keras.generation.arrays import Array, xp
 from gpt2_keras.generation.sampler import SamplingTensors
 from gpt2_keras.generation.sampling import cond_any
 from gpt2_keras.model import GPT2Model
@@ -77,24 +77,12 @@ def processor_tensors(
     )
 
 
-def processor_specs() -> ProcessorTensors:
-    """Returns the signature of these tensors in a graph."""
-    ids = tf.TensorSpec([None], tf.int32)
-    return ProcessorTensors(
-        logit_bias=tf.TensorSpec([None], tf.float32),
-        bad_words=tf.TensorSpec([None, None], tf.int32),
-        forced_ids=ids,
-        stop_ids=ids,
-        min_new_tokens=tf.TensorSpec([], tf.int32),
-    )
-
-
 def process_logits(
-    logits: tf.Tensor,
+    logits: Array,
     history: History,
     sampling: SamplingTensors,
     processors: ProcessorTensors,
-) -> tf.Tensor:
+) -> Array:
     """Applies penalties and logits processors to the logits of the next token.
 
     What is not in use costs nothing: each is inside a condition.
@@ -116,106 +104,93 @@ def process_logits(
     sizes = sampling.no_repeat_ngram_size
     bias, words, forced = processors.logit_bias, processors.bad_words, processors.forced_ids
     step = history.next_new - history.first_new
-    stages: list[tuple[Any, Callable[[tf.Tensor], tf.Tensor]]] = [
+    stages: list[tuple[Any, Callable[[Array], Array]]] = [
         (penalized, lambda x: _penalize(x, history, sampling))
     ]
     # In an exported graph a processor is known to be empty: then it adds nothing to the graph.
     if bias.shape[0] != 0:
-        stages.append((tf.size(bias) > 0, lambda x: x + bias))
+        stages.append((xp.shape(bias)[0] > 0, lambda x: x + bias))
     stages.append((sizes > 0, lambda x: _ban_repeats(x, history, sizes)))
     if words.shape[0] != 0:
-        stages.append((tf.shape(words)[0] > 0, lambda x: _ban_words(x, history, words)))
-    if tf.get_static_value(processors.min_new_tokens) != 0:
+        stages.append((xp.shape(words)[0] > 0, lambda x: _ban_words(x, history, words)))
+    if xp.static_value(processors.min_new_tokens) != 0:
         too_early = step < processors.min_new_tokens
         stages.append((too_early, lambda x: _ban_everywhere(x, processors.stop_ids)))
     if forced.shape[0] != 0:
-        stages.append((step < tf.shape(forced)[0], lambda x: _force_token(x, forced[step])))
+        stages.append((step < xp.shape(forced)[0], lambda x: _force_token(x, forced[step])))
     for active, stage in stages:
         logits = cond_any(active, functools.partial(stage, logits), logits)
     return logits
 
 
-def _counts(history: History, first: Any, vocab_size: Any) -> tf.Tensor:
+def _counts(history: History, first: Any, vocab_size: Any) -> Array:
     """Counts each row's tokens from a column on; float32 (batch, vocab)."""
-    batch_size, length = tf.unstack(tf.shape(history.token_ids))
-    counted = tf.expand_dims(tf.range(length) >= first, 0) & (history.token_ids != NO_TOKEN)
-    rows = tf.expand_dims(tf.range(batch_size), 1) * vocab_size
-    # Negative segments are dropped.
-    indices = tf.where(counted, rows + history.token_ids, -1)
-    ones = tf.ones([batch_size * length])
-    sums = tf.math.unsorted_segment_sum(ones, tf.reshape(indices, [-1]), batch_size * vocab_size)
-    return tf.reshape(sums, [batch_size, vocab_size])
+    length = xp.shape(history.token_ids)[1]
+    counted = xp.expand_dims(xp.arange(length) >= first, 0) & (history.token_ids != NO_TOKEN)
+    return xp.count_ids(history.token_ids, counted, vocab_size)
 
 
-def _penalize(logits: tf.Tensor, history: History, sampling: SamplingTensors) -> tf.Tensor:
+def _penalize(logits: Array, history: History, sampling: SamplingTensors) -> Array:
     """Applies the penalties to tokens of the prompt and the text."""
-    vocab_size = tf.shape(logits)[1]
+    vocab_size = xp.shape(logits)[1]
     seen = _counts(history, 0, vocab_size) > 0
-    factor = tf.expand_dims(sampling.repetition_penalty, 1)
-    repeated = tf.where(logits < 0, logits * factor, logits / factor)
-    logits = tf.where(seen, repeated, logits)
+    factor = xp.expand_dims(sampling.repetition_penalty, 1)
+    repeated = xp.where(logits < 0, logits * factor, logits / factor)
+    logits = xp.where(seen, repeated, logits)
     new = _counts(history, history.first_new, vocab_size)
-    logits -= tf.expand_dims(sampling.frequency_penalty, 1) * new
-    return logits - tf.expand_dims(sampling.presence_penalty, 1) * tf.cast(new > 0, tf.float32)
+    logits -= xp.expand_dims(sampling.frequency_penalty, 1) * new
+    return logits - xp.expand_dims(sampling.presence_penalty, 1) * xp.cast(new > 0, "float32")
 
 
-def _ban_repeats(logits: tf.Tensor, history: History, sizes: tf.Tensor) -> tf.Tensor:
+def _ban_repeats(logits: Array, history: History, sizes: Array) -> Array:
     """Bans tokens that would complete an n-gram of `sizes` tokens that the text has already."""
     ids, end = history.token_ids, history.next_new
-    length = tf.shape(ids)[1]
-    columns = tf.range(length)
+    length = xp.shape(ids)[1]
+    columns = xp.arange(length)
     # Column j completes a repetition if the tokens before it are the last ones of the text.
-    repeats = tf.expand_dims(columns < end, 0) & (ids != NO_TOKEN)  # (batch, length)
+    repeats = xp.expand_dims(columns < end, 0) & (ids != NO_TOKEN)  # (batch, length)
 
-    def compare(back: tf.Tensor, repeats: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        before = tf.gather(ids, tf.maximum(columns - back, 0), axis=1)  # (batch, length)
-        before = tf.where(tf.expand_dims(columns >= back, 0), before, NO_TOKEN)
-        last = ids[:, tf.maximum(end - back, 0)]  # (batch,)
-        same = (before == tf.expand_dims(last, 1)) & (before != NO_TOKEN)
+    def compare(back: Array, repeats: Array) -> tuple[Array, Array]:
+        before = xp.gather(ids, xp.maximum(columns - back, 0), axis=1)  # (batch, length)
+        before = xp.where(xp.expand_dims(columns >= back, 0), before, NO_TOKEN)
+        last = ids[:, xp.maximum(end - back, 0)]  # (batch,)
+        same = (before == xp.expand_dims(last, 1)) & (before != NO_TOKEN)
         # A row with shorter n-grams compares nothing so far back.
-        return back + 1, repeats & (same | tf.expand_dims(back >= sizes, 1))
+        return back + 1, repeats & (same | xp.expand_dims(back >= sizes, 1))
 
-    longest = tf.minimum(tf.reduce_max(sizes), length)
-    _, repeats = tf.while_loop(lambda back, _: back < longest, compare, (tf.constant(1), repeats))
-    repeats &= tf.expand_dims(sizes > 0, 1)
+    longest = xp.minimum(xp.max(sizes), length)
+    _, repeats = xp.while_loop(lambda back, _: back < longest, compare, (xp.constant(1), repeats))
+    repeats &= xp.expand_dims(sizes > 0, 1)
     return _ban(logits, ids, repeats)
 
 
-def _ban_words(logits: tf.Tensor, history: History, words: tf.Tensor) -> tf.Tensor:
+def _ban_words(logits: Array, history: History, words: Array) -> Array:
     """Bans the last token of each bad word whose other tokens end the text."""
-    count = tf.shape(words)[1] - 1
-    columns = history.next_new - count + tf.range(count)
-    ids = tf.gather(history.token_ids, tf.maximum(columns, 0), axis=1)  # (batch, length - 1)
-    ids = tf.where(tf.expand_dims(columns >= 0, 0), ids, NO_TOKEN)
+    count = xp.shape(words)[1] - 1
+    columns = history.next_new - count + xp.arange(count)
+    ids = xp.gather(history.token_ids, xp.maximum(columns, 0), axis=1)  # (batch, length - 1)
+    ids = xp.where(xp.expand_dims(columns >= 0, 0), ids, NO_TOKEN)
     # (batch, words, length - 1)
-    heads = tf.expand_dims(words[:, :-1], 0)
-    same = (tf.expand_dims(ids, 1) == heads) | (heads == NO_TOKEN)
-    banned = tf.reduce_all(same, axis=2)  # (batch, words)
-    return _ban(logits, tf.zeros_like(banned, tf.int32) + words[:, -1], banned)
+    heads = xp.expand_dims(words[:, :-1], 0)
+    same = (xp.expand_dims(ids, 1) == heads) | (heads == NO_TOKEN)
+    banned = xp.all(same, axis=2)  # (batch, words)
+    return _ban(logits, xp.zeros_like(banned, "int32") + words[:, -1], banned)
 
 
-def _ban(logits: tf.Tensor, token_ids: tf.Tensor, banned: tf.Tensor) -> tf.Tensor:
-    """Sets logits to minus infinity at those ids of each row, (batch, count), that are banned.
-
-    Of fixed shapes, whatever is banned: LiteRT takes no others inside a branch.
-    """
-    batch_size, count = tf.unstack(tf.shape(token_ids))
-    rows = tf.repeat(tf.expand_dims(tf.range(batch_size), 1), count, axis=1)
-    indices = tf.stack([rows, tf.where(banned, token_ids, 0)], axis=2)  # (batch, count, 2)
-    found = tf.scatter_nd(indices, tf.cast(banned, tf.int32), tf.shape(logits)) > 0
-    return tf.where(found, -float("inf"), logits)
+def _ban(logits: Array, token_ids: Array, banned: Array) -> Array:
+    """Sets logits to minus infinity at those ids of each row, (batch, count), that are banned."""
+    return xp.where(xp.mark_ids(token_ids, banned, logits), -float("inf"), logits)
 
 
-def _ban_everywhere(logits: tf.Tensor, token_ids: tf.Tensor) -> tf.Tensor:
+def _ban_everywhere(logits: Array, token_ids: Array) -> Array:
     """Sets logits to minus infinity at ids, (count,), of all rows."""
-    ones, shape = tf.ones_like(token_ids), tf.shape(logits)[1:]
-    return tf.where(tf.scatter_nd(token_ids[:, None], ones, shape) > 0, -float("inf"), logits)
+    return xp.where(xp.mark_everywhere(token_ids, logits), -float("inf"), logits)
 
 
-def _force_token(logits: tf.Tensor, token_id: tf.Tensor) -> tf.Tensor:
+def _force_token(logits: Array, token_id: Array) -> Array:
     """Bans every token but one."""
-    vocab_size = tf.shape(logits)[1]
-    return tf.where(tf.range(vocab_size) == token_id, tf.zeros_like(logits), -float("inf"))
+    vocab_size = xp.shape(logits)[1]
+    return xp.where(xp.arange(vocab_size) == token_id, xp.zeros_like(logits), -float("inf"))
 
 
 @dataclasses.dataclass(frozen=True)

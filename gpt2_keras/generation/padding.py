@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
-import tensorflow as tf
+
+from gpt2_keras.generation.arrays import Array, xp
 
 
 def pad(
@@ -37,7 +38,7 @@ def pad(
     return padded, lengths
 
 
-def left_padding_mask(num_tokens: Any, time: Any, length: Any = None) -> tf.Tensor:
+def left_padding_mask(num_tokens: Any, time: Any, length: Any = None) -> Array:
     """Returns the mask of prompts that are padded on the left.
 
     Args:
@@ -53,25 +54,25 @@ def left_padding_mask(num_tokens: Any, time: Any, length: Any = None) -> tf.Tens
         >>> left_padding_mask(np.array([1, 2], "int32"), 2, 3).numpy().astype(int).tolist()
         [[0, 1, 1], [1, 1, 1]]
     """
-    first = tf.expand_dims(time - num_tokens, 1)  # (batch, 1): columns of padding
-    return tf.expand_dims(tf.range(time if length is None else length), 0) >= first
+    first = xp.expand_dims(time - num_tokens, 1)  # (batch, 1): columns of padding
+    return xp.expand_dims(xp.arange(time if length is None else length), 0) >= first
 
 
-def is_any(ids: tf.Tensor, values: Any) -> tf.Tensor:
+def is_any(ids: Array, values: Any) -> Array:
     """Returns whether each id is one of some values, bool like `ids`.
 
     Example:
-        >>> is_any(tf.constant([3, 4, 5]), [5, 3]).numpy().tolist()
+        >>> is_any(xp.constant([3, 4, 5]), [5, 3]).numpy().tolist()
         [True, False, True]
     """
-    return tf.reduce_any(tf.expand_dims(ids, -1) == values, axis=-1)
+    return xp.any(xp.expand_dims(ids, -1) == xp.asarray(values), axis=-1)
 
 
-def count_until(ends: tf.Tensor) -> tf.Tensor:
+def count_until(ends: Array) -> Array:
     """Counts the entries before the first True; bool `(..., time)` → int32 `(...)`.
 
     Example:
-        >>> count_until(tf.constant([[False, False, True, False]])).numpy().tolist()
+        >>> count_until(xp.constant([[False, False, True, False]])).numpy().tolist()
         [2]
     """
-    return tf.reduce_sum(tf.math.cumprod(tf.cast(~ends, tf.int32), axis=-1), axis=-1)
+    return xp.sum(xp.cumprod(xp.cast(~ends, "int32"), axis=-1), axis=-1)

@@ -6,7 +6,6 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
-import tensorflow as tf
 
 from gpt2_keras.validation import (
     MAX_INT32,
@@ -161,19 +160,13 @@ def sampling_tensors(sampler: Sampler, seeds: np.ndarray) -> SamplingTensors:
         seeds: Int32 array `(batch,)`.
     """
     numbers = {
-        name: np.full(len(seeds), getattr(sampler, name), _dtype(name))
+        name: np.full(len(seeds), getattr(sampler, name), dtype_of(name))
         for name in SamplingTensors._fields
         if name != "seed"
     }
     return SamplingTensors(**numbers, seed=seeds)
 
 
-def sampling_specs() -> SamplingTensors:
-    """Returns the signature of these tensors in a graph."""
-    return SamplingTensors(
-        **{name: tf.TensorSpec([None], _dtype(name), name) for name in SamplingTensors._fields}
-    )
-
-
-def _dtype(name: str) -> str:
+def dtype_of(name: str) -> str:
+    """Returns the dtype of a field of `SamplingTensors`."""
     return "int32" if name in INT_FIELDS else "float32"

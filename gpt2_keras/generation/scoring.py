@@ -91,7 +91,7 @@ def score(
     scores = []
     if any(rows):
         token_ids, num_tokens = pad(rows, tokenizer.end_token_id, side="right")
-        log_probs = compiled(model).text_log_probs(token_ids, num_tokens).numpy()
+        log_probs = np.asarray(compiled(model).text_log_probs(token_ids, num_tokens))
     for index, row in enumerate(rows):
         values = log_probs[index, : len(row)].tolist() if row else []
         scores.append(Score(row, [tokenizer.decode([token]) for token in row], values))
@@ -123,5 +123,5 @@ def next_tokens(
     rows = encode_prompts(model, [prompt], max_new_tokens=0, special_tokens=special_tokens)
     token_ids, num_tokens = pad(rows, model.require_tokenizer().end_token_id, side="left")
     ids, probabilities = compiled(model).next_tokens(token_ids, num_tokens, np.int32(k))
-    pairs = zip(ids.numpy()[0].tolist(), probabilities.numpy()[0].tolist(), strict=True)
+    pairs = zip(np.asarray(ids)[0].tolist(), np.asarray(probabilities)[0].tolist(), strict=True)
     return [NextToken(token, tokenizer.decode([token]), prob) for token, prob in pairs]

@@ -195,7 +195,7 @@ class GenerationSession:
         ids, log_probs = state.last_ids[:, None], state.last_log_probs[:, None]  # (batch, steps)
         left = count - 1
         while True:
-            new = zip(rows, ids.numpy().tolist(), log_probs.numpy().tolist(), strict=True)
+            new = zip(rows, np.asarray(ids).tolist(), np.asarray(log_probs).tolist(), strict=True)
             yield [self.rows[row].feed(*tokens) for row, *tokens in new]
             finished = np.array([self.rows[row].finished for row in rows])
             if left == 0 or finished.all():

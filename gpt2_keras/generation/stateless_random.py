@@ -6,7 +6,7 @@ and on any runtime, since 32-bit integer arithmetic is the same everywhere.
 
 from typing import Any
 
-import tensorflow as tf
+from gpt2_keras.generation.arrays import Array, xp
 
 # Two rounds of multiply and shift that scatter every input bit over the output:
 # lowbias32 of Chris Wellons, "Prospecting for Hash Functions" (2018).
@@ -15,7 +15,7 @@ _SHIFTS = (16, 15, 16)
 _GOLDEN = 0x9E3779B9  # 2³² divided by the golden ratio: spreads consecutive steps
 
 
-def uniform(seeds: Any, step: Any) -> tf.Tensor:
+def uniform(seeds: Any, step: Any) -> Array:
     """Returns a number in [0, 1) for each row.
 
     Args:
@@ -29,27 +29,27 @@ def uniform(seeds: Any, step: Any) -> tf.Tensor:
         >>> uniform(np.array([1, 2]), 0).numpy().round(3).tolist()
         [..., ...]
     """
-    mixed = _mix(tf.bitwise.bitwise_xor(_mix(tf.cast(seeds, tf.int32)), step * _int32(_GOLDEN)))
-    return tf.cast(_shift_right(mixed, 8), tf.float32) * 2.0**-24
+    mixed = _mix(xp.bitwise_xor(_mix(xp.cast(seeds, "int32")), step * _int32(_GOLDEN)))
+    return xp.cast(_shift_right(mixed, 8), "float32") * 2.0**-24
 
 
-def _mix(x: tf.Tensor) -> tf.Tensor:
+def _mix(x: Array) -> Array:
     """A bijection of the 32-bit integers; products wrap around."""
-    x = tf.bitwise.bitwise_xor(x, _shift_right(x, _SHIFTS[0]))
+    x = xp.bitwise_xor(x, _shift_right(x, _SHIFTS[0]))
     for multiplier, shift in zip(_MULTIPLIERS, _SHIFTS[1:], strict=True):
         x = x * _int32(multiplier)
-        x = tf.bitwise.bitwise_xor(x, _shift_right(x, shift))
+        x = xp.bitwise_xor(x, _shift_right(x, shift))
     return x
 
 
-def _shift_right(x: tf.Tensor, bits: int) -> tf.Tensor:
+def _shift_right(x: Array, bits: int) -> Array:
     """Shifts in zeros; the op alone copies the sign, which is subtracted.
 
     With a product and not a bitwise "and", which LiteRT does not have.
     """
-    return tf.bitwise.right_shift(x, bits) - tf.bitwise.right_shift(x, 31) * (1 << (32 - bits))
+    return xp.right_shift(x, bits) - xp.right_shift(x, 31) * (1 << (32 - bits))
 
 
-def _int32(value: int) -> tf.Tensor:
+def _int32(value: int) -> Array:
     """The int32 with the bits of an unsigned 32-bit number."""
-    return tf.constant(value - (1 << 32) if value >= 1 << 31 else value, tf.int32)
+    return xp.constant(value - (1 << 32) if value >= 1 << 31 else value, "int32")

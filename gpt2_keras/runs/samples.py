@@ -36,7 +36,7 @@ class GenerateSamples(keras.callbacks.Callback):
         verbose: Whether to write the texts to stderr.
 
     Raises:
-        ValueError: If Keras' backend is not TensorFlow.
+        ValueError: As `check_can_sample` does.
     """
 
     def __init__(
@@ -91,10 +91,13 @@ class GenerateSamples(keras.callbacks.Callback):
 
 
 def check_can_sample(prompts: Sequence[str]) -> None:
-    """Raises ValueError if there are prompts and Keras' backend cannot continue them."""
-    backend = keras.backend.backend()
-    if prompts and backend != "tensorflow":
+    """Raises ValueError if there are prompts and several processes share the weights on JAX."""
+    if not prompts or keras.backend.backend() != "jax":
+        return
+    import jax
+
+    if (processes := jax.process_count()) > 1:
         raise ValueError(
-            f"sample_prompts={list(prompts)!r} needs TensorFlow, and Keras' backend is {backend}. "
-            "Leave the prompts out, or train on TensorFlow."
+            f"sample_prompts={list(prompts)!r} are continued by one process, and {processes} "
+            "train on JAX. Leave the prompts out, and generate from a checkpoint."
         )

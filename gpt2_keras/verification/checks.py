@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 
 from gpt2_keras.generation import LogitsProcessors, generate, score
-from gpt2_keras.generation.compiled import IDS, cached_function, traced
+from gpt2_keras.generation.compiled import cached_function
+from gpt2_keras.generation.specs import IDS
+from gpt2_keras.generation.tensorflow_functions import traced
 from gpt2_keras.model import GPT2Model
 from gpt2_keras.verification.artifact import Artifact
 from gpt2_keras.verification.certificate import Check

@@ -121,9 +121,12 @@ def test_samples_continue_each_prompt_greedily_and_by_seeded_sampling(model, tmp
     assert path.read_text(encoding="utf-8") == f"step 5\n{entry}\n"
 
 
-def test_samples_need_tensorflow(monkeypatch, tmp_path):
+def test_samples_need_one_process_on_jax(monkeypatch, tmp_path):
+    jax = pytest.importorskip("jax")
     monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    GenerateSamples(["a"], tmp_path / "samples.txt", {})
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
     with pytest.raises(
-        ValueError, match=r"sample_prompts=\['a'\] needs TensorFlow, .*is jax\. Leave"
+        ValueError, match=r"sample_prompts=\['a'\] are continued by one process, and 2 train"
     ):
         GenerateSamples(["a"], tmp_path / "samples.txt", {})

@@ -6,11 +6,12 @@ import math
 from typing import Any, NamedTuple
 
 import numpy as np
-import tensorflow as tf
 
-from gpt2_keras.generation.compiled import COUNTS, IDS, INTEGER, NUMBER, call_cached
+from gpt2_keras.generation.arrays import Array, xp
+from gpt2_keras.generation.compiled import call_cached
 from gpt2_keras.generation.padding import count_until, is_any, left_padding_mask
 from gpt2_keras.generation.search.results import Found, SearchRequest
+from gpt2_keras.generation.specs import COUNTS, IDS, INTEGER, NUMBER
 from gpt2_keras.model import GPT2Model
 from gpt2_keras.validation import check_integer, check_number
 
@@ -101,7 +102,7 @@ def beam_search(
     max_new_tokens: Any,
     *,
     end_token_ids: tuple[int, ...],
-) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+) -> tuple[Array, Array, Array]:
     """Searches for the best continuations of prompts.
 
     Of the `2 · num_beams` most likely continuations of a row's live sequences (with n end
@@ -130,7 +131,7 @@ def beam_search(
         num_return_sequences)`; and their scores, float32 of the same shape, minus infinity
         where there are fewer sequences than asked for.
     """
-    batch_size, time = tf.unstack(tf.shape(token_ids))
+    batch_size, time = xp.sizes(token_ids)
     length = time + max_new_tokens
     padding_mask = left_padding_mask(num_tokens, time, length)  # (batch, length)
     logits, cache = model(
@@ -140,38 +141,38 @@ def beam_search(
         num_logits=1,
         training=False,
     )
-    per_beam = functools.partial(tf.repeat, repeats=num_beams, axis=0)  # batch → batch × beams
+    per_beam = functools.partial(xp.repeat, repeats=num_beams, axis=0)  # batch → batch × beams
     beam_mask, logits = per_beam(padding_mask), per_beam(logits)
-    cache = tf.nest.map_structure(per_beam, cache)
+    cache = xp.map_structure(per_beam, cache)
     no_hypotheses = Hypotheses(
-        tf.fill([batch_size, num_beams, max_new_tokens], end_token_ids[0]),
-        tf.fill([batch_size, num_beams], NO_SCORE),
+        xp.full([batch_size, num_beams, max_new_tokens], end_token_ids[0]),
+        xp.full([batch_size, num_beams], NO_SCORE),
     )
     # All beams begin the same, so at first only one of them counts.
-    only_first = tf.where(tf.range(num_beams) == 0, 0.0, NO_SCORE)  # (beams,)
-    live = no_hypotheses._replace(scores=tf.zeros([batch_size, 1]) + only_first)
-    state = BeamState(tf.constant(0), live, no_hypotheses, tf.fill([batch_size], True))
+    only_first = xp.where(xp.arange(num_beams) == 0, 0.0, NO_SCORE)  # (beams,)
+    live = no_hypotheses._replace(scores=xp.zeros([batch_size, 1]) + only_first)
+    state = BeamState(xp.constant(0), live, no_hypotheses, xp.full([batch_size], True))
 
-    def extend(state: BeamState, logits: tf.Tensor) -> tuple[BeamState, tf.Tensor]:
+    def extend(state: BeamState, logits: Array) -> tuple[BeamState, Array]:
         return _extend(state, logits, length_penalty, end_token_ids)
 
     def body(cache: Any, state: BeamState) -> tuple[Any, BeamState]:
         last_ids = state.live.ids[:, :, state.step - 1]  # (batch, beams)
         logits, cache = model(
-            tf.reshape(last_ids, [-1, 1]),
+            xp.reshape(last_ids, [-1, 1]),
             padding_mask=beam_mask,
             cache=cache,
             cache_index=time + state.step - 1,
             training=False,
         )
         state, parents = extend(state, logits)
-        rows = tf.expand_dims(tf.range(batch_size) * num_beams, 1) + parents  # (batch, beams)
-        rows = tf.reshape(rows, [-1])
-        return tf.nest.map_structure(lambda part: tf.gather(part, rows), cache), state
+        rows = xp.expand_dims(xp.arange(batch_size) * num_beams, 1) + parents  # (batch, beams)
+        rows = xp.reshape(rows, [-1])
+        return xp.map_structure(lambda part: xp.gather(part, rows), cache), state
 
     state, _ = extend(state, logits)
-    _, state = tf.while_loop(
-        lambda _, state: (state.step < max_new_tokens) & tf.reduce_any(state.searching),
+    _, state = xp.while_loop(
+        lambda _, state: (state.step < max_new_tokens) & xp.any(state.searching),
         body,
         (cache, state),
     )
@@ -180,8 +181,8 @@ def beam_search(
 
 
 def _extend(
-    state: BeamState, logits: tf.Tensor, length_penalty: Any, end_token_ids: tuple[int, ...]
-) -> tuple[BeamState, tf.Tensor]:
+    state: BeamState, logits: Array, length_penalty: Any, end_token_ids: tuple[int, ...]
+) -> tuple[BeamState, Array]:
     """Adds a token to each live sequence.
 
     Args:
@@ -195,39 +196,39 @@ def _extend(
         `(batch, beams)`.
     """
     _, live, finished, searching = state
-    batch_size, num_beams, max_new_tokens = tf.unstack(tf.shape(live.ids))
+    batch_size, num_beams, max_new_tokens = xp.sizes(live.ids)
     vocab_size = logits.shape[-1]
     length = state.step + 1
-    log_probs = tf.nn.log_softmax(logits)
-    log_probs = tf.reshape(log_probs, [batch_size, num_beams, vocab_size])
-    sums = tf.reshape(tf.expand_dims(live.scores, 2) + log_probs, [batch_size, -1])
+    log_probs = xp.log_softmax(logits)
+    log_probs = xp.reshape(log_probs, [batch_size, num_beams, vocab_size])
+    sums = xp.reshape(xp.expand_dims(live.scores, 2) + log_probs, [batch_size, -1])
     # Each sequence has as many continuations that end as there are end tokens: so many more than
     # beams that enough are left which do not end.
     count = (1 + len(end_token_ids)) * num_beams
-    sums, indices = tf.math.top_k(sums, count)  # (batch, count)
+    sums, indices = xp.top_k(sums, count)  # (batch, count)
     parents, tokens = indices // vocab_size, indices % vocab_size
     ends = is_any(tokens, end_token_ids)
-    ids = tf.gather(live.ids, parents, batch_dims=1)  # (batch, count, max_new_tokens)
-    ids = tf.where(tf.range(max_new_tokens) == state.step, tf.expand_dims(tokens, 2), ids)
+    ids = xp.gather(live.ids, parents, batch_dims=1)  # (batch, count, max_new_tokens)
+    ids = xp.where(xp.arange(max_new_tokens) == state.step, xp.expand_dims(tokens, 2), ids)
 
     complete = ends | (length == max_new_tokens)
-    complete &= tf.range(count) < num_beams
-    complete &= tf.expand_dims(searching, 1)
-    per_length = tf.cast(length, tf.float32) ** length_penalty
-    scores = tf.where(complete, sums / per_length, NO_SCORE)
+    complete &= xp.arange(count) < num_beams
+    complete &= xp.expand_dims(searching, 1)
+    per_length = xp.cast(length, "float32") ** length_penalty
+    scores = xp.where(complete, sums / per_length, NO_SCORE)
     finished = _best(
         Hypotheses(
-            tf.concat([finished.ids, ids], axis=1), tf.concat([finished.scores, scores], axis=1)
+            xp.concat([finished.ids, ids], axis=1), xp.concat([finished.scores, scores], axis=1)
         ),
         num_beams,
     )[0]
-    live, order = _best(Hypotheses(ids, tf.where(ends, NO_SCORE, sums)), num_beams)
+    live, order = _best(Hypotheses(ids, xp.where(ends, NO_SCORE, sums)), num_beams)
     searching &= live.scores[:, 0] / per_length > finished.scores[:, -1]
-    parents = tf.gather(parents, order, batch_dims=1)  # (batch, beams)
+    parents = xp.gather(parents, order, batch_dims=1)  # (batch, beams)
     return BeamState(length, live, finished, searching), parents
 
 
-def _best(hypotheses: Hypotheses, count: Any) -> tuple[Hypotheses, tf.Tensor]:
+def _best(hypotheses: Hypotheses, count: Any) -> tuple[Hypotheses, Array]:
     """Returns each row's `count` best hypotheses, and their indices."""
-    scores, order = tf.math.top_k(hypotheses.scores, count)
-    return Hypotheses(tf.gather(hypotheses.ids, order, batch_dims=1), scores), order
+    scores, order = xp.top_k(hypotheses.scores, count)
+    return Hypotheses(xp.gather(hypotheses.ids, order, batch_dims=1), scores), order

@@ -5,11 +5,12 @@ import functools
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
-from gpt2_keras.generation.compiled import COUNTS, IDS, INTEGER, NUMBER, call_cached
+from gpt2_keras.generation.arrays import Array, xp
+from gpt2_keras.generation.compiled import call_cached
 from gpt2_keras.generation.padding import count_until, is_any, left_padding_mask
 from gpt2_keras.generation.search.results import ONE_RESULT, Found, SearchRequest
+from gpt2_keras.generation.specs import COUNTS, IDS, INTEGER, NUMBER
 from gpt2_keras.model import GPT2Model
 from gpt2_keras.validation import check_integer, check_probability
 
@@ -78,7 +79,7 @@ def contrastive_search(
     max_new_tokens: Any,
     *,
     end_token_ids: tuple[int, ...],
-) -> tuple[tf.Tensor, tf.Tensor]:
+) -> tuple[Array, Array]:
     """Continues prompts by contrastive search; see `ContrastiveSearch`.
 
     A step computes all candidates at once: k rows of the cache for each text. The row of the
@@ -97,7 +98,7 @@ def contrastive_search(
         New tokens, int32 `(batch, max_new_tokens)`, padded with the end token, and
         the number of each row's tokens before its end token, int32 `(batch,)`.
     """
-    batch_size, time = tf.unstack(tf.shape(token_ids))
+    batch_size, time = xp.sizes(token_ids)
     length = time + max_new_tokens
     padding_mask = left_padding_mask(num_tokens, time, length)  # (batch, length)
     logits, cache, states = model(
@@ -108,23 +109,23 @@ def contrastive_search(
         return_hidden_states=True,
         training=False,
     )
-    per_candidate = functools.partial(tf.repeat, repeats=k, axis=0)  # batch → batch × k
+    per_candidate = functools.partial(xp.repeat, repeats=k, axis=0)  # batch → batch × k
     candidate_mask = per_candidate(padding_mask)
     # The unit vectors of the tokens so far; (batch, length, width)
-    context = tf.pad(_unit(states[-1]), [[0, 0], [0, max_new_tokens], [0, 0]])
-    columns = tf.range(length)
+    context = xp.pad(_unit(states[-1]), [[0, 0], [0, max_new_tokens], [0, 0]])
+    columns = xp.arange(length)
 
     def body(
-        step: tf.Tensor,
-        logits: tf.Tensor,
+        step: Array,
+        logits: Array,
         cache: Any,
-        context: tf.Tensor,
-        new_ids: tf.Tensor,
-        finished: tf.Tensor,
+        context: Array,
+        new_ids: Array,
+        finished: Array,
     ) -> tuple[Any, ...]:
-        probabilities, candidates = tf.math.top_k(tf.nn.softmax(logits), k)  # (batch, k)
+        probabilities, candidates = xp.top_k(xp.softmax(logits), k)  # (batch, k)
         next_logits, cache, states = model(
-            tf.reshape(candidates, [-1, 1]),
+            xp.reshape(candidates, [-1, 1]),
             padding_mask=candidate_mask,
             cache=cache,
             cache_index=time + step,
@@ -132,40 +133,40 @@ def contrastive_search(
             training=False,
         )
         width = context.shape[-1]
-        vectors = tf.reshape(_unit(states[-1]), [batch_size, k, width])
-        cosines = tf.matmul(vectors, context, transpose_b=True)  # (batch, k, length)
-        known = tf.expand_dims(padding_mask & (columns < time + step), 1)  # (batch, 1, length)
-        similarity = tf.reduce_max(tf.where(known, cosines, LEAST_COSINE), axis=2)  # (batch, k)
+        vectors = xp.reshape(_unit(states[-1]), [batch_size, k, width])
+        cosines = xp.matmul_transposed(vectors, context)  # (batch, k, length)
+        known = xp.expand_dims(padding_mask & (columns < time + step), 1)  # (batch, 1, length)
+        similarity = xp.max(xp.where(known, cosines, LEAST_COSINE), axis=2)  # (batch, k)
         score = (1 - alpha) * probabilities - alpha * similarity
-        choice = tf.argmax(score, axis=1, output_type=tf.int32)  # (batch,)
+        choice = xp.argmax(score, axis=1)  # (batch,)
 
-        ids = tf.gather(candidates, choice, batch_dims=1)
-        ids = tf.where(finished, end_token_ids[0], ids)
-        new_ids = tf.where(tf.range(max_new_tokens) == step, tf.expand_dims(ids, 1), new_ids)
-        chosen = tf.gather(vectors, choice, batch_dims=1)  # (batch, width)
-        here = tf.reshape(columns == time + step, [1, -1, 1])  # (1, length, 1)
-        context = tf.where(here, tf.expand_dims(chosen, 1), context)
-        rows = tf.range(batch_size) * k + choice
-        logits = tf.gather(next_logits[:, 0], rows)  # (batch, vocab)
+        ids = xp.gather(candidates, choice, batch_dims=1)
+        ids = xp.where(finished, end_token_ids[0], ids)
+        new_ids = xp.where(xp.arange(max_new_tokens) == step, xp.expand_dims(ids, 1), new_ids)
+        chosen = xp.gather(vectors, choice, batch_dims=1)  # (batch, width)
+        here = xp.reshape(columns == time + step, [1, -1, 1])  # (1, length, 1)
+        context = xp.where(here, xp.expand_dims(chosen, 1), context)
+        rows = xp.arange(batch_size) * k + choice
+        logits = xp.gather(next_logits[:, 0], rows)  # (batch, vocab)
         rows = per_candidate(rows)  # (batch × k,)
-        cache = tf.nest.map_structure(lambda part: tf.gather(part, rows), cache)
+        cache = xp.map_structure(lambda part: xp.gather(part, rows), cache)
         return step + 1, logits, cache, context, new_ids, finished | is_any(ids, end_token_ids)
 
-    *_, new_ids, _ = tf.while_loop(
-        lambda step, *state: (step < max_new_tokens) & ~tf.reduce_all(state[-1]),
+    *_, new_ids, _ = xp.while_loop(
+        lambda step, *state: (step < max_new_tokens) & ~xp.all(state[-1]),
         body,
         (
-            tf.constant(0),
+            xp.constant(0),
             logits[:, 0],
-            tf.nest.map_structure(per_candidate, cache),
+            xp.map_structure(per_candidate, cache),
             context,
-            tf.fill([batch_size, max_new_tokens], end_token_ids[0]),
-            tf.fill([batch_size], False),
+            xp.full([batch_size, max_new_tokens], end_token_ids[0]),
+            xp.full([batch_size], False),
         ),
     )
     return new_ids, count_until(is_any(new_ids, end_token_ids))
 
 
-def _unit(states: tf.Tensor) -> tf.Tensor:
+def _unit(states: Array) -> Array:
     """Scales vectors to length 1, so that their products are cosines."""
-    return tf.math.l2_normalize(tf.cast(states, tf.float32), axis=-1)
+    return xp.unit_vectors(xp.cast(states, "float32"))

@@ -127,7 +127,7 @@ def _log_probs(
     rows = [
         prompt + ids for prompt, group in zip(prompt_ids, new_ids, strict=True) for ids in group
     ]
-    values = iter(compiled(model).continuation_log_probs(*pad(rows, 0, side="left")).numpy())
+    values = iter(np.asarray(compiled(model).continuation_log_probs(*pad(rows, 0, side="left"))))
     return [
         [row[len(row) - len(ids) :].tolist() for ids, row in zip(group, values, strict=False)]
         for group in new_ids

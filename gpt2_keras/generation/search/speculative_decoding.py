@@ -5,11 +5,12 @@ import functools
 
 import numpy as np
 
-from gpt2_keras.generation.compiled import COUNTS, IDS, INTEGER, call_cached
+from gpt2_keras.generation.compiled import call_cached
 from gpt2_keras.generation.prompts import check_fits
-from gpt2_keras.generation.sampler import Sampler, sampling_specs, sampling_tensors
+from gpt2_keras.generation.sampler import Sampler, sampling_tensors
 from gpt2_keras.generation.search.results import ONE_RESULT, Found, SearchRequest
 from gpt2_keras.generation.search.speculative_graph import speculative_sample
+from gpt2_keras.generation.specs import COUNTS, IDS, INTEGER, sampling_specs
 from gpt2_keras.model import GPT2Model
 from gpt2_keras.validation import check_instance, check_integer
 

@@ -2,8 +2,7 @@
 
 from typing import Any
 
-import tensorflow as tf
-
+from gpt2_keras.generation.arrays import Array, xp
 from gpt2_keras.generation.padding import count_until, is_any
 from gpt2_keras.generation.sampler import SamplingTensors
 from gpt2_keras.generation.sampling import probabilities, sample_ids
@@ -21,7 +20,7 @@ def speculative_sample(
     max_new_tokens: Any,
     *,
     end_token_ids: tuple[int, ...],
-) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+) -> tuple[Array, Array, Array]:
     """Samples continuations of prompts with the help of a draft model.
 
     A round: the draft model samples n tokens, the i-th from its distribution `q_i`; one
@@ -59,12 +58,12 @@ def speculative_sample(
         number of each row's tokens before its end token, int32 `(batch,)`; and the number of
         rounds, int32 `()`.
     """
-    batch_size, time = tf.unstack(tf.shape(token_ids))
+    batch_size, time = xp.sizes(token_ids)
     # The last round may begin one token before the end, and writes one column for each token.
     length = time + max_new_tokens + num_draft_tokens
-    columns = tf.expand_dims(tf.range(length), 0)  # (1, length)
+    columns = xp.expand_dims(xp.arange(length), 0)  # (1, length)
 
-    def real(cache_index: Any, num_sampled: Any) -> tf.Tensor:
+    def real(cache_index: Any, num_sampled: Any) -> Array:
         """Returns the mask of each row's columns when those before `cache_index` are cached."""
         first = cache_index - (num_tokens + num_sampled - 1)  # all tokens but the last are cached
         # What is after the last token that can be asked for is padding: then no position is
@@ -73,14 +72,14 @@ def speculative_sample(
         return (columns >= first[:, None]) & (columns < last[:, None])  # (batch, length)
 
     def body(
-        num_rounds: tf.Tensor,
+        num_rounds: Array,
         caches: Any,
-        num_sampled: tf.Tensor,
-        new_ids: tf.Tensor,
-        last_ids: tf.Tensor,
-        finished: tf.Tensor,
+        num_sampled: Array,
+        new_ids: Array,
+        last_ids: Array,
+        finished: Array,
     ) -> tuple[Any, ...]:
-        cache_index = time + tf.reduce_max(num_sampled) - 1
+        cache_index = time + xp.max(num_sampled) - 1
         padding_mask = real(cache_index, num_sampled)
         counter = 1 + num_rounds * (2 * num_draft_tokens + 2)
         cache, draft_cache = caches
@@ -95,7 +94,7 @@ def speculative_sample(
             num_draft_tokens,
         )
         logits, cache = model(
-            tf.concat([tf.expand_dims(last_ids, 1), proposed], axis=1),
+            xp.concat([xp.expand_dims(last_ids, 1), proposed], axis=1),
             padding_mask=padding_mask,
             cache=cache,
             cache_index=cache_index,
@@ -104,18 +103,18 @@ def speculative_sample(
         num_accepted, next_ids = _check(
             logits, draft_probs, proposed, sampling, counter + num_draft_tokens + 1
         )
-        tokens = tf.concat([proposed, tf.expand_dims(next_ids, 1)], axis=1)  # (batch, n + 1)
+        tokens = xp.concat([proposed, xp.expand_dims(next_ids, 1)], axis=1)  # (batch, n + 1)
         new_ids, is_new = _write(new_ids, tokens, num_sampled, num_accepted, finished)
-        num_new = tf.where(finished, 0, num_accepted + 1)
+        num_new = xp.where(finished, 0, num_accepted + 1)
         cached_end = cache_index + num_new  # (batch,)
-        num_sampled = tf.minimum(num_sampled + num_new, max_new_tokens)
+        num_sampled = xp.minimum(num_sampled + num_new, max_new_tokens)
         finished |= num_sampled == max_new_tokens
-        finished |= tf.reduce_any(is_new & is_any(new_ids, end_token_ids), axis=1)
-        shifts = time + tf.reduce_max(num_sampled) - 1 - cached_end
+        finished |= xp.any(is_new & is_any(new_ids, end_token_ids), axis=1)
+        shifts = time + xp.max(num_sampled) - 1 - cached_end
         caches = _move((cache, draft_cache), shifts, length)
         return num_rounds + 1, caches, num_sampled, new_ids, next_ids, finished
 
-    padding_mask = real(time, tf.ones_like(num_tokens))
+    padding_mask = real(time, xp.ones_like(num_tokens))
     (logits, cache), (_, draft_cache) = (
         reader(
             token_ids,
@@ -128,49 +127,48 @@ def speculative_sample(
     )
     probs = _probabilities(logits, sampling)[:, 0]  # (batch, vocab)
     first = sample_ids(probs, uniform(sampling.seed, 0))  # (batch,)
-    rest = tf.fill([batch_size, max_new_tokens - 1], end_token_ids[0])
-    num_rounds, _, _, new_ids, _, _ = tf.while_loop(
-        lambda *state: ~tf.reduce_all(state[-1]),
+    rest = xp.full([batch_size, max_new_tokens - 1], end_token_ids[0])
+    num_rounds, _, _, new_ids, _, _ = xp.while_loop(
+        lambda *state: ~xp.all(state[-1]),
         body,
         (
-            tf.constant(0),
+            xp.constant(0),
             (cache, draft_cache),
-            tf.ones_like(num_tokens),
-            tf.concat([tf.expand_dims(first, 1), rest], axis=1),
+            xp.ones_like(num_tokens),
+            xp.concat([xp.expand_dims(first, 1), rest], axis=1),
             first,
             is_any(first, end_token_ids) | (max_new_tokens == 1),
         ),
     )
     counts = count_until(is_any(new_ids, end_token_ids))
     # A round may go on after an end token.
-    new_ids = tf.where(tf.sequence_mask(counts, max_new_tokens), new_ids, end_token_ids[0])
+    new_ids = xp.where(xp.sequence_mask(counts, max_new_tokens), new_ids, end_token_ids[0])
     return new_ids, counts, num_rounds
 
 
 def _propose(
     model: GPT2Model,
-    last_ids: tf.Tensor,
-    padding_mask: tf.Tensor,
+    last_ids: Array,
+    padding_mask: Array,
     cache: Any,
-    cache_index: tf.Tensor,
+    cache_index: Array,
     sampling: SamplingTensors,
-    counter: tf.Tensor,
+    counter: Array,
     count: Any,
-) -> tuple[tf.Tensor, tf.Tensor, Any]:
+) -> tuple[Array, Array, Any]:
     """Samples `count` tokens after `last_ids`, with every one of them in the cache at the end.
 
     Returns the tokens, `(batch, count)`, the distributions that they were sampled from, `(batch,
     count, vocab)`, and the cache.
     """
-    batch_size = tf.shape(last_ids)[0]
-    probs = tf.TensorArray(tf.float32, count + 1)
-    tokens = tf.TensorArray(tf.int32, count + 1)
+    batch_size = xp.shape(last_ids)[0]
+    vocab_size = model.config.vocab_size
+    probs = xp.Rows.empty("float32", count + 1, (batch_size, vocab_size))
+    tokens = xp.Rows.empty("int32", count + 1, (batch_size,))
 
-    def body(
-        step: tf.Tensor, ids: tf.Tensor, tokens: tf.TensorArray, probs: tf.TensorArray, cache: Any
-    ) -> tuple[Any, ...]:
+    def body(step: Array, ids: Array, tokens: Any, probs: Any, cache: Any) -> tuple[Any, ...]:
         logits, cache = model(
-            tf.expand_dims(ids, 1),
+            xp.expand_dims(ids, 1),
             padding_mask=padding_mask,
             cache=cache,
             cache_index=cache_index + step,
@@ -178,25 +176,30 @@ def _propose(
         )
         row_probs = _probabilities(logits, sampling)[:, 0]  # (batch, vocab)
         ids = sample_ids(row_probs, uniform(sampling.seed, counter + step))
-        return step + 1, ids, tokens.write(step, ids), probs.write(step, row_probs), cache
+        return (
+            step + 1,
+            ids,
+            xp.Rows.write(tokens, step, ids),
+            xp.Rows.write(probs, step, row_probs),
+            cache,
+        )
 
     # One step more than tokens: it only caches the last of them.
-    _, _, tokens, probs, cache = tf.while_loop(
-        lambda step, *_: step <= count, body, (tf.constant(0), last_ids, tokens, probs, cache)
+    _, _, tokens, probs, cache = xp.while_loop(
+        lambda step, *_: step <= count, body, (xp.constant(0), last_ids, tokens, probs, cache)
     )
-    vocab_size = model.config.vocab_size
-    proposed = tf.reshape(tokens.stack()[:-1], [count, batch_size])
-    draft_probs = tf.reshape(probs.stack()[:-1], [count, batch_size, vocab_size])
-    return tf.transpose(proposed), tf.transpose(draft_probs, [1, 0, 2]), cache
+    proposed = xp.reshape(xp.Rows.stack(tokens)[:-1], [count, batch_size])
+    draft_probs = xp.reshape(xp.Rows.stack(probs)[:-1], [count, batch_size, vocab_size])
+    return xp.transpose(proposed), xp.transpose(draft_probs, [1, 0, 2]), cache
 
 
 def _write(
-    new_ids: tf.Tensor,
-    tokens: tf.Tensor,
-    num_sampled: tf.Tensor,
-    num_accepted: tf.Tensor,
-    finished: tf.Tensor,
-) -> tuple[tf.Tensor, tf.Tensor]:
+    new_ids: Array,
+    tokens: Array,
+    num_sampled: Array,
+    num_accepted: Array,
+    finished: Array,
+) -> tuple[Array, Array]:
     """Writes the tokens of a round, those accepted and the one after them, to unfinished rows.
 
     Args:
@@ -209,22 +212,22 @@ def _write(
     Returns:
         The new tokens so far, and which of them are of this round, bool of the same shape.
     """
-    last = tf.shape(tokens)[1] - 1
-    indices = tf.expand_dims(tf.range(tf.shape(new_ids)[1]), 0) - tf.expand_dims(num_sampled, 1)
-    is_next = indices == tf.expand_dims(num_accepted, 1)  # (batch, max_new_tokens)
-    origins = tf.where(is_next, last, tf.clip_by_value(indices, 0, last))
-    is_new = (indices >= 0) & (indices <= tf.expand_dims(num_accepted, 1))
-    is_new &= ~tf.expand_dims(finished, 1)
-    return tf.where(is_new, tf.gather(tokens, origins, batch_dims=1), new_ids), is_new
+    last = xp.shape(tokens)[1] - 1
+    indices = xp.expand_dims(xp.arange(xp.shape(new_ids)[1]), 0) - xp.expand_dims(num_sampled, 1)
+    is_next = indices == xp.expand_dims(num_accepted, 1)  # (batch, max_new_tokens)
+    origins = xp.where(is_next, last, xp.clip(indices, 0, last))
+    is_new = (indices >= 0) & (indices <= xp.expand_dims(num_accepted, 1))
+    is_new &= ~xp.expand_dims(finished, 1)
+    return xp.where(is_new, xp.gather(tokens, origins, batch_dims=1), new_ids), is_new
 
 
 def _check(
-    logits: tf.Tensor,
-    draft_probs: tf.Tensor,
-    proposed: tf.Tensor,
+    logits: Array,
+    draft_probs: Array,
+    proposed: Array,
     sampling: SamplingTensors,
-    counter: tf.Tensor,
-) -> tuple[tf.Tensor, tf.Tensor]:
+    counter: Array,
+) -> tuple[Array, Array]:
     """Accepts proposals, and samples the token after the accepted ones.
 
     Args:
@@ -237,48 +240,48 @@ def _check(
     Returns:
         The number accepted and the next token, both int32 `(batch,)`.
     """
-    count = tf.shape(proposed)[1]
+    count = xp.shape(proposed)[1]
     probs = _probabilities(logits, sampling)  # (batch, n + 1, vocab)
-    counters = tf.expand_dims(counter + tf.range(count), 0)  # (1, n)
-    uniforms = uniform(tf.expand_dims(sampling.seed, 1), counters)  # (batch, n)
-    wanted = tf.gather(probs[:, :-1], proposed, batch_dims=2)  # (batch, n)
-    offered = tf.gather(draft_probs, proposed, batch_dims=2)
-    accepted = tf.cast(uniforms * offered < wanted, tf.int32)
-    num_accepted = tf.reduce_sum(tf.math.cumprod(accepted, axis=1), axis=1)  # (batch,)
+    counters = xp.expand_dims(counter + xp.arange(count), 0)  # (1, n)
+    uniforms = uniform(xp.expand_dims(sampling.seed, 1), counters)  # (batch, n)
+    wanted = xp.gather(probs[:, :-1], proposed, batch_dims=2)  # (batch, n)
+    offered = xp.gather(draft_probs, proposed, batch_dims=2)
+    accepted = xp.cast(uniforms * offered < wanted, "int32")
+    num_accepted = xp.sum(xp.cumprod(accepted, axis=1), axis=1)  # (batch,)
 
     # After the last proposal the draft model has no distribution: nothing is taken off.
-    draft_probs = tf.pad(draft_probs, [[0, 0], [0, 1], [0, 0]])
-    row_probs = tf.gather(probs, num_accepted, batch_dims=1)  # (batch, vocab)
-    left = tf.maximum(row_probs - tf.gather(draft_probs, num_accepted, batch_dims=1), 0.0)
+    draft_probs = xp.pad(draft_probs, [[0, 0], [0, 1], [0, 0]])
+    row_probs = xp.gather(probs, num_accepted, batch_dims=1)  # (batch, vocab)
+    left = xp.maximum(row_probs - xp.gather(draft_probs, num_accepted, batch_dims=1), 0.0)
     # Nothing is left only where both are the same but for rounding.
-    nothing = tf.reduce_sum(left, axis=1, keepdims=True) == 0
+    nothing = xp.sum(left, axis=1, keepdims=True) == 0
     next_ids = sample_ids(
-        tf.where(nothing, row_probs, left), uniform(sampling.seed, counter + count)
+        xp.where(nothing, row_probs, left), uniform(sampling.seed, counter + count)
     )
     return num_accepted, next_ids
 
 
-def _probabilities(logits: tf.Tensor, sampling: SamplingTensors) -> tf.Tensor:
+def _probabilities(logits: Array, sampling: SamplingTensors) -> Array:
     """Returns the distributions to sample from: float32 (batch, time, vocab), as the logits."""
-    time, vocab_size = tf.shape(logits)[1], logits.shape[2]
-    flat = tf.reshape(logits, [-1, vocab_size])  # (batch × time, vocab)
-    repeated = SamplingTensors(*(tf.repeat(numbers, time) for numbers in sampling))
-    most_likely = tf.one_hot(tf.argmax(flat, axis=1), vocab_size)
-    greedy = tf.expand_dims(repeated.temperature == 0, 1)
-    probs = tf.where(greedy, most_likely, probabilities(flat, repeated))
-    return tf.reshape(probs, tf.shape(logits))
+    time, vocab_size = xp.shape(logits)[1], logits.shape[2]
+    flat = xp.reshape(logits, [-1, vocab_size])  # (batch × time, vocab)
+    repeated = SamplingTensors(*(xp.repeat(numbers, time) for numbers in sampling))
+    most_likely = xp.one_hot(xp.argmax(flat, axis=1), vocab_size)
+    greedy = xp.expand_dims(repeated.temperature == 0, 1)
+    probs = xp.where(greedy, most_likely, probabilities(flat, repeated))
+    return xp.reshape(probs, xp.shape(logits))
 
 
-def _move(caches: Any, shifts: tf.Tensor, length: tf.Tensor) -> Any:
+def _move(caches: Any, shifts: Array, length: Array) -> Any:
     """Moves the columns of each row to the right by its shift, `(batch,)`."""
-    origins = tf.expand_dims(tf.range(length), 0) - tf.expand_dims(shifts, 1)  # (batch, length)
-    origins = tf.clip_by_value(origins, 0, length - 1)
+    origins = xp.expand_dims(xp.arange(length), 0) - xp.expand_dims(shifts, 1)  # (batch, length)
+    origins = xp.clip(origins, 0, length - 1)
 
-    def move(kept: tf.Tensor) -> tf.Tensor:
-        return tf.ensure_shape(tf.gather(kept, origins, axis=2, batch_dims=1), kept.shape)
+    def move(kept: Array) -> Array:
+        return xp.same_shape(xp.gather(kept, origins, axis=2, batch_dims=1), kept)
 
-    return tf.cond(
-        tf.reduce_any(shifts != 0),
-        lambda: tf.nest.map_structure(move, caches),
-        lambda: tf.nest.map_structure(tf.identity, caches),
+    return xp.cond(
+        xp.any(shifts != 0),
+        lambda: xp.map_structure(move, caches),
+        lambda: xp.map_structure(xp.identity, caches),
     )
