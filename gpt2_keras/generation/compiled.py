@@ -17,7 +17,6 @@ from gpt2_keras.generation.specs import Spec
 from gpt2_keras.model import GPT2Model
 
 
-@functools.cache
 def _functions() -> ModuleType:
     """Returns the module of the backend.
 

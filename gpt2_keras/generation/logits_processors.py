@@ -144,7 +144,7 @@ def _penalize(logits: Array, history: History, sampling: SamplingTensors) -> Arr
 
 def _ban_repeats(logits: Array, history: History, sizes: Array) -> Array:
     """Bans tokens that would complete an n-gram of `sizes` tokens that the text has already."""
-    ids, end = history.token_ids, history.next_new
+    ids, end = xp.asarray(history.token_ids), history.next_new
     length = xp.shape(ids)[1]
     columns = xp.arange(length)
     # Column j completes a repetition if the tokens before it are the last ones of the text.

@@ -1,6 +1,7 @@
 import itertools
 import math
 
+import keras
 import numpy as np
 import pytest
 
@@ -198,7 +199,7 @@ def test_a_rejection_that_leaves_nothing_but_rounding_samples_from_the_model():
     sampling = sampling_tensors(Sampler(), np.arange(SAMPLES, dtype="int32"))
     proposed = np.zeros((SAMPLES, 1), "int32")
     num_accepted, next_ids = _check(logits, probs[:, None] * 1.2, proposed, sampling, 0)
-    rejected = next_ids.numpy()[num_accepted.numpy() == 0]
+    rejected = np.asarray(next_ids)[np.asarray(num_accepted) == 0]
     counts = np.bincount(rejected, minlength=4)
     assert len(rejected) > SAMPLES / 10
     np.testing.assert_allclose(counts / len(rejected), probs[0], rtol=0, atol=0.04)
@@ -210,6 +211,7 @@ def test_one_new_token_needs_no_proposal(model, draft):
     assert all(is_greedy(model, *pair, 1) for pair in zip(PROMPTS, found, strict=True))
 
 
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="counts TensorFlow's traces")
 def test_nothing_is_traced_again_for_other_lengths_batches_or_settings(draft):
     model = random_model(SMALL)
     for count in range(1, 4):
