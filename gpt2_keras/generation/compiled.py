@@ -13,7 +13,6 @@ from typing import Any
 import keras
 import numpy as np
 
-from gpt2_keras.generation.specs import Spec
 from gpt2_keras.model import GPT2Model
 
 
@@ -63,7 +62,7 @@ def call_cached(
     name: str,
     key: tuple[Any, ...],
     function: Callable[..., Any],
-    signature: Sequence[Spec],
+    signature: Sequence[Any],
     *arguments: Any,
 ) -> tuple[np.ndarray, ...]:
     """Calls a function, compiled on first use and then cached; returns its results as arrays.

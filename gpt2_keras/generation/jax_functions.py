@@ -20,7 +20,6 @@ from gpt2_keras.generation.log_probs import (
     most_likely_next_tokens,
     text_log_probs,
 )
-from gpt2_keras.generation.specs import Spec
 from gpt2_keras.model import GPT2Model
 
 SMALLEST_BUCKET = 16
@@ -39,7 +38,7 @@ def bucket(length: int) -> int:
 def compile_function(
     model: GPT2Model,
     function: "functools.partial[Any]",
-    signature: Sequence[Spec],  # noqa: ARG001
+    signature: Sequence[Any],  # noqa: ARG001
 ) -> Callable[..., Any]:
     """Returns a function for `call_cached`.
 

@@ -43,7 +43,7 @@ def _tensor_spec(spec: Any) -> Any:
 
 
 def compile_function(
-    _model: GPT2Model, function: Callable[..., Any], signature: Sequence[Spec]
+    _model: GPT2Model, function: Callable[..., Any], signature: Sequence[Any]
 ) -> Any:
     """Returns a function for `call_cached`."""
     return traced(function, signature)

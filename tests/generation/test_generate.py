@@ -97,7 +97,7 @@ def test_the_text_ends_at_the_end_token():
     model = text_model(context_length=64)
     # With every weight of the final norm at 0 the logits are the bias against each embedding.
     end = model.tokenizer.end_token_id
-    embeddings = np.array(model.token_embedding.embeddings)
+    embeddings = keras.ops.convert_to_numpy(model.token_embedding.embeddings)
     model.decoder.final_norm.gamma.assign(np.zeros(model.config.hidden_dim))
     model.decoder.final_norm.beta.assign(embeddings[end] * 100)
     assert model.generate(["the", "a cat"], max_new_tokens=8) == ["the", "a cat"]
