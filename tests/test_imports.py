@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "gpt2_keras"
 # A module or folder may import itself and what stands in an earlier tier.
 TIERS = [
     {"version", "validation", "json_text", "token_ids", "private_api"},
-    {"config", "generation_config", "atomic", "hashing", "litert_conversion"},
+    {"config", "devices", "generation_config", "atomic", "hashing", "litert_conversion"},
     {"tokenizer", "layers"},
     {"model", "data"},
     {"training", "checkpoints", "generation"},

@@ -6,6 +6,8 @@ import os
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from gpt2_keras.devices import KINDS
+
 INPUT_FLAGS = (
     (
         "--input-format",
@@ -22,6 +24,7 @@ SPECIAL_TOKENS = (
     "those in a text that become their id; none for text from outside (default: the "
     "tokenizer's, which is added: all but the end token)",
 )
+DEVICE = ("--device", None, KINDS, "to compute on (default: a GPU if there is one)")
 MODEL: dict[str, Any] = {"required": True, "metavar": "DIR", "help": "model or run directory"}
 
 

@@ -17,7 +17,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from gpt2_keras.cli.arguments import add_flags, integer
+from gpt2_keras.cli.arguments import DEVICE, add_flags, integer
 from gpt2_keras.cli.quiet import load_tensorflow
 from gpt2_keras.cli.table import in_columns
 
@@ -48,6 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ("--multiple-choice", "FILE", [str], "questions, JSONL", []),
         ("--out", "FILE", _table_file, "also write the results to a .json or .csv file"),
         ("--json", None, bool, "print the results as JSON"),
+        DEVICE,
     )
     parser.set_defaults(usage_error=parser.error)
 
@@ -65,7 +66,7 @@ def run(args: argparse.Namespace) -> None:
     from gpt2_keras.data.corpus_files import check_paths
 
     check_paths(named)  # before the models are loaded, which takes longer
-    load_tensorflow()
+    load_tensorflow(args.device)
     results = [_evaluate(name, args) for name in args.models]
     if args.out is not None:
         _write(args.out, results)

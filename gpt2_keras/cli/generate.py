@@ -17,8 +17,17 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from gpt2_keras.cli.arguments import MODEL, SPECIAL_TOKENS, add_flags, integer, number, text
+from gpt2_keras.cli.arguments import (
+    DEVICE,
+    MODEL,
+    SPECIAL_TOKENS,
+    add_flags,
+    integer,
+    number,
+    text,
+)
 from gpt2_keras.cli.quiet import load_tensorflow
+from gpt2_keras.devices import current_device
 
 HELP = "continue texts"
 _TOP_P, _MIN_P, _PENALTY = number(0, 1, above=True), number(0, 1), number(0, above=True)
@@ -62,6 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ),
         ("--on-overflow", None, overflow, _ON_OVERFLOW, "error"),
         SPECIAL_TOKENS,
+        DEVICE,
         ("--interactive", None, bool, "read prompts from the terminal, one per line"),
         ("--json", None, bool, "print a JSON list of texts"),
     )
@@ -74,7 +84,7 @@ def run(args: argparse.Namespace) -> None:
             "--interactive was given with a prompt or --json. It reads its prompts from the "
             "terminal. Leave one of them out."
         )
-    load_tensorflow()
+    load_tensorflow(args.device)
     from gpt2_keras import GPT2LM
 
     model = GPT2LM.from_preset(args.model)
@@ -152,4 +162,5 @@ def _print_stream(
         count += len(model.tokenizer.encode(delta))
     print()
     seconds = time.perf_counter() - started
-    print(f"[{count} tokens, {count / seconds:.1f} tokens/s]", file=sys.stderr)
+    where = f"{current_device()}, {model.compute_dtype}"
+    print(f"[{count} tokens, {count / seconds:.1f} tokens/s on {where}]", file=sys.stderr)

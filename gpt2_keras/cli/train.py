@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from gpt2_keras.atomic import check_output_directory
-from gpt2_keras.cli.arguments import add_flags, integer
+from gpt2_keras.cli.arguments import DEVICE, add_flags, integer
 from gpt2_keras.cli.dry_run import print_estimate
 from gpt2_keras.cli.next_command import next_command
 from gpt2_keras.cli.quiet import load_tensorflow
@@ -39,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ("--skip-batches", "N", integer(1), "with --resume, after a NaN loss"),
         ("--dry-run", None, bool, dry_run),
         ("--json", None, bool, "print the results as JSON"),
+        DEVICE,
     )
     parser.set_defaults(usage_error=parser.error)
     add_settings(parser)
@@ -47,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Trains, and prints the results."""
     settings = _checked_settings(args)
-    load_tensorflow()
+    load_tensorflow(args.device)
     from gpt2_keras import GPT2LM
     from gpt2_keras.runs import RunDirectory, TrainingSettings, resume, train
 

@@ -5,11 +5,11 @@ import functools
 import math
 import time
 
-import keras
 import numpy as np
 from keras import ops
 
 from gpt2_keras.config import GPT2Config
+from gpt2_keras.devices import current_device
 
 # Peak FLOP/s of one GPU in matrix products without sparsity: of 16-bit numbers summed in
 # float32, and of float32 numbers, which TensorFlow and JAX multiply as TF32 where the GPU can.
@@ -86,7 +86,9 @@ def find_peak(
     """
     if stated is not None:
         return Peak(stated, "as stated")
-    device = _gpu_name() if device is None else device
+    if device is None:
+        found = current_device()
+        device = "" if found.kind == "cpu" else found.name
     for name, peaks in GPU_PEAKS.items():
         if device and name in device:
             flops = peaks[0 if dtype in ("bfloat16", "float16") else 1]
@@ -107,21 +109,6 @@ def format_flops(flops: float) -> str:
     """
     power = min(max(0, int(math.log10(max(flops, 1))) // 3), len(_UNITS) - 1)
     return f"{flops / 1000**power:.3g} {_UNITS[power]}FLOP"
-
-
-def _gpu_name() -> str:
-    """Returns the name of the first GPU that Keras uses, or an empty text."""
-    if keras.backend.backend() == "jax":
-        import jax
-
-        device = jax.devices()[0]
-        return "" if device.platform == "cpu" else str(device.device_kind)
-    import tensorflow as tf
-
-    gpus = tf.config.get_visible_devices("GPU")
-    if not gpus:
-        return ""
-    return str(tf.config.experimental.get_device_details(gpus[0]).get("device_name", "a GPU"))
 
 
 @functools.cache

@@ -15,6 +15,7 @@ class Progress:
         step: Number of steps done.
         skipped: Number of batches of the data that were skipped so far.
         logs: Keras' logs of the last step, with the mean loss since the last evaluation.
+        device: The device of the last step, as `str(current_device())`; empty if not known.
 
     Example:
         >>> rows = [{"step": 5, "val_loss": 2.0}, {"step": 10, "val_loss": 3.0}]
@@ -27,6 +28,7 @@ class Progress:
     step: int = 0
     skipped: int = 0
     logs: dict[str, float] = dataclasses.field(default_factory=dict)
+    device: str = ""
 
     @property
     def evaluated_step(self) -> int:

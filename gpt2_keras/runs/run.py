@@ -15,6 +15,7 @@ from gpt2_keras.model import GPT2Model
 from gpt2_keras.runs.callbacks import RequireFiniteLoss
 from gpt2_keras.runs.checkpoint import Checkpoint
 from gpt2_keras.runs.checkpoint_callback import CheckpointCallback
+from gpt2_keras.runs.device_report import report_device
 from gpt2_keras.runs.distribution import open_strategy
 from gpt2_keras.runs.ema import EMAWeights
 from gpt2_keras.runs.epochs import ends_of_epochs, evaluate_epoch, remaining_epochs
@@ -198,6 +199,8 @@ def _run(
     strategy: Strategy,
 ) -> GPT2Model:
     """Trains from the step of `progress` on, and returns the best model."""
+    if strategy.is_chief:
+        progress = report_device(progress, settings.dtype, verbose)
     epoch_ends = ends_of_epochs(settings)
     ema = EMAWeights() if settings.ema else None
     metric_sums = None

@@ -113,7 +113,7 @@ def test_generate_prints_prompt_and_continuation(model_directory, capsys):
     printed = capsys.readouterr()
     texts = text_model(context_length=64).generate(["the cat", "a dog"], max_new_tokens=8)
     assert printed.out == f"{texts[0]}\n---\n{texts[1]}\n"
-    assert printed.err.count("tokens/s]") == 2
+    assert printed.err.count("tokens/s on") == 2
 
 
 def test_generate_prints_json_for_programs(model_directory, capsys):
