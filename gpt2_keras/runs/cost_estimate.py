@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 import keras
 
 from gpt2_keras.config import GPT2Config
+from gpt2_keras.layers.kernels import default_kernels
 from gpt2_keras.runs.callbacks import TokensPerSecond
 from gpt2_keras.runs.distribution import open_strategy
 from gpt2_keras.runs.mfu import Peak, find_peak, flops_per_token
 from gpt2_keras.runs.settings import TrainingSettings
 from gpt2_keras.runs.setup import compile_model, make_datasets, new_model, open_data, resolve
-from gpt2_keras.training.loss import CHUNK_BYTES
 
 if TYPE_CHECKING:
     from gpt2_keras.model import GPT2Model
@@ -222,7 +222,8 @@ def estimate_memory(
     is_mixed = dtype != "float32"
     per_block = 17 * config.hidden_dim + 2.5 * config.num_heads * config.context_length
     per_token = per_block + layers * config.hidden_dim if remat else layers * per_block
-    logits = min(CHUNK_BYTES, 4 * tokens * config.vocab_size)
+    rows = min(tokens, default_kernels().loss_rows(config.vocab_size))
+    logits = 4 * rows * config.vocab_size
     return {
         "weights": 4 * weights,
         "gradients": 4 * weights * (1 if accumulation_steps == 1 else 2),

@@ -1,5 +1,6 @@
 """The step on JAX: the same numbers as on TensorFlow, on one device and on several."""
 
+import json
 import os
 import subprocess
 import sys
@@ -55,3 +56,21 @@ def test_an_error_in_a_batch_loses_no_weights():
         check=False,
     )
     assert (result.returncode, result.stdout) == (0, ""), result.stderr[-2000:]
+
+
+def test_the_loss_is_that_on_all_logits_in_every_layout():
+    root = Path(__file__).resolve().parents[2]
+    result = subprocess.run(
+        [sys.executable, "-m", "tests.training.jax_loss"],
+        cwd=root,
+        env={**os.environ, "KERAS_BACKEND": "jax"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr[-2000:]
+    found = json.loads(result.stdout)
+    assert len(found) == 4
+    for name, excess in found.items():
+        # In bfloat16 the gradients of the logits are rounded, as plain ones are not on a CPU.
+        assert excess < (1e-6 if name.startswith("float32") else 2**-7), name

@@ -6,7 +6,8 @@ import pytest
 import tensorflow as tf
 
 from gpt2_keras import GPT2Config, GPT2Tokenizer
-from gpt2_keras.training import IGNORED_TARGET, AdamW, StepOptions, loss
+from gpt2_keras.layers.kernels import portable
+from gpt2_keras.training import IGNORED_TARGET, AdamW, StepOptions
 from tests import models
 from tests.bfloat16 import needs_bfloat16
 from tests.models import CORPUS, random_ids
@@ -143,7 +144,7 @@ def test_the_step_equals_keras_own_on_all_logits():
 
 
 def test_many_chunks_of_logits_take_the_same_step(whole, monkeypatch):
-    monkeypatch.setattr(loss, "CHUNK_BYTES", 4 * CONFIG.vocab_size * 4)
+    monkeypatch.setattr(portable, "CHUNK_BYTES", 4 * CONFIG.vocab_size * 4)
     model, _ = train(OPTIMIZERS["adamw"]())
     assert_same(model, whole["adamw"][0], TOLERANCES["adamw"])
 

@@ -13,15 +13,22 @@ FusedAttention = Callable[[Any, int], Any]
 Attend = Callable[[Any, Any, Any, Any, Callable[[Any], Any]], Any]
 
 
+# Size of the logits of a loss that are in memory at the same time, in float32.
+CHUNK_BYTES = 64 * 2**20
+
+
 class Kernels:
     """The operations that some backend or runtime does better than `keras.ops`.
 
     Attributes:
         attend: The attention formula for arguments that `layers.attention.attend` does not
             take, or None: then that is used.
+        table_multiple: The loss multiplies by a table of token embeddings whose number of rows
+            is a multiple of this one.
     """
 
     attend: Attend | None = None
+    table_multiple: int = 1
 
     def causal_attention(self, training: bool | None) -> FusedAttention | None:  # noqa: ARG002
         """Returns attention in one operation, for calls without mask, cache and dropout.
@@ -50,6 +57,43 @@ class Kernels:
     def times_transposed(self, a: Any, b: Any) -> Any:
         """Returns `a × bᵀ` of two matrices."""
         return ops.matmul(a, ops.transpose(b))
+
+    def times_wide(self, a: Any, b: Any) -> Any:
+        """Returns `a × b` in float32, whatever the dtype of the two matrices."""
+        return ops.cast(ops.matmul(a, b), "float32")
+
+    def times_transposed_wide(self, a: Any, b: Any) -> Any:
+        """Returns `a × bᵀ` in float32, whatever the dtype of the two matrices."""
+        return ops.cast(self.times_transposed(a, b), "float32")
+
+    def loss_rows(self, vocab_size: int) -> int:
+        """Returns the number of rows whose logits the loss has in memory at the same time."""
+        return max(1, CHUNK_BYTES // (4 * vocab_size))
+
+    def cross_entropy(self, logits: Any, targets: Any, vocab_size: int) -> tuple[Any, Any]:  # noqa: ARG002
+        """Returns cross entropies and their gradients.
+
+        On TensorFlow's CPU a softmax and a scatter take a fifth of the time of its op that does
+        both: 53 ms instead of 253 for (256, 50257) on 2 cores.
+
+        Args:
+            logits: Float32 tensor `(rows, columns)`.
+            targets: Int32 tensor `(rows,)`.
+            vocab_size: Number of the first columns that are tokens; all, if `table_multiple`
+                is 1.
+
+        Returns:
+            Float32 tensors `(rows,)` and `(rows, columns)`.
+        """
+        probs = ops.softmax(logits, axis=-1)
+        rows = ops.arange(ops.shape(targets)[0], dtype="int32")
+        indices = ops.stack([rows, targets], axis=1)  # (rows, 2)
+        # The log of the sum of exponentials, from the largest probability, which is never 0.
+        log_sums = ops.max(logits, axis=-1) - ops.log(ops.max(probs, axis=-1))
+        target_logits = ops.squeeze(ops.take_along_axis(logits, ops.expand_dims(targets, 1), 1), 1)
+        return log_sums - target_logits, ops.scatter_update(
+            probs, indices, ops.squeeze(ops.take_along_axis(probs, indices[:, 1:], 1), 1) - 1
+        )
 
     def embed(self, embedding: Any, token_ids: Any) -> Any:
         """Looks up token embeddings in their layer; (batch, time) → (batch, time, width)."""
