@@ -91,7 +91,7 @@ def train_gpt2_keras(job: Job) -> dict[str, Any]:
     set_keras_dtype(job)
     inputs, targets = job.batches()
     times = Times()
-    model = GPT2LM(GPT2Config(**job.shape(), dropout_rate=0.0))
+    model = GPT2LM(GPT2Config(**job.shape(), dropout_rate=job.dropout_rate))
     model.compile()
     return fit(model, inputs, targets, job, times)
 

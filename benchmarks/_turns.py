@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 from _workers import peak_megabytes
 
-PROGRAM = Path(__file__).resolve().parent / "_trainers.py"
+FOLDER = Path(__file__).resolve().parent
+PROGRAMS = {"train": FOLDER / "_trainers.py", "generate": FOLDER / "_gpu_generators.py"}
 NAMES = {
     "gpt2_keras": "gpt2_keras",
     "gpt2_keras_jax": "gpt2_keras, JAX",
@@ -24,6 +25,7 @@ NAMES = {
     "keras_hub_jit": "KerasHub, jit",
     "keras_hub_jax": "KerasHub, JAX",
     "transformers": "transformers (PyTorch)",
+    "transformers_static": "transformers, static cache",
     "torch": "plain PyTorch",
     "torch_compile": "plain PyTorch, compiled",
 }
@@ -42,6 +44,7 @@ class Job:
     vocab_size: int
     steps: int = 4
     dtype: str = "float32"  # the compute dtype; weights stay float32
+    dropout_rate: float = 0.0  # of gpt2_keras; the peers have none
 
     def shape(self) -> dict[str, int]:
         """Returns the shape as arguments of `GPT2Config`."""
@@ -90,12 +93,21 @@ def needed_steps(job: Job) -> tuple[int, int, int]:
     return 0, WARM_UP_STEPS - 1, WARM_UP_STEPS + job.steps - 1
 
 
-def take_turn(peer: str, job: Job, **environment: str) -> dict[str, Any]:
-    """Trains a job in a new process.
+def take_turn(
+    peer: str,
+    job: Job,
+    *,
+    task: str = "train",
+    timeout: float | None = None,
+    **environment: str,
+) -> dict[str, Any]:
+    """Does a job in a new process.
 
     Args:
         peer: A key of `NAMES`.
-        job: The shape and steps to train.
+        job: The shape, and the steps to train or the tokens to generate.
+        task: A key of `PROGRAMS`.
+        timeout: Seconds after which the process is killed.
         **environment: Variables of the process.
 
     Returns:
@@ -107,10 +119,12 @@ def take_turn(peer: str, job: Job, **environment: str) -> dict[str, Any]:
         "HF_HUB_OFFLINE": "1",
         "TORCHINDUCTOR_FORCE_DISABLE_CACHES": "1",  # else only the first turn compiles
     }
-    command = [sys.executable, PROGRAM, peer, json.dumps(dataclasses.asdict(job))]
-    done = subprocess.run(
-        command, env=os.environ | environment, capture_output=True, text=True, check=False
-    )
+    command = [sys.executable, PROGRAMS[task], peer, json.dumps(dataclasses.asdict(job))]
+    how = {"capture_output": True, "text": True, "check": False, "timeout": timeout}
+    try:
+        done = subprocess.run(command, env=os.environ | environment, **how)
+    except subprocess.TimeoutExpired:
+        return {"error": f"killed after {timeout:.0f} s"}
     if done.returncode:
         return {"error": done.stderr.strip()[-2000:] or f"exit status {done.returncode}"}
     return json.loads(done.stdout.splitlines()[-1])

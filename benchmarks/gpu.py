@@ -1,18 +1,22 @@
-"""Speed of training on one GPU, side by side: gpt2_keras on JAX and `torch.compile`.
+"""Training and generation on one GPU, side by side: gpt2_keras on JAX and its peers.
 
-GPT-2 124M, context 1024, products in bfloat16 and weights in float32, no dropout; random
-ids, AdamW and clipping as in `_trainers.py`. The PyTorch peer is plain PyTorch compiled as
-a whole, with flash attention (`scaled_dot_product_attention`) and fused AdamW. Each peer
-trains with the largest batch, a power of two, that fits into the GPU's memory,
-found by doubling. Then they take turns, each turn in its own process; figures are medians.
+The shape is GPT-2 124M, context 1024. Training: products in bfloat16 and weights in float32,
+random ids, AdamW and clipping as in `_trainers.py`; against plain PyTorch compiled as a whole, with
+flash attention and fused AdamW, its vocabulary as it is and padded to 50304; transformers; KerasHub
+on JAX. Generation: prompts of 128 tokens, 256 new ones, greedy, in bfloat16; against transformers
+with its default cache and with its static one, which it compiles.
+
+Each row runs in its own process, and the results are written after each: a peer that fails is a
+row with its cause, and what no longer fits the time is a row that says so.
 
 MFU, model FLOPs utilization, is the FLOP/s of the model's formula divided by the GPU's peak:
-`flops_per_token` and `find_peak` of `gpt2_keras.runs.mfu`, which cites the sources.
+`flops_per_token` and `find_peak` of `gpt2_keras.runs.mfu`, which cites the sources. The use of the
+memory's bandwidth counts the weights and the keys and values that each step must read.
 
 There are no published results: it has not been run on a GPU so far.
 
-    benchmarks/gpu.py                     half an hour on a GPU
-    benchmarks/gpu.py --rounds 1 --batch-sizes 64 128
+    benchmarks/gpu.py                     at most 8 minutes
+    benchmarks/gpu.py --minutes 30 --rows "train: gpt2_keras" "generate: gpt2_keras"
     benchmarks/gpu.py --tiny              a test run, also on a CPU, which writes no results
 
 It needs JAX for the GPU (`pip install "jax[cuda13]"`) and PyTorch, and no TensorFlow.
@@ -23,8 +27,8 @@ import dataclasses
 import json
 import os
 import shutil
-import statistics
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -33,120 +37,156 @@ from _turns import NAMES, Job, take_turn
 OURS = "gpt2_keras_jax"
 RESULT = Path(__file__).resolve().parent / "results" / "gpu.json"
 GPT2 = Job(
-    12, 12, 768, context_length=1024, batch_size=8, vocab_size=50257, steps=20, dtype="bfloat16"
+    12, 12, 768, context_length=1024, batch_size=32, vocab_size=50257, steps=20, dtype="bfloat16"
 )
-TINY = Job(2, 2, 32, context_length=16, batch_size=1, vocab_size=65, steps=2, dtype="bfloat16")
-FULL = ("RESOURCE_EXHAUSTED", "out of memory", "OutOfMemory")
-# By default JAX allocates three quarters of a GPU; older versions read the second name.
-ALL_MEMORY = {"XLA_CLIENT_MEM_FRACTION": "0.95", "XLA_PYTHON_CLIENT_MEM_FRACTION": "0.95"}
+TINY = Job(2, 2, 32, context_length=64, batch_size=2, vocab_size=65, steps=3, dtype="bfloat16")
+NEW_TOKENS = 256
+# Bytes/s of the memory of one GPU. Source: NVIDIA's data sheets.
+BANDWIDTHS = {"B200": 8.0e12, "H200": 4.8e12, "H100 PCIe": 2.0e12, "H100": 3.35e12, "A100": 2.0e12}
+NO_TIME = "not measured: the time was over"
 
 
-def try_batch(peer: str, job: Job) -> dict[str, Any] | None:
-    """Returns a turn's figures, or None if the batch does not fit; exits on any other failure."""
-    print(f"{NAMES[peer]}, batch {job.batch_size}", file=sys.stderr, flush=True)
-    answer = take_turn(peer, job, **ALL_MEMORY)
-    if "error" not in answer:
-        print(f"    {answer['tokens_per_second']:.0f} tokens/s", file=sys.stderr, flush=True)
-        return answer
-    if any(message in answer["error"] for message in FULL):
-        print("    does not fit", file=sys.stderr, flush=True)
-        return None
-    sys.exit(f"{answer['error']}\nfailed: {peer}, batch {job.batch_size}")
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """A row of the tables: a peer, what it does, and its job."""
+
+    task: str  # "train" or "generate"
+    peer: str
+    job: Job
+    note: str = ""  # what is special about it
+
+    @property
+    def name(self) -> str:
+        """The name in the tables and in the file of the results."""
+        note = f", {self.note}" if self.note else ""
+        return f"{self.task}: {NAMES[self.peer]}, batch {self.job.batch_size}{note}"
+
+
+def rows_of(job: Job) -> list[Row]:
+    """Returns all rows, the most important first: those in the front get the time."""
+    padded = -(-job.vocab_size // 128) * 128
+    longer = dataclasses.replace(job, batch_size=2 * job.batch_size)
+    texts = dataclasses.replace(job, steps=min(NEW_TOKENS, job.context_length // 4))
+    dropout = dataclasses.replace(job, dropout_rate=0.2)
+    train = [
+        Row("train", OURS, job),
+        Row("train", "torch_compile", dataclasses.replace(job, vocab_size=padded), "padded"),
+        Row("train", OURS, longer),
+        Row("train", "torch_compile", dataclasses.replace(longer, vocab_size=padded), "padded"),
+        Row("train", OURS, dropout, "dropout 0.2"),
+    ]
+    peers = (OURS, "transformers", "transformers_static")
+    generate = [
+        Row("generate", peer, dataclasses.replace(texts, batch_size=size))
+        for size in (1, 64, 8)
+        for peer in peers
+    ]
+    others = [
+        Row("train", "torch_compile", job),
+        Row("train", "transformers", job),
+        Row("train", "keras_hub_jax", job),
+    ]
+    return [*train, *generate, *others]
 
 
 def measure(
-    peers: list[str], job: Job, batch_sizes: list[int], rounds: int
-) -> dict[str, dict[str, Any]]:
-    """Finds each peer's largest batch, then measures the peers in turns, each with its own."""
-    fitting: dict[str, dict[int, dict[str, Any]]] = {}
-    for peer in peers:
-        fitting[peer] = {}
-        for batch_size in batch_sizes:
-            answer = try_batch(peer, dataclasses.replace(job, batch_size=batch_size))
-            if answer is None:
-                break
-            fitting[peer][batch_size] = answer
-        if not fitting[peer]:
-            sys.exit(f"{peer}: not even a batch of {batch_sizes[0]} fits. Use --batch-sizes")
-    turns = {peer: [answers[max(answers)]] for peer, answers in fitting.items()}
-    for _ in range(rounds - 1):
-        for peer, answers in fitting.items():
-            answer = try_batch(peer, dataclasses.replace(job, batch_size=max(answers)))
-            turns[peer] += [answer] if answer else []
-    table = {}
-    for peer, rows in turns.items():
-        row = {"batch_size": max(fitting[peer])}
-        for figure in ("tokens_per_second", "first_step_seconds", "peak_device_megabytes"):
-            if figure in rows[0]:
-                row[figure] = statistics.median(answer[figure] for answer in rows)
-        row["tokens_per_second_by_batch_size"] = {
-            size: answer["tokens_per_second"] for size, answer in fitting[peer].items()
-        }
-        table[peer] = row | {"device": rows[0].get("device", "")}
-    return table
+    rows: list[Row], minutes: float, result: dict[str, Any], *, keep: bool
+) -> dict[str, Any]:
+    """Measures rows until the time is over; writes the results after each if they are kept."""
+    deadline, longest = time.monotonic() + 60 * minutes, 0.0
+    for row in rows:
+        left = deadline - time.monotonic()
+        if left < longest / 2:
+            result["rows"][row.name] = {"error": NO_TIME}
+            continue
+        print(row.name, file=sys.stderr, flush=True)
+        begin = time.monotonic()
+        found = take_turn(row.peer, row.job, task=row.task, timeout=left)
+        longest = max(longest, time.monotonic() - begin)
+        found |= {"task": row.task, "peer": row.peer, "batch_size": row.job.batch_size}
+        result["rows"][row.name] = found | figures(row, found)
+        if "error" in found:
+            print(f"    failed: {found['error'].splitlines()[-1]}", file=sys.stderr, flush=True)
+        if keep:
+            RESULT.parent.mkdir(exist_ok=True)
+            RESULT.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    return result
 
 
-def utilization(job: Job, device: str, stated: float | None) -> dict[str, Any]:
-    """Returns the FLOPs per token and the peak, which MFU is computed from."""
+def figures(row: Row, found: dict[str, Any]) -> dict[str, float]:
+    """Returns the fractions of what the device could do."""
+    if "error" in found or "device" not in found:
+        return {}
     # Imported late: JAX may allocate the GPU's memory on import.
     from gpt2_keras import GPT2Config
-    from gpt2_keras.runs.mfu import find_peak, flops_per_token
+    from gpt2_keras.runs.mfu import GPU_PEAKS, find_peak, flops_per_token
 
-    peak = find_peak(job.dtype, stated, device=device)
-    flops = flops_per_token(GPT2Config(**job.shape()))
-    return {"flops_per_token": flops, "peak_flops": peak.flops, "peak": str(peak)}
+    device = found["device"]
+    config = GPT2Config(**{**row.job.shape(), "vocab_size": min(row.job.vocab_size, 50257)})
+    if row.task == "train" and any(name in device for name in GPU_PEAKS):
+        peak = find_peak(row.job.dtype, device=device).flops
+        return {"mfu": found["tokens_per_second"] * flops_per_token(config) / peak}
+    bandwidth = next((speed for name, speed in BANDWIDTHS.items() if name in device), None)
+    if row.task == "train" or bandwidth is None:
+        return {}
+    length = config.context_length // 8 + row.job.steps / 2  # on the average
+    cached = 2 * config.num_layers * config.hidden_dim * length * row.job.batch_size
+    read = 2 * (config.num_parameters + cached) * found["steps_per_second"]
+    return {"bandwidth": read / bandwidth}
 
 
 def markdown(result: dict[str, Any]) -> str:
-    """Returns the table of the results."""
-    peers = result["peers"]
-    device = next(iter(peers.values()))["device"]
-    lines = [
-        f"| {device or 'CPU'} | batch | tokens/s | MFU | memory, GB | first step, s |",
-        "|---" * 6 + "|",
-    ]
-    ours = peers.get(OURS, {}).get("tokens_per_second")
-    for peer, row in peers.items():
-        speed = row["tokens_per_second"]
-        shown = f"{speed:.0f}" + (f" ({ours / speed:.2f} ×)" if ours else "")
-        mfu = f"{speed * result['flops_per_token'] / result['peak_flops']:.1%}"
-        memory = row.get("peak_device_megabytes")
-        cells = [str(row["batch_size"]), shown, mfu, f"{memory / 1024:.1f}" if memory else "–"]
-        lines.append(f"| {NAMES[peer]} | {' | '.join(cells)} | {row['first_step_seconds']:.1f} |")
-    return "\n".join([*lines, "", f"Peak: {result['peak']}."]) + "\n"
+    """Returns the tables of the results."""
+    rows = result["rows"]
+    device = next((row["device"] for row in rows.values() if "device" in row), "CPU")
+    lines = [f"{device}", ""]
+    for task, rate, fraction in (
+        ("train", "tokens_per_second", "mfu"),
+        ("generate", "steps_per_second", "bandwidth"),
+    ):
+        unit = "tokens/s | MFU" if task == "train" else "tokens/s of each text | of the bandwidth"
+        lines += [f"| {task} | {unit} | memory, GB | first call, s |", "|---" * 5 + "|"]
+        for name, row in rows.items():
+            if not name.startswith(f"{task}: "):
+                continue
+            shown = name.removeprefix(f"{task}: ")
+            if rate not in row:
+                lines.append(f"| {shown} | {row['error'].splitlines()[-1][:120]} | | | |")
+                continue
+            ours = rows.get(own_row(name), {}).get(rate)
+            ratio = f" ({ours / row[rate]:.2f} ×)" if ours else ""
+            used = f"{row[fraction]:.1%}" if fraction in row else "–"
+            memory = row.get("peak_device_megabytes")
+            cells = [f"{row[rate]:.0f}{ratio}", used, f"{memory / 1024:.1f}" if memory else "–"]
+            lines.append(f"| {shown} | {' | '.join(cells)} | {row['first_step_seconds']:.1f} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def own_row(name: str) -> str:
+    """Returns the name of our row that a peer's is compared with: of the same task and batch."""
+    task, rest = name.split(": ", 1)
+    batch = rest.split(", batch ")[1].split(",")[0]
+    return f"{task}: {NAMES[OURS]}, batch {batch}"
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--peers", nargs="+", choices=NAMES, default=[OURS, "torch_compile"])
-    sizes = [2**power for power in range(3, 11)]
-    parser.add_argument(
-        "--batch-sizes",
-        nargs="+",
-        type=int,
-        default=sizes,
-        help="batch sizes to try, in rising order",
-    )
-    parser.add_argument("--rounds", type=int, default=3, help="turns of each peer")
-    parser.add_argument("--peak-flops", type=float, help="peak FLOP/s of a GPU not in the table")
-    parser.add_argument("--tiny", action="store_true", help="a tiny model, batches of 1 and 2")
+    parser.add_argument("--minutes", type=float, default=7.5, help="start no row after that")
+    parser.add_argument("--rows", nargs="+", default=[""], help="only rows whose name begins so")
+    parser.add_argument("--tiny", action="store_true", help="a tiny model")
     args = parser.parse_args()
     os.environ.setdefault("KERAS_BACKEND", "jax")
-    job, batch_sizes = (TINY, [1, 2]) if args.tiny else (GPT2, sorted(args.batch_sizes))
     if not args.tiny and not shutil.which("nvidia-smi"):
         print("no GPU here (no nvidia-smi): nothing measured. Try --tiny", file=sys.stderr)
         return 0
-    for peer in () if args.tiny else args.peers:
-        if "device" not in (try_batch(peer, TINY) or {}):
-            sys.exit(f"{peer} does not find the GPU: install its package for this GPU")
-    peers = measure(args.peers, job, batch_sizes, args.rounds)
-    device = next(iter(peers.values()))["device"]
-    result = {**utilization(job, device, args.peak_flops), "peers": peers}
-    if not args.tiny:
-        RESULT.parent.mkdir(exist_ok=True)
-        RESULT.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    every = rows_of(TINY if args.tiny else GPT2)
+    rows = [row for row in every if row.name.startswith(tuple(args.rows))]
+    if not rows:
+        parser.error(f"no row begins so; there are: {'; '.join(row.name for row in every)}")
+    result = measure(rows, args.minutes, {"rows": {}}, keep=not args.tiny)
     print(markdown(result))
     return 0
 
