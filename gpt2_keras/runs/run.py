@@ -19,6 +19,7 @@ from gpt2_keras.runs.device_report import report_device
 from gpt2_keras.runs.distribution import open_strategy
 from gpt2_keras.runs.ema import EMAWeights
 from gpt2_keras.runs.epochs import ends_of_epochs, evaluate_epoch, remaining_epochs
+from gpt2_keras.runs.memory_errors import batch_advice
 from gpt2_keras.runs.monitoring import Monitoring
 from gpt2_keras.runs.progress import Progress
 from gpt2_keras.runs.run_directory import ReadOnlyRunDirectory, RunDirectory
@@ -69,7 +70,8 @@ def train(
             vocabularies, there are too few tokens, the loss becomes NaN, or the
             devices do not allow the strategy.
         OSError: If a file cannot be written.
-        RuntimeError: If another process trains in `out`.
+        RuntimeError: If another process trains in `out`, or a batch does not fit into the
+            memory of the device; says which would.
         Stopped: After SIGINT or SIGTERM; a `KeyboardInterrupt`.
     """
     check_instance("settings", settings, TrainingSettings, "TrainingSettings")
@@ -210,7 +212,12 @@ def _run(
     monitoring = Monitoring(
         model, settings, directory, ema, verbose=verbose != 0, num_devices=strategy.num_devices
     )
-    with StopSignals(verbose=verbose != 0) as signals, strategy.running():
+    windows = settings.window_config(model.config)
+    with (
+        StopSignals(verbose=verbose != 0) as signals,
+        strategy.running(),
+        batch_advice(settings, windows, strategy.num_replicas),
+    ):
         checkpoint_callback = CheckpointCallback(
             directory, progress, settings, epoch_ends, signals, strategy, metric_sums, ema
         )
