@@ -38,6 +38,25 @@ class JaxKernels(Kernels):
         """JAX' own function, which on a GPU is cuDNN's flash attention."""
         return _flash_attention
 
+    def multiply(self, rows: Any, kernel: Any, training: bool | None = None) -> Any:
+        """On a CPU a single row is multiplied twice.
+
+        XLA computes a product of one row by a loop of its own, which inside another loop has one
+        thread; that of two rows goes to Eigen, with all. GPT-2 124M on 2 cores of an AMD EPYC:
+        41 tokens/s instead of 23.
+        """
+        if training or self.accelerated or rows.shape[0] != 1:
+            return super().multiply(rows, kernel, training)
+        return super().multiply(jnp.concatenate([rows, rows]), kernel, training)[:1]
+
+    def cache_slots(self, cache: Any, time: Any, index: Any) -> Any:  # noqa: ARG002
+        """The position of the first: new positions lie side by side."""
+        return index
+
+    def write(self, cache: Any, new: Any, slots: Any, overwrite: bool = False) -> Any:  # noqa: ARG002
+        """One copy to a slice, in place inside a compiled loop; a scatter copies row by row."""
+        return jax.lax.dynamic_update_slice_in_dim(cache, new.astype(cache.dtype), slots, axis=2)
+
     def times_wide(self, a: Any, b: Any) -> Any:
         """The sums of the product as they are, which are float32."""
         return jnp.matmul(a, b, preferred_element_type="float32")
