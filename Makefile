@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 DEMO_OUT ?= demo
 
-.PHONY: help install demo test test-slow test-peers test-beam test-web fuzz lint format bench clean
+.PHONY: help install demo test test-slow test-peers test-beam test-jax test-web fuzz lint format bench clean
 
 help:
 	@echo "make install    create $(VENV) and install gpt2_keras in it"
@@ -13,6 +13,7 @@ help:
 	@echo "make test       the tests (make test-slow: the long proofs)"
 	@echo "make test-peers logits, texts and files against transformers and llama.cpp's gguf"
 	@echo "make test-beam  the Beam pipeline against the preparation on one machine"
+	@echo "make test-jax   the tests of generation on JAX"
 	@echo "make test-web   the page of export/on_device/web in a browser, which npm brings"
 	@echo "make fuzz       the in-graph tokenizer against the reference until stopped"
 	@echo "make lint       ruff and mypy"
@@ -41,6 +42,9 @@ test-peers: $(INSTALLED)
 test-beam: $(INSTALLED)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev,litert,beam]"
 	$(BIN)/python -m pytest -q -m "slow or not slow" tests/data/apache_beam/test_pipeline.py
+
+test-jax: $(INSTALLED)
+	KERAS_BACKEND=jax $(BIN)/python -m pytest -q -n 2 tests/generation
 
 WEB := export/on_device/web
 $(WEB)/node_modules/.installed: $(WEB)/package.json

@@ -1,4 +1,4 @@
-"""The device that Keras computes on: its name, why it is no GPU, and the choice of it."""
+"""What Keras computes on: its backend; its device, why that is no GPU, and the choice of it."""
 
 import dataclasses
 import importlib.util
@@ -100,6 +100,24 @@ def _why_not_on_jax() -> str:
         "JAX' CUDA plug-in does not start. "
         "`JAX_PLATFORMS=cuda python -c 'import jax; jax.devices()'` says why."
     )
+
+
+def require_tensorflow(what: str) -> None:
+    """Checks that Keras runs on TensorFlow.
+
+    Args:
+        what: What needs it, such as `"An export"`.
+
+    Raises:
+        RuntimeError: If it runs on another backend.
+    """
+    import keras
+
+    if (backend := keras.backend.backend()) != "tensorflow":
+        raise RuntimeError(
+            f"{what} needs TensorFlow, and Keras runs on the backend {backend!r}. Save the model "
+            "(`save_to_preset`), and load it where KERAS_BACKEND=tensorflow."
+        )
 
 
 def hide_gpus() -> None:

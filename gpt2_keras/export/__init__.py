@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 
+from gpt2_keras.devices import require_tensorflow
 from gpt2_keras.model import GPT2Model
 from gpt2_keras.validation import check_choice, check_flag, check_integer, check_path
 from gpt2_keras.verification.certificate import Certificate, CertificateError
@@ -63,11 +64,13 @@ def export(
         FileExistsError: If there is something at the path already.
         ImportError: If a file is to have a certificate and its runtime is missing:
             ai-edge-litert of a `.tflite`, litert-lm of a `.litertlm`.
+        RuntimeError: If Keras runs on another backend than TensorFlow.
     """
     path = Path(check_path("filepath", filepath))
     check_choice("format", format, FORMATS)
     verbose = verbose is not None and check_flag("verbose", verbose)
     check_flag("certificate", certificate)
+    require_tensorflow("An export")
     if input_signature is not None:
         raise ValueError(
             f"input_signature={input_signature!r} is given, but the signatures of a {format} are "

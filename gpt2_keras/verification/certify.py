@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gpt2_keras.checkpoints import huggingface
+from gpt2_keras.devices import require_tensorflow
 from gpt2_keras.hashing import file_sha256
 from gpt2_keras.model import GPT2Model
 from gpt2_keras.validation import check_path, check_text
@@ -44,7 +45,9 @@ def certify(
         ImportError: If its runtime is not installed.
         TypeError: If the path or the text is of a wrong type.
         ValueError: If the artifact cannot be loaded, or the text is empty.
+        RuntimeError: If Keras runs on another backend than TensorFlow.
     """
+    require_tensorflow("A certificate")
     path = Path(check_path("artifact_path", artifact_path))
     text = default_text() if text is None else check_text("text", text)
     artifact = open_artifact(path)

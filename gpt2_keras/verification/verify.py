@@ -47,7 +47,7 @@ def verify(
     Raises:
         CertificateError: If anything differs; it says what, with both values.
         FileNotFoundError: If there is no artifact, or no certificate.
-        ImportError, TypeError, ValueError: As for `certify`, and if the certificate
+        ImportError, TypeError, ValueError, RuntimeError: As for `certify`, and if the certificate
             cannot be read.
     """
     path = Path(check_path("artifact_path", artifact_path))

@@ -1,9 +1,10 @@
 """`GPT2LM.export`: Keras' contract, versions, and arguments checked before any work."""
 
+import keras
 import pytest
 import tensorflow as tf
 
-from gpt2_keras.export import litert, litertlm, saved_model
+from gpt2_keras.export import certify, litert, litertlm, saved_model
 from gpt2_keras.verification import open as open_module
 from tests.models import random_model, text_model
 
@@ -179,3 +180,16 @@ def nothing(name):
 
 def test_every_format_of_a_file_has_its_suffix():
     assert open_module._SUFFIXES == {"litert": ".tflite", "litertlm": ".litertlm"}
+
+
+def test_an_export_on_another_backend_is_an_error_before_anything_is_written(
+    model, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    rule = r"needs TensorFlow, and Keras runs on the backend 'jax'\. Save the model \(`save_to_"
+    for form in ("tf_saved_model", "litert", "litertlm"):
+        with pytest.raises(RuntimeError, match=rf"^An export {rule}"):
+            model.export(tmp_path / "out", format=form)
+    with pytest.raises(RuntimeError, match=rf"^A certificate {rule}"):
+        certify(model, tmp_path / "out")
+    assert not list(tmp_path.iterdir())

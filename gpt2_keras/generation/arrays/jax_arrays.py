@@ -1,5 +1,6 @@
 """JAX' array functions, of static shapes; see `tensorflow_arrays.py` for what each computes."""
 
+import builtins
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -174,7 +175,7 @@ def largest(x: Any, count: Any) -> jax.Array:
 
     A sort of all is needed only where a row wants more than a few.
     """
-    few = min_of(_FEW, x.shape[1])
+    few = builtins.min(_FEW, x.shape[1])
 
     def of_few(x: Any) -> Any:
         values = jax.lax.top_k(x, few)[0]
@@ -184,11 +185,6 @@ def largest(x: Any, count: Any) -> jax.Array:
         return -jnp.sort(-x, axis=1)
 
     return jax.lax.cond(jnp.max(count) <= few, of_few, of_all, x)
-
-
-def min_of(a: int, b: int) -> int:
-    """Returns the smaller of two Python numbers."""
-    return a if a < b else b
 
 
 def count_ids(ids: Any, counted: Any, num_ids: int) -> jax.Array:
