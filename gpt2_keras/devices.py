@@ -120,6 +120,21 @@ def require_tensorflow(what: str) -> None:
         )
 
 
+def check_compute_dtype(dtype: str) -> None:
+    """Raises ValueError if the device has no products of a dtype, such as `"float16"`."""
+    import keras
+
+    if dtype != "float16" or keras.backend.backend() != "jax":
+        return
+    import jax
+
+    if jax.default_backend() == "cpu":
+        raise ValueError(
+            "dtype float16 cannot be computed by JAX on a CPU, which has no products of it. Use "
+            "bfloat16 (mixed_bfloat16), or a GPU."
+        )
+
+
 def hide_gpus() -> None:
     """Makes Keras compute on the CPU; call it before Keras is imported."""
     os.environ["CUDA_VISIBLE_DEVICES"] = "-1"

@@ -9,6 +9,7 @@ import numpy as np
 from keras import ops
 
 from gpt2_keras.config import GPT2Config
+from gpt2_keras.devices import check_compute_dtype
 from gpt2_keras.generation_config import GenerationConfig
 from gpt2_keras.layers import DecoderStack, PositionEmbedding
 from gpt2_keras.layers.initializers import token_embedding_initializer
@@ -76,8 +77,9 @@ class GPT2Model(keras.Model):
 
     Raises:
         ValueError: If the tokenizer's vocabulary is not the model's, if there
-            are more tokens than `context_length`, or if an id given as a NumPy
-            array or list is outside the vocabulary.
+            are more tokens than `context_length`, if an id given as a NumPy
+            array or list is outside the vocabulary, or if the device cannot compute
+            in the dtype.
 
     Example:
         >>> config = GPT2Config(vocab_size=100, context_length=16, num_layers=2,
@@ -155,6 +157,7 @@ class GPT2Model(keras.Model):
         training: bool | None = None,
     ) -> Any:
         """Computes the logits; see the class."""
+        check_compute_dtype(self.compute_dtype)
         time = ops.shape(token_ids)[1]
         if isinstance(time, int) and time > self.config.context_length:
             raise ValueError(

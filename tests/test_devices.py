@@ -3,12 +3,23 @@
 import importlib.util
 import os
 
+import keras
+import numpy as np
 import pytest
 
 from gpt2_keras import devices
-from gpt2_keras.devices import Device, check_device, current_device, why_no_gpu
+from gpt2_keras import model as model_module
+from gpt2_keras.devices import (
+    Device,
+    check_compute_dtype,
+    check_device,
+    current_device,
+    why_no_gpu,
+)
+from gpt2_keras.runs import TrainingSettings, setup
 from gpt2_keras.runs.device_report import report_device
 from gpt2_keras.runs.progress import Progress
+from tests.models import random_model
 from tests.processes import start, wait_for
 
 ON_CPU = {"jax": Device("cpu", "a processor", "jax"), "tf": Device("cpu", "it", "tensorflow")}
@@ -118,3 +129,26 @@ def test_the_program_computes_on_the_cpu_and_refuses_a_gpu_that_is_not_there(tmp
         "try: load('gpu')\nexcept ValueError: sys.exit(0)\nsys.exit(9)"
     )
     wait_for([start("-c", code)])
+
+
+def test_float16_on_jax_without_a_gpu_is_an_error_before_the_run(tmp_path, monkeypatch):
+    jax = pytest.importorskip("jax")
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    monkeypatch.setattr(jax, "default_backend", lambda: "cpu")
+    with pytest.raises(ValueError, match=r"^dtype float16 cannot be computed by JAX on a CPU"):
+        check_compute_dtype("float16")
+    for dtype in ("float32", "bfloat16"):
+        check_compute_dtype(dtype)
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    check_compute_dtype("float16")
+
+
+def test_the_model_and_the_run_check_their_dtype(monkeypatch):
+    checked = []
+    monkeypatch.setattr(model_module, "check_compute_dtype", checked.append)
+    monkeypatch.setattr(setup, "check_compute_dtype", checked.append)
+    model = random_model(dtype="mixed_float16")
+    model(np.array([[1]]))
+    settings = TrainingSettings("shards", "tokenizer", learning_rate=1e-3, warmup_steps=1)
+    setup.compile_model(model, settings)
+    assert checked == ["float16", "float16"]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from gpt2_keras import checkpoints
 from gpt2_keras.data import TokenShards
+from gpt2_keras.devices import check_compute_dtype
 from gpt2_keras.runs.settings import TrainingSettings
 from gpt2_keras.runs.strategies import Strategy
 from gpt2_keras.tokenizer import GPT2Tokenizer
@@ -83,7 +84,8 @@ def resolve(settings: TrainingSettings, model: "GPT2Model") -> TrainingSettings:
 
 
 def compile_model(model: "GPT2Model", settings: TrainingSettings) -> None:
-    """Compiles a model for the whole run."""
+    """Compiles a model for the whole run; raises ValueError if the device lacks its dtype."""
+    check_compute_dtype(model.compute_dtype)
     assert settings.learning_rate is not None  # noqa: S101 -- tells the type checker
     model.compile(
         optimizer=make_optimizer(

@@ -25,7 +25,6 @@ log = tf.math.log
 log_softmax = tf.nn.log_softmax
 logsumexp = tf.reduce_logsumexp
 map_structure = tf.nest.map_structure
-matmul_transposed = lambda a, b: tf.matmul(a, b, transpose_b=True)  # noqa: E731
 max = tf.reduce_max  # noqa: A001
 maximum = tf.maximum
 min = tf.reduce_min  # noqa: A001
@@ -44,7 +43,6 @@ static_value = tf.get_static_value
 sum = tf.reduce_sum  # noqa: A001
 top_k = tf.math.top_k
 transpose = tf.transpose
-unit_vectors = lambda x: tf.math.l2_normalize(x, axis=-1)  # noqa: E731
 where = tf.where
 while_loop = tf.while_loop
 zeros = tf.zeros
@@ -70,6 +68,16 @@ def sizes(x: Any) -> list[tf.Tensor]:
 def argmax(x: Any, axis: int) -> tf.Tensor:
     """Returns the indices of the largest, int32."""
     return tf.argmax(x, axis=axis, output_type=tf.int32)
+
+
+def matmul_transposed(a: Any, b: Any) -> tf.Tensor:
+    """Returns a × bᵀ."""
+    return tf.matmul(a, b, transpose_b=True)
+
+
+def unit_vectors(x: Any) -> tf.Tensor:
+    """Returns vectors scaled to length 1; 0 stays 0."""
+    return tf.math.l2_normalize(x, axis=-1)
 
 
 def leading(x: Any, count: Any) -> tf.Tensor:
