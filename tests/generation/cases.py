@@ -7,6 +7,9 @@ import json
 import sys
 from pathlib import Path
 
+import keras
+import numpy as np
+
 from gpt2_keras.generation import (
     BeamSearch,
     ContrastiveSearch,
@@ -81,6 +84,20 @@ def numbers(model):
     }
 
 
+def while_training(model):
+    """The texts of a callback that generates after each batch, and the one after the last."""
+    texts = []
+
+    class Generate(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            texts.append(self.model.generate("the", max_new_tokens=8))
+
+    ids = np.array([model.tokenizer.encode("".join(CORPUS))[:60]] * 3)
+    model.compile(keras.optimizers.SGD(0.5), jit_compile=False)
+    model.fit(ids, batch_size=1, shuffle=False, verbose=0, callbacks=[Generate()])
+    return [*texts, model.generate("the", max_new_tokens=8)]
+
+
 def main():
     traces = []
 
@@ -110,7 +127,8 @@ def main():
     model.generate("the", max_new_tokens=4)
     counts["other weights"] = list(traces)
     model = text_model(context_length=64)
-    result = {"exact": exact(model), "numbers": numbers(model), "traces": counts}
+    texts = while_training(text_model(context_length=64, seed=1))
+    result = {"training": texts, "exact": exact(model), "numbers": numbers(model), "traces": counts}
     Path(sys.argv[1]).write_text(json.dumps(result), encoding="utf-8")
 
 

@@ -45,6 +45,13 @@ def test_log_probabilities_are_those_of_tensorflow(on_jax, model):
             np.testing.assert_allclose(found, row, rtol=1e-4, atol=1e-5)
 
 
+def test_a_callback_generates_with_the_weights_of_its_batch(on_jax):
+    expected = cases.while_training(text_model(context_length=64, seed=1))
+    assert on_jax["training"] == expected
+    assert len(set(expected)) > 1  # the weights change the text
+    assert expected[-1] == expected[-2]
+
+
 def test_nothing_is_compiled_again_within_a_bucket_or_for_other_weights(on_jax):
     assert on_jax["traces"] == {
         "one bucket": ["advance", "start"],
