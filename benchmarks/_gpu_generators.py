@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from _trainers import keras_device, torch_device
 from _turns import Job
 
 
@@ -71,8 +72,6 @@ def generate_gpt2_keras(job: Job) -> dict[str, Any]:
             raise ValueError(f"{ids.shape[1]} tokens came instead of {steps - 1}.")
         return ids
 
-    from _trainers import keras_device
-
     return timed(generate, job.steps) | keras_device()
 
 
@@ -82,11 +81,7 @@ def generate_transformers(job: Job, cache: str | None = None) -> dict[str, Any]:
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     config = GPT2Config(
-        vocab_size=job.vocab_size,
-        n_positions=job.context_length,
-        n_embd=job.hidden_dim,
-        n_layer=job.num_layers,
-        n_head=job.num_heads,
+        **job.transformers_shape(),
         bos_token_id=job.vocab_size - 1,
         eos_token_id=job.vocab_size - 1,
     )
@@ -108,11 +103,7 @@ def generate_transformers(job: Job, cache: str | None = None) -> dict[str, Any]:
             )
         return found.cpu()  # waits for the device
 
-    result = timed(generate, job.steps)
-    if device == "cuda":
-        result["device"] = torch.cuda.get_device_name()
-        result["peak_device_megabytes"] = torch.cuda.max_memory_allocated() / 2**20
-    return result
+    return timed(generate, job.steps) | torch_device()
 
 
 GENERATORS: dict[str, Callable[[Job], dict[str, Any]]] = {

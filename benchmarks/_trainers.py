@@ -75,6 +75,16 @@ def keras_device() -> dict[str, Any]:
     return {"device": name, "peak_device_megabytes": peak / 2**20}
 
 
+def torch_device() -> dict[str, Any]:
+    """Returns the name and peak memory of the GPU that PyTorch used; empty if none."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return {}
+    peak = torch.cuda.max_memory_allocated()
+    return {"device": torch.cuda.get_device_name(), "peak_device_megabytes": peak / 2**20}
+
+
 def set_keras_dtype(job: Job) -> None:
     import keras
 
@@ -149,11 +159,7 @@ def loop(model: Any, inputs: Any, targets: Any, job: Job, times: Times) -> dict[
             times.ends[step] = time.perf_counter()
         if step == needed_steps(job)[-1]:
             break
-    result = times.result(job)
-    if device == "cuda":
-        result["device"] = torch.cuda.get_device_name()
-        result["peak_device_megabytes"] = torch.cuda.max_memory_allocated() / 2**20
-    return result
+    return times.result(job) | torch_device()
 
 
 def train_transformers(job: Job) -> dict[str, Any]:
@@ -173,11 +179,7 @@ def train_transformers(job: Job) -> dict[str, Any]:
     inputs, targets = job.batches()
     times = Times()
     config = GPT2Config(
-        vocab_size=job.vocab_size,
-        n_positions=job.context_length,
-        n_embd=job.hidden_dim,
-        n_layer=job.num_layers,
-        n_head=job.num_heads,
+        **job.transformers_shape(),
         resid_pdrop=0.0,
         embd_pdrop=0.0,
         attn_pdrop=0.0,

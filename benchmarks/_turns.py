@@ -51,6 +51,16 @@ class Job:
         names = ("vocab_size", "context_length", "num_layers", "num_heads", "hidden_dim")
         return {name: getattr(self, name) for name in names}
 
+    def transformers_shape(self) -> dict[str, int]:
+        """Returns the shape as arguments of the `GPT2Config` of transformers."""
+        return {
+            "vocab_size": self.vocab_size,
+            "n_positions": self.context_length,
+            "n_embd": self.hidden_dim,
+            "n_layer": self.num_layers,
+            "n_head": self.num_heads,
+        }
+
     @property
     def tokens_per_step(self) -> int:
         """Number of tokens in a batch."""

@@ -122,7 +122,9 @@ def figures(row: Row, found: dict[str, Any]) -> dict[str, float]:
     from gpt2_keras.runs.mfu import GPU_PEAKS, find_peak, flops_per_token
 
     device = found["device"]
-    config = GPT2Config(**{**row.job.shape(), "vocab_size": min(row.job.vocab_size, 50257)})
+    config = GPT2Config(
+        **{**row.job.shape(), "vocab_size": min(row.job.vocab_size, GPT2.vocab_size)}
+    )
     if row.task == "train" and any(name in device for name in GPU_PEAKS):
         peak = find_peak(row.job.dtype, device=device).flops
         return {"mfu": found["tokens_per_second"] * flops_per_token(config) / peak}

@@ -40,11 +40,7 @@ def cached_function(
         name: Its name. One function of each name is cached.
         key: What it was made for; another key replaces it.
         make: Makes the function.
-
-    Raises:
-        RuntimeError: If Keras runs on another backend than TensorFlow and JAX.
     """
-    _functions()
     # Not by `__setattr__`, so that Keras does not track the functions.
     cache = model.__dict__.setdefault("_cached_functions", {})
     if name not in cache or cache[name][0] != key:
@@ -72,6 +68,9 @@ def call_cached(
         function: The function of tensors.
         signature: The specs of its arguments.
         *arguments: The arguments; the first is token ids, padded on the left.
+
+    Raises:
+        RuntimeError: If Keras runs on another backend than TensorFlow and JAX.
     """
     make = functools.partial(_functions().compile_function, model, function, signature)
     results = cached_function(model, name, key, make)(*arguments)

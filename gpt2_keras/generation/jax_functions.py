@@ -20,6 +20,7 @@ from gpt2_keras.generation.log_probs import (
     most_likely_next_tokens,
     text_log_probs,
 )
+from gpt2_keras.generation.specs import INTEGER
 from gpt2_keras.model import GPT2Model
 
 SMALLEST_BUCKET = 16
@@ -36,27 +37,19 @@ def bucket(length: int) -> int:
 
 
 def compile_function(
-    model: GPT2Model,
-    function: "functools.partial[Any]",
-    signature: Sequence[Any],  # noqa: ARG001
+    model: GPT2Model, function: "functools.partial[Any]", signature: Sequence[Any]
 ) -> Callable[..., Any]:
     """Returns a function for `call_cached`.
 
     Its first argument is token ids, padded on the left; integers are compiled in.
     """
+    static = [index for index, spec in enumerate(signature) if spec == INTEGER]
+    models = [each for each in function.args if isinstance(each, keras.Model)]
+    compiled = _compile(models, function, static=static)
 
     def run(token_ids: Any, *arguments: Any) -> Any:
-        token_ids = _pad_left(model, token_ids)
-        numbers = tuple(
-            index for index, each in enumerate(arguments, start=1) if isinstance(each, np.integer)
-        )
-        arguments = tuple(int(each) if isinstance(each, np.integer) else each for each in arguments)
-        return compiled_for(numbers)(token_ids, *arguments)
-
-    @functools.cache
-    def compiled_for(numbers: tuple[int, ...]) -> Callable[..., Any]:
-        models = [each for each in function.args if isinstance(each, keras.Model)]
-        return _compile(models, function, static=numbers)
+        numbers = (int(each) if isinstance(each, np.integer) else each for each in arguments)
+        return compiled(_pad_left(model, token_ids), *numbers)
 
     return run
 

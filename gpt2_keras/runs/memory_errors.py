@@ -25,7 +25,7 @@ def batch_advice(
     Args:
         settings: The settings of the run.
         config: The config of the model, with the tokens per window as its context.
-        num_replicas: Number of devices that share a batch.
+        num_replicas: Number of devices that a batch is divided among.
 
     Raises:
         RuntimeError: In place of the backend's error.

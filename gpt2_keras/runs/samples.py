@@ -91,7 +91,7 @@ class GenerateSamples(keras.callbacks.Callback):
 
 
 def check_can_sample(prompts: Sequence[str]) -> None:
-    """Raises ValueError if there are prompts and several processes share the weights on JAX."""
+    """Raises ValueError if there are prompts and several processes train on JAX."""
     if not prompts or keras.backend.backend() != "jax":
         return
     import jax

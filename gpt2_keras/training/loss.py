@@ -117,7 +117,7 @@ def cross_entropy_sum(
     targets = ops.where(ops.equal(weights, 0), 0, ops.cast(targets, "int32"))
     kernels, vocab_size = default_kernels(), table.shape[0]
     size = chunk_rows or kernels.loss_rows(vocab_size)
-    padding = -vocab_size % kernels.table_multiple
+    padding = -vocab_size % kernels.table_multiple()
 
     @ops.custom_gradient
     def run(states: Any, table: Any) -> Any:

@@ -72,7 +72,7 @@ def main():
     kernels, results = default_kernels(), {}
     for accelerated in (False, True):
         vars(kernels)["accelerated"] = accelerated
-        assert kernels.table_multiple == (128 if accelerated else 1)
+        assert kernels.table_multiple() == (128 if accelerated else 1)
         for dtype in ("float32", "bfloat16"):
             results[f"{dtype}, {'accelerator' if accelerated else 'CPU'}"] = max(
                 excess(vocab_size, rows, chunk_rows, dtype)

@@ -45,31 +45,26 @@ def test_every_way_to_train_on_jax(tmp_path):
     np.testing.assert_allclose(found["bfloat16"]["logs"], found["one"]["logs"], rtol=1e-2)
 
 
-def test_an_error_in_a_batch_loses_no_weights():
-    root = Path(__file__).resolve().parents[2]
+def output_of(module):
+    """What a program of this folder prints on JAX."""
     result = subprocess.run(
-        [sys.executable, "-m", "tests.training.jax_errors"],
-        cwd=root,
-        env={**os.environ, "KERAS_BACKEND": "jax"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert (result.returncode, result.stdout) == (0, ""), result.stderr[-2000:]
-
-
-def test_the_loss_is_that_on_all_logits_in_every_layout():
-    root = Path(__file__).resolve().parents[2]
-    result = subprocess.run(
-        [sys.executable, "-m", "tests.training.jax_loss"],
-        cwd=root,
+        [sys.executable, "-m", f"tests.training.{module}"],
+        cwd=Path(__file__).resolve().parents[2],
         env={**os.environ, "KERAS_BACKEND": "jax"},
         capture_output=True,
         text=True,
         check=False,
     )
     assert result.returncode == 0, result.stderr[-2000:]
-    found = json.loads(result.stdout)
+    return result.stdout
+
+
+def test_an_error_in_a_batch_loses_no_weights():
+    assert output_of("jax_errors") == ""
+
+
+def test_the_loss_is_that_on_all_logits_in_every_layout():
+    found = json.loads(output_of("jax_loss"))
     assert len(found) == 4
     for name, excess in found.items():
         # In bfloat16 the gradients of the logits are rounded, as plain ones are not on a CPU.

@@ -25,10 +25,9 @@ class JaxKernels(Kernels):
         """Whether JAX computes on a GPU or a TPU."""
         return jax.default_backend() != "cpu"
 
-    @property
-    def table_multiple(self) -> int:  # type: ignore[override]  # a number elsewhere
+    def table_multiple(self) -> int:
         """On an accelerator the size of a tile."""
-        return _TABLE_MULTIPLE if self.accelerated else 1
+        return _TABLE_MULTIPLE if self.accelerated else super().table_multiple()
 
     def loss_rows(self, vocab_size: int) -> int:
         """On an accelerator many: each chunk reads and writes the gradient of the table."""

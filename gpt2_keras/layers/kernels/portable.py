@@ -23,12 +23,9 @@ class Kernels:
     Attributes:
         attend: The attention formula for arguments that `layers.attention.attend` does not
             take, or None: then that is used.
-        table_multiple: The loss multiplies by a table of token embeddings whose number of rows
-            is a multiple of this one.
     """
 
     attend: Attend | None = None
-    table_multiple: int = 1
 
     def causal_attention(self, training: bool | None) -> FusedAttention | None:  # noqa: ARG002
         """Returns attention in one operation, for calls without mask, cache and dropout.
@@ -65,6 +62,10 @@ class Kernels:
     def times_transposed_wide(self, a: Any, b: Any) -> Any:
         """Returns `a × bᵀ` in float32, whatever the dtype of the two matrices."""
         return ops.cast(self.times_transposed(a, b), "float32")
+
+    def table_multiple(self) -> int:
+        """Returns a divisor that the loss pads the rows of its table of token embeddings to."""
+        return 1
 
     def loss_rows(self, vocab_size: int) -> int:
         """Returns the number of rows whose logits the loss has in memory at the same time."""
