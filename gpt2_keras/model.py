@@ -13,7 +13,7 @@ from gpt2_keras.devices import check_compute_dtype
 from gpt2_keras.generation_config import GenerationConfig
 from gpt2_keras.layers import DecoderStack, PositionEmbedding
 from gpt2_keras.layers.initializers import token_embedding_initializer
-from gpt2_keras.layers.kernels import default_kernels
+from gpt2_keras.layers.kernels import current_kernels
 from gpt2_keras.layers.masks import (
     causal_mask,
     document_mask,
@@ -104,7 +104,6 @@ class GPT2Model(keras.Model):
         super().__init__(**kwargs)
         self.config = config
         self.generation_config = generation_config
-        self.kernels = default_kernels()
         self._tokenizer: GPT2Tokenizer | None = None
         self.tokenizer = tokenizer
         self.token_embedding = keras.layers.ReversibleEmbedding(
@@ -171,7 +170,7 @@ class GPT2Model(keras.Model):
             )
         mask = None  # causal
         if cache is not None:
-            mask = self.kernels.cache_mask(time, cache[0], cache_index, padding_mask)
+            mask = current_kernels().cache_mask(time, cache[0], cache_index, padding_mask)
         elif padding_mask is not None or segment_ids is not None:
             mask = causal_mask(time, time, 0, padding_mask)  # (batch or 1, 1, time, time)
         if segment_ids is None:
@@ -179,7 +178,7 @@ class GPT2Model(keras.Model):
         else:
             mask = document_mask(mask, segment_ids)
             positions = document_positions(mask)  # (batch, time)
-        x = self.kernels.embed(self.token_embedding, token_ids)
+        x = current_kernels().embed(self.token_embedding, token_ids)
         x = x + self.position_embedding(positions)
         x = self.embedding_dropout(x, training=training)  # (batch, time, width)
         states, cache = self.decoder(
@@ -209,7 +208,7 @@ class GPT2Model(keras.Model):
         if x.shape[1] != 1 or self.token_embedding.quantization_mode is not None:
             return self.token_embedding(x, reverse=True)
         table = ops.cast(self.token_embedding.embeddings, self.compute_dtype)  # (vocab, width)
-        return ops.expand_dims(self.kernels.multiply(x[:, 0], table, training), 1)
+        return ops.expand_dims(current_kernels().multiply(x[:, 0], table, training), 1)
 
     def make_cache(self, batch_size: Any, length: Any) -> list[tuple[Any, Any]]:
         """Returns an empty cache for the keys and values of `length` positions.

@@ -94,7 +94,7 @@ def _convert(model: GPT2Model, context_length: int) -> bytes:
             "decode": (device.decode, [_single("token_id"), _single("position")]),
             "detokenize": (device.tokenizer.detokenize, [ids]),
         }
-    with using_kernels(model, LITERT):
+    with using_kernels(LITERT):
         concrete = {
             name: traced(function, specs).get_concrete_function()
             for name, (function, specs) in functions.items()

@@ -152,7 +152,7 @@ def _convert(model: GPT2Model, context_length: int) -> bytes:
         ]
         return traced(function, signature).get_concrete_function()
 
-    with using_kernels(model, LITERT):
+    with using_kernels(LITERT):
         signatures = {
             "decode": concrete(decode, 1),
             f"prefill_{prefill_length}": concrete(prefill, prefill_length),

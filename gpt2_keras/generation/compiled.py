@@ -1,7 +1,7 @@
-"""The functions of a model that are compiled once: for TensorFlow's graphs, or by JAX.
+"""The functions of a model that are compiled once: for TensorFlow's graphs, by JAX or by XLA.
 
-`tensorflow_functions.py` traces them for every length and batch size; `jax_functions.py`
-compiles them for buckets of lengths.
+`tensorflow_functions.py` traces them for every length and batch size. `jax_functions.py`, and
+`xla_functions.py` for TensorFlow, compile them for buckets of lengths.
 """
 
 import functools
@@ -77,16 +77,24 @@ def call_cached(
     return tuple(map(np.asarray, results))
 
 
-def compiled(model: GPT2Model) -> Any:
+def compiled(model: GPT2Model, *, jit_compile: bool = False) -> Any:
     """Returns a model's functions, compiled on first use and then cached with it.
 
     Each is called with arrays, and returns what `decoding_loop.py` and `log_probs.py` say:
     `start`, `advance`, `prefill`, `text_log_probs`, `continuation_log_probs`, `next_tokens`.
+
+    Args:
+        model: The model.
+        jit_compile: Whether XLA compiles them on TensorFlow, as it always does on JAX.
 
     Raises:
         ValueError: If the model has no tokenizer.
         RuntimeError: If Keras runs on another backend than TensorFlow and JAX.
     """
     end_token_id = model.require_tokenizer().end_token_id
-    make = functools.partial(_functions().CompiledModel, model, end_token_id)
-    return cached_function(model, "generate", (end_token_id,), make)
+    module, name = _functions(), "generate"
+    if jit_compile and keras.backend.backend() == "tensorflow":
+        module = importlib.import_module("gpt2_keras.generation.xla_functions")
+        name = "generate with XLA"
+    make = functools.partial(module.compile_model, model, end_token_id)
+    return cached_function(model, name, (end_token_id,), make)

@@ -22,7 +22,14 @@ from gpt2_keras.generation.sampler import Sampler, sampling_tensors
 from gpt2_keras.generation.streaming import TextDeltas
 from gpt2_keras.model import GPT2Model
 from gpt2_keras.tokenizer.special_tokens import SpecialTokens
-from gpt2_keras.validation import MAX_INT32, check_choice, check_instance, check_integer, check_list
+from gpt2_keras.validation import (
+    MAX_INT32,
+    check_choice,
+    check_flag,
+    check_instance,
+    check_integer,
+    check_list,
+)
 
 # How often the host looks for stop strings, in tokens.
 STEPS_BETWEEN_STOP_CHECKS = 16
@@ -125,6 +132,7 @@ class GenerationSession:
         prefix_cache: PrefixCache | None,
         on_overflow: str,
         special_tokens: SpecialTokens | None,
+        jit_compile: bool = False,
         steps_between_checks: int = STEPS_BETWEEN_STOP_CHECKS,
     ) -> None:
         if max_new_tokens is None:
@@ -144,6 +152,7 @@ class GenerationSession:
         if prefix_cache is not None:
             check_instance("prefix_cache", prefix_cache, PrefixCache, "what cache_prefix returns")
             prefix_length = len(prefix_cache.token_ids)
+        self._jit_compile = check_flag("jit_compile", jit_compile)
         self._stop = check_strings("stop", stop)
         self._prompt_ids = encode_prompts(
             model,
@@ -186,7 +195,7 @@ class GenerationSession:
         window: int,
     ) -> Iterator[list[str]]:
         """Samples up to `count` tokens for some of the rows, within one context."""
-        functions = compiled(self._model)
+        functions = compiled(self._model, jit_compile=self._jit_compile)
         token_ids, num_tokens = pad(prompt_ids, 0, side="left")
         # Each window of a row has a seed of its own, as its steps are counted from 0.
         seeds = self._seeds[rows].view("uint32") + np.uint32(window * WINDOW_SEED_STEP % 2**32)

@@ -49,7 +49,12 @@ def compile_function(
     return traced(function, signature)
 
 
-class CompiledModel:
+def compile_model(model: GPT2Model, end_token_id: int) -> "TracedModel":
+    """Returns the functions that `generate`, `stream` and `score` call."""
+    return TracedModel(model, end_token_id)
+
+
+class TracedModel:
     """The functions that `generate`, `stream` and `score` call.
 
     Args:

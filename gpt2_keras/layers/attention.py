@@ -1,5 +1,6 @@
 """Masked multi-head self-attention, with or without a cache: the formula."""
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -8,7 +9,7 @@ import keras
 from keras import ops
 
 from gpt2_keras.layers.initializers import kernel_initializer, residual_initializer
-from gpt2_keras.layers.kernels import default_kernels
+from gpt2_keras.layers.kernels import current_kernels
 from gpt2_keras.layers.masks import MASKED_SCORE, causal_mask
 from gpt2_keras.layers.projection import Projection
 
@@ -87,7 +88,6 @@ class CausalSelfAttention(keras.layers.Layer):
         self.num_heads = num_heads
         self.dropout_rate = dropout_rate
         self.num_residual_layers = num_residual_layers
-        self.kernels = default_kernels()
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Creates the projections for inputs of the given shape."""
@@ -123,21 +123,27 @@ class CausalSelfAttention(keras.layers.Layer):
         training: bool | None = None,
     ) -> Any:
         """Attends; see the class."""
-        qkv = self.qkv(x)  # (batch, time, 3 × width)
+        kernels, qkv = current_kernels(), self.qkv(x)  # (batch, time, 3 × width)
         drops = bool(training and self.dropout_rate)
         if attention_mask is None and cache is None and not drops:
-            fused = self.kernels.causal_attention(training)
+            fused = kernels.causal_attention(training)
             if fused is not None:
                 return self.output_projection(fused(qkv, self.num_heads))
-        q, k, v = self.kernels.split_heads(qkv, self.num_heads)  # (batch, heads, time, head_dim)
-        if cache is not None:
-            cache, k, v = self.kernels.update_cache(cache, k, v, slots, overwrite_cache)
+        q, k, v = kernels.split_heads(qkv, self.num_heads)  # (batch, heads, time, head_dim)
+        formula = functools.partial(
+            kernels.attend or attend,
+            dropout=lambda w: self.attention_dropout(w, training=training),
+        )
         if attention_mask is None:
-            attention_mask = causal_mask(ops.shape(q)[2], ops.shape(k)[2])
-        mixed = (self.kernels.attend or attend)(
-            q, k, v, attention_mask, lambda w: self.attention_dropout(w, training=training)
-        )  # (batch, heads, time, head_dim)
-        x = self.output_projection(self.kernels.merge_heads(mixed))  # (batch, time, width)
+            keys = k if cache is None else cache[0]
+            attention_mask = causal_mask(ops.shape(q)[2], ops.shape(keys)[2])
+        if cache is None:
+            mixed = formula(q, k, v, attention_mask)  # (batch, heads, time, head_dim)
+        else:
+            mixed, cache = kernels.attend_to_cache(
+                formula, (q, k, v), attention_mask, cache, slots, overwrite_cache and not drops
+            )
+        x = self.output_projection(kernels.merge_heads(mixed))  # (batch, time, width)
         x = self.output_dropout(x, training=training)
         return x if cache is None else (x, cache)
 

@@ -7,7 +7,7 @@ from keras import ops
 
 from gpt2_keras.layers.attention import CausalSelfAttention
 from gpt2_keras.layers.feed_forward import FeedForward
-from gpt2_keras.layers.kernels import default_kernels
+from gpt2_keras.layers.kernels import current_kernels
 from gpt2_keras.layers.normalization import LayerNorm
 from gpt2_keras.layers.remat import rematerialize
 
@@ -162,7 +162,6 @@ class DecoderStack(keras.layers.Layer):
         self.intermediate_dim = intermediate_dim
         self.dropout_rate = dropout_rate
         self.remat = False  # set by `GPT2LM.compile`
-        self.kernels = default_kernels()
         self.blocks = [
             DecoderBlock(
                 num_heads,
@@ -195,7 +194,7 @@ class DecoderStack(keras.layers.Layer):
         """Runs the stack; see the class."""
         slots = None
         if cache is not None:
-            slots = self.kernels.cache_slots(cache[0], ops.shape(x)[1], cache_index)
+            slots = current_kernels().cache_slots(cache[0], ops.shape(x)[1], cache_index)
         states, new_cache = [x], []
         for index, block in enumerate(self.blocks):
             if self.remat and training and cache is None:

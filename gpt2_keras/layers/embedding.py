@@ -8,7 +8,7 @@ from keras import ops
 
 from gpt2_keras.config import POSITION_EMBEDDINGS
 from gpt2_keras.layers.initializers import position_embedding_initializer
-from gpt2_keras.layers.kernels import default_kernels
+from gpt2_keras.layers.kernels import current_kernels
 from gpt2_keras.validation import check_choice
 
 SINUSOID_BASE = 10000.0  # "Attention Is All You Need" (Vaswani et al., 2017), section 3.5
@@ -46,7 +46,6 @@ class PositionEmbedding(keras.layers.Layer):
         self.context_length = context_length
         self.width = width
         self.kind = kind
-        self.kernels = default_kernels()
 
     def build(self, input_shape: tuple[int | None, ...] | None = None) -> None:  # noqa: ARG002
         """Creates the table of vectors."""
@@ -63,7 +62,7 @@ class PositionEmbedding(keras.layers.Layer):
 
     def call(self, positions: Any) -> Any:
         """Looks up the vectors; see the class."""
-        vectors = self.kernels.look_up(self.embeddings, positions)  # (batch, time, width)
+        vectors = current_kernels().look_up(self.embeddings, positions)  # (batch, time, width)
         return ops.cast(vectors, self.compute_dtype)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 
 from gpt2_keras.layers.initializers import kernel_initializer, residual_initializer
-from gpt2_keras.layers.kernels import default_kernels
+from gpt2_keras.layers.kernels import current_kernels
 from gpt2_keras.layers.projection import Projection
 
 
@@ -44,7 +44,6 @@ class FeedForward(keras.layers.Layer):
         self.intermediate_dim = intermediate_dim
         self.dropout_rate = dropout_rate
         self.num_residual_layers = num_residual_layers
-        self.kernels = default_kernels()
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Creates the two projections for inputs of the given shape."""
@@ -70,7 +69,7 @@ class FeedForward(keras.layers.Layer):
     def call(self, x: Any, training: bool | None = None) -> Any:
         """Transforms each position by itself; see the class."""
         x = self.expand(x)  # (batch, time, intermediate)
-        x = self.kernels.gelu(x, training)
+        x = current_kernels().gelu(x, training)
         return self.dropout(self.project(x), training=training)  # (batch, time, width)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:

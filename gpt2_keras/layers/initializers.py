@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from gpt2_keras.layers.kernels import default_kernels
+from gpt2_keras.layers.kernels import current_kernels
 
 LAYER_NORM_EPSILON = 1e-5  # openai/gpt-2 src/model.py, norm()
 KERNEL_STDDEV = 0.02  # openai/gpt-2 src/model.py, conv1d(w_init_stdev=0.02)
@@ -36,7 +36,7 @@ class _Uninitialized(keras.initializers.Initializer):
     """An initializer that leaves the values open."""
 
     def __call__(self, shape: tuple[int, ...], dtype: Any = None) -> Any:
-        return default_kernels().uninitialized(shape, keras.backend.standardize_dtype(dtype))
+        return current_kernels().uninitialized(shape, keras.backend.standardize_dtype(dtype))
 
 
 def _normal(stddev: float) -> keras.initializers.Initializer:

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 
 from gpt2_keras.layers.initializers import LAYER_NORM_EPSILON
-from gpt2_keras.layers.kernels import default_kernels
+from gpt2_keras.layers.kernels import current_kernels
 
 
 @keras.saving.register_keras_serializable(package="gpt2_keras")
@@ -27,11 +27,10 @@ class LayerNorm(keras.layers.LayerNormalization):
 
     def __init__(self, epsilon: float = LAYER_NORM_EPSILON, **kwargs: Any) -> None:
         super().__init__(epsilon=epsilon, **kwargs)
-        self.kernels = default_kernels()
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         """Normalizes; see the class."""
-        fused = self.kernels.layer_norm(training)
+        fused = current_kernels().layer_norm(training)
         is_plain = self.center and self.scale and self.axis in (-1, [-1])
         if fused is None or not is_plain:
             return super().call(inputs)

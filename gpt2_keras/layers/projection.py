@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from gpt2_keras.layers.kernels import default_kernels
+from gpt2_keras.layers.kernels import current_kernels
 from gpt2_keras.layers.kernels.portable import open_sizes
 from gpt2_keras.private_api.keras import raw_kernel
 
@@ -34,13 +34,12 @@ class Projection(keras.layers.EinsumDense):
     def __init__(self, units: int, **kwargs: Any) -> None:
         super().__init__("abc,dc->abd", output_shape=(None, units), bias_axes="d", **kwargs)
         self.units = units
-        self.kernels = default_kernels()
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         """Multiplies and adds the bias; see the class."""
         batch, time, width = ops.shape(inputs)
         rows = ops.reshape(inputs, (-1, width))  # (batch × time, width)
-        outputs = self.kernels.multiply(rows, self.kernel, training)
+        outputs = current_kernels().multiply(rows, self.kernel, training)
         outputs = ops.add(outputs, self.bias)  # (batch × time, units)
         return ops.reshape(outputs, (*open_sizes(batch, time), self.units))
 

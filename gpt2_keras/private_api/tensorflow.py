@@ -43,3 +43,15 @@ def lite_converter() -> Any:
     from tensorflow.lite.python import convert
 
     return convert
+
+
+def optimization_barrier(x: Any) -> Any:
+    """Returns a tensor that XLA, which must compile the graph, does not fuse with its readers.
+
+    Source: `optimization_barrier` in TensorFlow's `compiler/tf2xla/python/xla.py`.
+    """
+    from tensorflow.compiler.tf2xla.python import xla
+
+    (result,) = xla.optimization_barrier(x)
+    result.set_shape(x.shape)
+    return result

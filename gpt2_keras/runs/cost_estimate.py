@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 
 from gpt2_keras.config import GPT2Config
-from gpt2_keras.layers.kernels import default_kernels
+from gpt2_keras.layers.kernels import current_kernels
 from gpt2_keras.runs.callbacks import TokensPerSecond
 from gpt2_keras.runs.distribution import open_strategy
 from gpt2_keras.runs.mfu import Peak, find_peak, flops_per_token
@@ -222,7 +222,7 @@ def estimate_memory(
     is_mixed = dtype != "float32"
     per_block = 17 * config.hidden_dim + 2.5 * config.num_heads * config.context_length
     per_token = per_block + layers * config.hidden_dim if remat else layers * per_block
-    rows = min(tokens, default_kernels().loss_rows(config.vocab_size))
+    rows = min(tokens, current_kernels().loss_rows(config.vocab_size))
     logits = 4 * rows * config.vocab_size
     return {
         "weights": 4 * weights,

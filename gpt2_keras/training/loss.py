@@ -7,7 +7,7 @@ import keras
 from keras import ops
 
 from gpt2_keras.data.batch_plan import IGNORED_TARGET
-from gpt2_keras.layers.kernels import default_kernels
+from gpt2_keras.layers.kernels import current_kernels
 
 
 def make_loss() -> keras.losses.Loss:
@@ -115,7 +115,7 @@ def cross_entropy_sum(
         1.386...
     """
     targets = ops.where(ops.equal(weights, 0), 0, ops.cast(targets, "int32"))
-    kernels, vocab_size = default_kernels(), table.shape[0]
+    kernels, vocab_size = current_kernels(), table.shape[0]
     size = chunk_rows or kernels.loss_rows(vocab_size)
     padding = -vocab_size % kernels.table_multiple()
 
@@ -168,13 +168,13 @@ def _in_chunks(rows: _Rows, table: Any, vocab_size: int, size: int) -> Any:
         return total + loss, states_gradient, table_gradient + new
 
     zeros = (ops.zeros((), "float32"), ops.zeros_like(states), ops.zeros(table.shape, "float32"))
-    total, states_gradient, table_gradient = default_kernels().loop(count, step, zeros)
+    total, states_gradient, table_gradient = current_kernels().loop(count, step, zeros)
     return total, states_gradient[:num_rows], table_gradient
 
 
 def _one_chunk(rows: _Rows, table: Any, vocab_size: int) -> Any:
     """Returns the loss and both gradients, of rows whose logits fit into memory."""
-    kernels, states = default_kernels(), rows.states
+    kernels, states = current_kernels(), rows.states
     logits = kernels.times_transposed_wide(states, table)  # (rows, columns)
     losses, gradients = kernels.cross_entropy(logits, rows.targets, vocab_size)
     gradients = ops.cast(gradients, states.dtype)

@@ -4,6 +4,7 @@ import pytest
 from keras import ops
 
 from gpt2_keras.layers import CausalSelfAttention, DecoderBlock, DecoderStack, FeedForward
+from gpt2_keras.layers.kernels import current_kernels
 from gpt2_keras.layers.masks import causal_mask
 
 EPSILON = np.finfo("float32").eps  # 1.2e-7
@@ -59,7 +60,7 @@ def test_the_cache_is_written_at_its_slots_and_nowhere_else():
     layer = CausalSelfAttention(num_heads=2)
     x = inputs(1, 2, 8)
     cache = (ops.ones((1, 2, 6, 4)), ops.ones((1, 2, 6, 4)))
-    slots = layer.kernels.cache_slots(cache, time=2, index=3)
+    slots = current_kernels().cache_slots(cache, time=2, index=3)
     mask = causal_mask(2, 6, first=3)
     _, (keys, values) = layer(x, attention_mask=mask, cache=cache, slots=slots)
     assert np.array(cache[0]).min() == np.array(cache[1]).min() == 1  # as it was

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 from jax import numpy as jnp
 
-from gpt2_keras.layers.kernels import default_kernels
+from gpt2_keras.layers.kernels import current_kernels
 from gpt2_keras.training.loss import cross_entropy_sum
 
 WIDTH = 32
@@ -69,7 +69,7 @@ def excess(vocab_size, rows, chunk_rows, dtype):
 
 
 def main():
-    kernels, results = default_kernels(), {}
+    kernels, results = current_kernels(), {}
     for accelerated in (False, True):
         vars(kernels)["accelerated"] = accelerated
         assert kernels.table_multiple() == (128 if accelerated else 1)

@@ -1,8 +1,14 @@
-"""TensorFlow's array functions, in graphs of unknown shapes; see `jax_arrays.py`."""
+"""TensorFlow's array functions, in graphs of unknown shapes; see `jax_arrays.py`.
 
+In a graph of static shapes, for XLA, two of them are those of JAX.
+"""
+
+import builtins
 from typing import Any
 
 import tensorflow as tf
+
+from gpt2_keras.generation.arrays.static_shapes import are_static
 
 abs = tf.abs  # noqa: A001 -- NumPy's name
 arange = tf.range
@@ -48,6 +54,9 @@ while_loop = tf.while_loop
 zeros = tf.zeros
 zeros_like = tf.zeros_like
 
+# In static shapes up to so many of the largest are found without sorting all.
+_FEW = 128
+
 
 def all(x: Any, axis: int | None = None) -> tf.Tensor:  # noqa: A001
     """Returns whether all are true."""
@@ -81,8 +90,8 @@ def unit_vectors(x: Any) -> tf.Tensor:
 
 
 def leading(x: Any, count: Any) -> tf.Tensor:
-    """Returns the first rows, as many as a loop has written."""
-    return x[:count]
+    """Returns the first rows, as many as a loop has written; all in static shapes."""
+    return x if are_static() else x[:count]
 
 
 def write_row(x: Any, index: Any, row: Any) -> tf.Tensor:
@@ -105,12 +114,24 @@ def cross_entropy(logits: Any, ids: Any) -> tf.Tensor:
 def largest(x: Any, count: Any) -> tf.Tensor:
     """Returns the values of the largest of each row, at least as many as any row wants.
 
+    In static shapes all, or a few and minus infinity after the last of them.
+
     Args:
         x: Float tensor `(batch, n)`.
         count: Int32 tensor `(batch,)`: how many each row wants.
     """
-    # Sorts as many as the widest row needs: with top_k everywhere, a few and not all.
-    return tf.math.top_k(x, tf.reduce_max(count)).values
+    widest = tf.reduce_max(count)
+    if not are_static():
+        # Sorts as many as the widest row needs: with top_k everywhere, a few and not all.
+        return tf.math.top_k(x, widest).values
+    size = x.shape[1]
+    few = builtins.min(_FEW, size)
+
+    def of_few() -> tf.Tensor:
+        values = tf.math.top_k(x, few).values
+        return tf.pad(values, [[0, 0], [0, size - few]], constant_values=-float("inf"))
+
+    return tf.cond(widest <= few, of_few, lambda: tf.math.top_k(x, size).values)
 
 
 def count_ids(ids: Any, counted: Any, num_ids: Any) -> tf.Tensor:

@@ -1,18 +1,21 @@
 """What a backend or runtime does in its own way, behind one set of names.
 
 The layers hold the formulas. Where TensorFlow, JAX or LiteRT has a faster way to the same
-numbers, a method of `Kernels` (portable.py) is overridden in tensorflow.py, jax.py or litert.py.
-Every layer has its kernels from the moment it is made; only an export to LiteRT changes them.
+numbers, a method of `Kernels` (portable.py) is overridden in tensorflow.py, jax.py or litert.py,
+or in xla.py for what XLA compiles whole. The backend decides, but for the graphs of an export to
+LiteRT, and of generation with `jit_compile`.
 """
 
 import contextlib
+import contextvars
 import functools
 from collections.abc import Iterator
 
 import keras
 
 from gpt2_keras.layers.kernels.portable import Kernels
-from gpt2_keras.private_api.keras import all_layers
+
+_used: contextvars.ContextVar[Kernels | None] = contextvars.ContextVar("kernels", default=None)
 
 
 @functools.cache
@@ -29,20 +32,16 @@ def kernels_of(backend: str) -> Kernels:
     return Kernels()
 
 
-def default_kernels() -> Kernels:
-    """Returns the kernels of the backend that Keras runs on."""
-    return kernels_of(keras.backend.backend())
+def current_kernels() -> Kernels:
+    """Returns what layers compute with: the kernels of the backend, or those of `using_kernels`."""
+    return _used.get() or kernels_of(keras.backend.backend())
 
 
 @contextlib.contextmanager
-def using_kernels(model: keras.Model, kernels: Kernels) -> Iterator[None]:
-    """Gives all layers of a model other kernels while the block runs, to trace an export."""
-    layers = [layer for layer in all_layers(model) if hasattr(layer, "kernels")]
-    before = [layer.kernels for layer in layers]
+def using_kernels(kernels: Kernels) -> Iterator[None]:
+    """Gives all layers other kernels while the block runs, in this thread: to trace a graph."""
+    token = _used.set(kernels)
     try:
-        for layer in layers:
-            layer.kernels = kernels
         yield
     finally:
-        for layer, own in zip(layers, before, strict=True):
-            layer.kernels = own
+        _used.reset(token)

@@ -7,7 +7,8 @@ import jax
 from jax import numpy as jnp
 from keras import ops
 
-from gpt2_keras.layers.kernels.portable import FusedAttention, Kernels
+from gpt2_keras.layers.kernels.portable import Attend, FusedAttention
+from gpt2_keras.layers.kernels.xla import XlaKernels
 
 # Rows of the loss at a time on an accelerator: of 1024, 4096, 8192 and all rows of a batch of 32
 # the loss of GPT-2 124M took 21.9, 19.1, 18.5 and 18.2 ms on an H100; each 4096 rows of logits
@@ -17,7 +18,7 @@ _LOSS_ROWS = 4096
 _TABLE_MULTIPLE = 128
 
 
-class JaxKernels(Kernels):
+class JaxKernels(XlaKernels):
     """See `Kernels`."""
 
     @functools.cached_property
@@ -37,24 +38,22 @@ class JaxKernels(Kernels):
         """JAX' own function, which on a GPU is cuDNN's flash attention."""
         return _flash_attention
 
+    def barrier(self, x: Any) -> Any:
+        """JAX' own."""
+        return jax.lax.optimization_barrier(x)
+
     def multiply(self, rows: Any, kernel: Any, training: bool | None = None) -> Any:
-        """On a CPU a single row is multiplied twice.
+        """On an accelerator the product as XLA fuses it."""
+        if self.accelerated:
+            return self.times_transposed(rows, kernel)
+        return super().multiply(rows, kernel, training)
 
-        XLA computes a product of one row by a loop of its own, which inside another loop has one
-        thread; that of two rows goes to Eigen, with all. GPT-2 124M on 2 cores of an AMD EPYC:
-        41 tokens/s instead of 23.
-        """
-        if training or self.accelerated or rows.shape[0] != 1:
-            return super().multiply(rows, kernel, training)
-        return super().multiply(jnp.concatenate([rows, rows]), kernel, training)[:1]
-
-    def cache_slots(self, cache: Any, time: Any, index: Any) -> Any:  # noqa: ARG002
-        """The position of the first: new positions lie side by side."""
-        return index
-
-    def write(self, cache: Any, new: Any, slots: Any, overwrite: bool = False) -> Any:  # noqa: ARG002
-        """One copy to a slice, in place inside a compiled loop; a scatter copies row by row."""
-        return jax.lax.dynamic_update_slice_in_dim(cache, new.astype(cache.dtype), slots, axis=2)
+    def attend_to_cache(
+        self, attend: Attend, qkv: Any, mask: Any, cache: Any, slots: Any, overwrite: bool
+    ) -> tuple[Any, Any]:
+        """On an accelerator the cache is written first."""
+        in_parts = overwrite and not self.accelerated
+        return super().attend_to_cache(attend, qkv, mask, cache, slots, in_parts)
 
     def times_wide(self, a: Any, b: Any) -> Any:
         """The sums of the product as they are, which are float32."""

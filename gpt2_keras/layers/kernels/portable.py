@@ -9,9 +9,8 @@ from gpt2_keras.layers.masks import causal_mask
 
 # `attention(qkv, num_heads)`: (batch, time, 3 × width) → (batch, time, width)
 FusedAttention = Callable[[Any, int], Any]
-# `attend(q, k, v, mask, dropout)`, as in layers/attention.py
-Attend = Callable[[Any, Any, Any, Any, Callable[[Any], Any]], Any]
-
+# `attend(q, k, v, mask, dropout)`, as in layers/attention.py; `dropout` may be bound already
+Attend = Callable[..., Any]
 
 # Size of the logits of a loss that are in memory at the same time, in float32.
 CHUNK_BYTES = 64 * 2**20
@@ -170,6 +169,25 @@ class Kernels:
         keys = self.write(cache[0], k, slots, overwrite)
         values = self.write(cache[1], v, slots, overwrite)
         return (keys, values), keys, values
+
+    def attend_to_cache(
+        self, attend: Attend, qkv: Any, mask: Any, cache: Any, slots: Any, overwrite: bool
+    ) -> tuple[Any, Any]:
+        """Attends to a layer's cache and to new positions, which it adds to the cache.
+
+        Args:
+            attend: The attention formula, `attend(q, k, v, mask)`.
+            qkv: The queries, keys and values of the new positions, each float `(batch, heads,
+                time, head_dim)`.
+            mask: What `cache_mask` returned.
+            cache, slots, overwrite: As for `update_cache`.
+
+        Returns:
+            Float tensor `(batch, heads, time, head_dim)`, and the new cache.
+        """
+        q, k, v = qkv
+        cache, keys, values = self.update_cache(cache, k, v, slots, overwrite)
+        return attend(q, keys, values, mask), cache
 
     def write(self, cache: Any, new: Any, slots: Any, overwrite: bool = False) -> Any:
         """Returns keys or values with new positions written to their slots."""

@@ -1,19 +1,19 @@
 """Every kernel against the formula: TensorFlow's, LiteRT's and JAX' in the process of each."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from gpt2_keras.layers import CausalSelfAttention, FeedForward, PositionEmbedding
 from gpt2_keras.layers.attention import attend
-from gpt2_keras.layers.kernels import default_kernels, kernels_of, using_kernels
+from gpt2_keras.layers.kernels import current_kernels, kernels_of, using_kernels
 from gpt2_keras.layers.kernels.jax import JaxKernels
-from gpt2_keras.layers.kernels.litert import LITERT, BlockCache, LiteRTKernels
+from gpt2_keras.layers.kernels.litert import LITERT, BlockCache
 from gpt2_keras.layers.kernels.portable import Kernels
 from gpt2_keras.layers.kernels.tensorflow import TensorFlowKernels
 from gpt2_keras.layers.masks import causal_mask
-from gpt2_keras.layers.normalization import LayerNorm
 from tests.models import TINY, random_ids, random_model
 
 RANDOM = np.random.default_rng(0)
@@ -151,46 +151,54 @@ def test_a_block_cache_gives_the_attention_of_one_cache(time):
 def test_a_model_computes_the_same_with_litert_kernels():
     model, ids = random_model(), random_ids((1, 9))
     expected = np.array(model(ids))
-    before = model.kernels
-    with using_kernels(model, LITERT):
-        given = {type(layer.kernels) for layer in layers_with_kernels(model)}
+    with using_kernels(LITERT):
+        assert current_kernels() is LITERT
         found = np.array(model(ids))
         cache = model.make_cache(1, 12)
         cached, _ = model(ids, cache=cache)
-    assert given == {LiteRTKernels}
     # Logits up to 10 in size, through 2 blocks of some 40 sums of 16 to 64 terms.
     np.testing.assert_allclose(found, expected, rtol=0, atol=10 * 2 * 64 * EPSILON)
     np.testing.assert_allclose(cached, expected, rtol=0, atol=10 * 2 * 64 * EPSILON)
-    assert {id(layer.kernels) for layer in layers_with_kernels(model)} == {id(before)}
+    assert type(current_kernels()) is TensorFlowKernels
 
 
-def layers_with_kernels(model):
-    block = model.decoder.blocks[0]
-    return [
-        model,
-        model.position_embedding,
-        model.decoder,
-        model.decoder.final_norm,
-        block.attention_norm,
-        block.attention,
-        block.attention.qkv,
-        block.feed_forward,
-        block.feed_forward.expand,
-    ]
+class Recorder(TensorFlowKernels):
+    """Kernels that know which of their methods were called."""
+
+    def __init__(self):
+        self.called = set()
+
+    def __getattribute__(self, name):
+        object.__getattribute__(self, "__dict__").setdefault("called", set()).add(name)
+        return super().__getattribute__(name)
+
+
+def test_every_layer_computes_with_the_kernels_in_use():
+    model, ids = random_model(), random_ids((1, 9))
+    with using_kernels(recorder := Recorder()):
+        model(ids, cache=model.make_cache(1, 12), num_logits=1)
+    of_model, of_layers = {"cache_mask", "embed", "multiply"}, {"look_up", "cache_slots"}
+    of_blocks = {"layer_norm", "split_heads", "attend_to_cache", "merge_heads", "gelu"}
+    assert recorder.called >= of_model | of_layers | of_blocks
 
 
 def test_an_error_inside_gives_the_kernels_back():
-    model = random_model()
-    with pytest.raises(RuntimeError, match="inside"), using_kernels(model, LITERT):
+    with pytest.raises(RuntimeError, match="inside"), using_kernels(LITERT):
         raise RuntimeError("inside")
-    assert {type(layer.kernels) for layer in layers_with_kernels(model)} == {TensorFlowKernels}
+    assert type(current_kernels()) is TensorFlowKernels
+
+
+def test_other_threads_keep_their_kernels():
+    with using_kernels(LITERT), ThreadPoolExecutor(1) as pool:
+        assert type(pool.submit(current_kernels).result()) is TensorFlowKernels
+        assert current_kernels() is LITERT
 
 
 def test_each_backend_has_its_kernels():
     assert isinstance(kernels_of("tensorflow"), TensorFlowKernels)
     assert isinstance(kernels_of("jax"), JaxKernels)
     assert type(kernels_of("torch")) is Kernels
-    assert default_kernels() is kernels_of("tensorflow")
+    assert current_kernels() is kernels_of("tensorflow")
 
 
 def test_only_training_fuses_on_tensorflow():
@@ -210,15 +218,6 @@ def test_jax_attention_is_the_formula():
     expected = portable.merge_heads(attend(q, k, v, causal_mask(5, 5), no_dropout))
     found = JaxKernels().causal_attention(False)(tf.constant(qkv), 2)
     np.testing.assert_allclose(found, expected, rtol=0, atol=4 * (5 + 16 * 4) * EPSILON)
-
-
-@pytest.mark.parametrize(
-    "layer",
-    [CausalSelfAttention(2), FeedForward(16), PositionEmbedding(8, 8), LayerNorm()],
-    ids=lambda layer: type(layer).__name__,
-)
-def test_a_layer_is_made_with_the_kernels_of_the_backend(layer):
-    assert layer.kernels is default_kernels()
 
 
 def test_the_tiny_model_has_several_heads():
