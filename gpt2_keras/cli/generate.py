@@ -72,6 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ("--on-overflow", None, overflow, _ON_OVERFLOW, "error"),
         SPECIAL_TOKENS,
         DEVICE,
+        ("--jit-compile", None, bool, "compile the loop by XLA: seconds more, then faster texts"),
         ("--interactive", None, bool, "read prompts from the terminal, one per line"),
         ("--json", None, bool, "print a JSON list of texts"),
     )
@@ -133,6 +134,7 @@ def _settings(args: argparse.Namespace, model: Any) -> dict[str, Any]:
         "logits_processors": dataclasses.replace(processors, **changes),
         "on_overflow": args.on_overflow,
         "special_tokens": args.special_tokens,
+        "jit_compile": args.jit_compile,
     }
 
 

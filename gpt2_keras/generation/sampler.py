@@ -1,7 +1,7 @@
 """Samplers: their numbers as a value, and as tensors of a graph."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -165,6 +165,29 @@ def sampling_tensors(sampler: Sampler, seeds: np.ndarray) -> SamplingTensors:
         if name != "seed"
     }
     return SamplingTensors(**numbers, seed=seeds)
+
+
+def unused_fields(sampling: SamplingTensors) -> tuple[str, ...]:
+    """Returns the fields of arrays that change no row: those of sampling, the penalties, or both.
+
+    Example:
+        >>> unused_fields(sampling_tensors(Sampler(top_k=40), np.zeros(2, "int32")))
+        ('repetition_penalty', 'presence_penalty', 'frequency_penalty', 'no_repeat_ngram_size')
+    """
+    penalties = [name for name in _CHECKS if name not in FOR_SAMPLING]
+    unused = [] if (sampling.temperature > 0).any() else sorted(FOR_SAMPLING)
+    if all((getattr(sampling, name) == _CHECKS[name][1]).all() for name in penalties):
+        unused += penalties
+    return tuple(unused)
+
+
+def with_constants(sampling: SamplingTensors, unused: Sequence[str]) -> SamplingTensors:
+    """Returns numbers of which the unused are constants: a graph has nothing for them."""
+    greedy = {"temperature": 0.0}
+    constants = {
+        name: np.full(1, greedy.get(name, _CHECKS[name][1]), dtype_of(name)) for name in unused
+    }
+    return sampling._replace(**constants)
 
 
 def dtype_of(name: str) -> str:

@@ -26,25 +26,25 @@ def _compile(
     """See `buckets.Compile`."""
     kernels, programs = TensorFlowXlaKernels(), {}
 
-    def traced(arrays: list[Any], numbers: dict[int, int]) -> Any:
+    def traced(arrays: list[Any], constants: dict[int, Any]) -> Any:
         def run(*arrays: Any) -> Any:
             arguments = list(arrays)
-            for index in sorted(numbers):
-                arguments.insert(index, numbers[index])
+            for index in sorted(constants):
+                arguments.insert(index, constants[index])
             with using_kernels(kernels), static_shapes():
                 return function(*arguments)
 
         return tf.function(run, autograph=False, jit_compile=True).get_concrete_function(*arrays)
 
     def call(*arguments: Any) -> Any:
-        numbers = {index: int(arguments[index]) for index in static}
-        arrays = [each for index, each in enumerate(arguments) if index not in numbers]
+        constants = {index: arguments[index] for index in static}
+        arrays = [each for index, each in enumerate(arguments) if index not in constants]
         arrays = tf.nest.map_structure(tf.convert_to_tensor, arrays)
         shapes = tuple(tuple(each.shape) for each in tf.nest.flatten(arrays))
-        key = (shapes, *numbers.values())
+        key = (shapes, *constants.values())
         # Not one `tf.function` for all: of one that is traced again and again TensorFlow warns.
         if key not in programs:
-            programs[key] = traced(arrays, numbers)
+            programs[key] = traced(arrays, constants)
         return programs[key](*arrays)
 
     return call

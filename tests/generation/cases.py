@@ -52,6 +52,7 @@ def exact(model):
         "penalties": sampled(model, sampler=Sampler(**GREEDY, **penalties)),
         "n-grams": sampled(model, sampler=Sampler(**GREEDY, no_repeat_ngram_size=2)),
         "processors": sampled(model, logits_processors=processors),
+        "jit_compile": model.generate("the cat", max_new_tokens=20, jit_compile=True),
         "stop strings": model.generate(PROMPTS, max_new_tokens=30, stop=["a"]),
         "stream": list(model.stream("the cat", max_new_tokens=20)),
         "prefix": model.generate(

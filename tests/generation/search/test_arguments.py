@@ -91,6 +91,7 @@ def test_details_of_a_search_are_those_of_the_model(model, search):
         ),
         (BeamSearch(), {"best_of": 2, "top_k": 1, "top_p": 0.5}, "^best_of, top_k, top_p cannot"),
         (BeamSearch(), {"stop_token_ids": [1]}, "^stop_token_ids cannot"),
+        (BeamSearch(), {"jit_compile": True}, "^jit_compile cannot"),
     ],
 )
 def test_what_a_search_does_not_take_is_an_error(model, sampler, arguments, message):
