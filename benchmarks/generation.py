@@ -32,6 +32,7 @@ PEERS = (
     "keras_hub",
     "transformers",
     "ctranslate2",
+    "gpt2_keras_jit",
     "gpt2_keras_bfloat16",
     "ctranslate2_int8",
 )
@@ -40,6 +41,7 @@ NAMES = {
     "keras_hub": "KerasHub",
     "transformers": "transformers (PyTorch)",
     "ctranslate2": "CTranslate2",
+    "gpt2_keras_jit": "gpt2_keras, `jit_compile=True`",
     "gpt2_keras_bfloat16": "gpt2_keras, bfloat16",
     "ctranslate2_int8": "CTranslate2, int8",
 }
@@ -52,7 +54,9 @@ CASES = {  # name: (batch, prompt tokens, new tokens)
 Generate = Callable[[np.ndarray, int], Any]
 
 
-def load_gpt2_keras(directory: str, dtype: str = "float32") -> Generate:
+def load_gpt2_keras(
+    directory: str, dtype: str = "float32", *, jit_compile: bool = False
+) -> Generate:
     from gpt2_keras import GPT2LM
     from gpt2_keras.generation.compiled import compiled
     from gpt2_keras.generation.logits_processors import processor_tensors
@@ -61,7 +65,7 @@ def load_gpt2_keras(directory: str, dtype: str = "float32") -> Generate:
     from gpt2_keras.generation.sampler import Sampler, sampling_tensors
 
     model = GPT2LM.from_preset(directory, dtype=dtype)
-    functions = compiled(model)
+    functions = compiled(model, jit_compile=jit_compile)
     vocab_size, end = model.config.vocab_size, model.require_tokenizer().end_token_id
     prefix = no_prefix(model)
 
@@ -71,10 +75,14 @@ def load_gpt2_keras(directory: str, dtype: str = "float32") -> Generate:
         rows = pad(ids.tolist(), end, side="left")
         state = functions.start(*rows, *settings, np.int32(count), prefix)
         if count == 1:
-            return state.last_ids.numpy()
-        return functions.advance(state, *settings, np.int32(count - 1))[0].numpy()
+            return np.asarray(state.last_ids)
+        return np.asarray(functions.advance(state, *settings, np.int32(count - 1))[0])
 
     return generate
+
+
+def load_gpt2_keras_jit(directory: str) -> Generate:
+    return load_gpt2_keras(directory, jit_compile=True)
 
 
 def load_gpt2_keras_bfloat16(directory: str) -> Generate:

@@ -4,6 +4,7 @@ import dataclasses
 import importlib.util
 import os
 import platform
+import warnings
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +16,8 @@ _DRIVER = Path("/proc/driver/nvidia/version")
 _CPU_INFO = Path("/proc/cpuinfo")
 # JAX takes one of them and, given both, does not start its CUDA plug-in.
 _MEMORY = ("XLA_CLIENT_MEM_FRACTION", "XLA_PYTHON_CLIENT_MEM_FRACTION")
+# The kinds of device that this process was told to compute on.
+_chosen: set[str] = set()
 _PLUGINS = ("jax_cuda12_plugin", "jax_cuda13_plugin")
 
 
@@ -90,6 +93,12 @@ def why_no_gpu(device: Device) -> str | None:
     return f"the backend {device.backend} does not use it."
 
 
+def warn_of_unused_gpu(device: Device) -> None:
+    """Warns if this machine has a GPU that is not used, unless `hide_gpus` was called."""
+    if "cpu" not in _chosen and (cause := why_no_gpu(device)):
+        warnings.warn(f"There is a GPU, and it is not used: {cause}", stacklevel=3)
+
+
 def _why_not_on_jax() -> str:
     both = [name for name in _MEMORY if name in os.environ]
     if len(both) > 1:
@@ -139,6 +148,7 @@ def check_compute_dtype(dtype: str) -> None:
 
 def hide_gpus() -> None:
     """Makes Keras compute on the CPU; call it before Keras is imported."""
+    _chosen.add("cpu")
     os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
     os.environ["JAX_PLATFORMS"] = "cpu"
 

@@ -9,17 +9,19 @@ import pytest
 
 from gpt2_keras import devices
 from gpt2_keras import model as model_module
+from gpt2_keras.cli.main import main
 from gpt2_keras.devices import (
     Device,
     check_compute_dtype,
     check_device,
     current_device,
+    warn_of_unused_gpu,
     why_no_gpu,
 )
 from gpt2_keras.runs import TrainingSettings, setup
 from gpt2_keras.runs.device_report import report_device
 from gpt2_keras.runs.progress import Progress
-from tests.models import random_model
+from tests.models import random_model, text_model
 from tests.processes import start, wait_for
 
 ON_CPU = {"jax": Device("cpu", "a processor", "jax"), "tf": Device("cpu", "it", "tensorflow")}
@@ -31,6 +33,7 @@ def a_gpu(monkeypatch, tmp_path):
     driver = tmp_path / "version"
     driver.write_text("NVRM version: 580")
     monkeypatch.setattr(devices, "_DRIVER", driver)
+    monkeypatch.setattr(devices, "_chosen", set())
     for name in ("CUDA_VISIBLE_DEVICES", "JAX_PLATFORMS", *devices._MEMORY):
         monkeypatch.delenv(name, raising=False)
 
@@ -115,9 +118,33 @@ def test_a_run_warns_of_a_gpu_that_it_does_not_use(a_gpu, monkeypatch):
         report_device(Progress(), "float32", verbose=0)
 
 
+def test_a_gpu_that_was_hidden_by_choice_is_no_warning(a_gpu, monkeypatch, recwarn):
+    for name in ("CUDA_VISIBLE_DEVICES", "JAX_PLATFORMS"):
+        monkeypatch.setenv(name, "before")  # restored after the test
+    devices.hide_gpus()
+    warn_of_unused_gpu(ON_CPU["jax"])
+    assert not recwarn.list
+
+
+@pytest.mark.parametrize("words", [["generate", "a"], ["evaluate", "TEXT"]])
+def test_generate_and_evaluate_warn_of_a_gpu_that_they_do_not_use(
+    a_gpu, monkeypatch, tmp_path, capsys, words
+):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+    if current_device().kind != "cpu":
+        pytest.skip("a GPU is used here")
+    text_model().save_to_preset(tmp_path / "model")
+    (tmp_path / "text.txt").write_text("the cat sat on the mat")
+    words = [str(tmp_path / "text.txt") if word == "TEXT" else word for word in words]
+    assert main([*words, "--model", str(tmp_path / "model")]) == 0
+    warning = f"gpt2-keras {words[0]}: warning: There is a GPU, and it is not used: CUDA_VISIBLE_"
+    assert warning in capsys.readouterr().err
+
+
 def test_hidden_gpus_are_hidden_from_both_backends(monkeypatch):
     for name in ("CUDA_VISIBLE_DEVICES", "JAX_PLATFORMS"):
         monkeypatch.setenv(name, "before")  # restored after the test
+    monkeypatch.setattr(devices, "_chosen", set())
     devices.hide_gpus()
     assert (os.environ["CUDA_VISIBLE_DEVICES"], os.environ["JAX_PLATFORMS"]) == ("-1", "cpu")
 

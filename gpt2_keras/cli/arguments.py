@@ -41,8 +41,9 @@ def add_flags(parser: TakesFlags, *flags: tuple[Any, ...]) -> None:
     Args:
         parser: A parser, or a group of one.
         *flags: For each its name, its metavar, the type of its value (or a tuple of choices,
-            `bool` of a switch, a list of one type if it may be repeated), its help and its
-            default: by default None, of a switch False.
+            `bool` of a switch, `bool` and choices of a switch that may have a value, a list
+            of one type if it may be repeated), its help and its default: by default None, of
+            a switch False.
     """
     for name, metavar, values, text, *default in flags:
         how: dict[str, Any] = {"type": values, "metavar": metavar}
@@ -50,6 +51,8 @@ def add_flags(parser: TakesFlags, *flags: tuple[Any, ...]) -> None:
             how = {"action": "store_true"}
         elif isinstance(values, list):
             how = {"action": "append", "type": values[0], "metavar": metavar}
+        elif isinstance(values, tuple) and values[0] is bool:
+            how = {"nargs": "?", "const": True, "default": False, "choices": values[1:]}
         elif isinstance(values, tuple):
             how = {"choices": values}
         if default:

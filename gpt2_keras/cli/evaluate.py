@@ -20,6 +20,7 @@ from typing import Any
 from gpt2_keras.cli.arguments import DEVICE, add_flags, integer
 from gpt2_keras.cli.quiet import load_tensorflow
 from gpt2_keras.cli.table import in_columns
+from gpt2_keras.devices import current_device, warn_of_unused_gpu
 
 HELP = "measure how well models predict texts"
 TASKS = ("last_word", "multiple_choice")
@@ -67,6 +68,7 @@ def run(args: argparse.Namespace) -> None:
 
     check_paths(named)  # before the models are loaded, which takes longer
     load_tensorflow(args.device)
+    warn_of_unused_gpu(current_device())
     results = [_evaluate(name, args) for name in args.models]
     if args.out is not None:
         _write(args.out, results)

@@ -27,7 +27,7 @@ from gpt2_keras.cli.arguments import (
     text,
 )
 from gpt2_keras.cli.quiet import load_tensorflow
-from gpt2_keras.devices import current_device
+from gpt2_keras.devices import current_device, warn_of_unused_gpu
 
 HELP = "continue texts"
 _TOP_P, _MIN_P, _PENALTY = number(0, 1, above=True), number(0, 1), number(0, above=True)
@@ -86,6 +86,7 @@ def run(args: argparse.Namespace) -> None:
             "terminal. Leave one of them out."
         )
     load_tensorflow(args.device)
+    warn_of_unused_gpu(current_device())
     from gpt2_keras import GPT2LM
 
     model = GPT2LM.from_preset(args.model)

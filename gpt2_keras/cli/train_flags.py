@@ -78,7 +78,13 @@ _SETTINGS: dict[str, tuple[tuple[str, str | None, Any, str], ...]] = {
             _COUNT,
             "micro-batches per batch, one after the other: less memory; default 1",
         ),
-        ("--remat", None, bool, "rematerialize activations instead of keeping them: less memory"),
+        (
+            "--remat",
+            None,
+            (bool, "products"),  # gpt2_keras.layers.remat.PRODUCTS
+            "rematerialize activations instead of keeping them: less memory; with products, on "
+            "JAX, keep the results of linear maps",
+        ),
     ),
     "checkpoints (one is written before every evaluation)": (
         ("--checkpoint-every", "N", _COUNT, "steps between further ones"),

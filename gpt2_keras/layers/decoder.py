@@ -9,7 +9,7 @@ from gpt2_keras.layers.attention import CausalSelfAttention
 from gpt2_keras.layers.feed_forward import FeedForward
 from gpt2_keras.layers.kernels import current_kernels
 from gpt2_keras.layers.normalization import LayerNorm
-from gpt2_keras.layers.remat import rematerialize
+from gpt2_keras.layers.remat import PRODUCTS, rematerialize
 
 
 @keras.saving.register_keras_serializable(package="gpt2_keras")
@@ -161,7 +161,7 @@ class DecoderStack(keras.layers.Layer):
         self.num_heads = num_heads
         self.intermediate_dim = intermediate_dim
         self.dropout_rate = dropout_rate
-        self.remat = False  # set by `GPT2LM.compile`
+        self.remat: bool | str = False  # set by `GPT2LM.compile`
         self.blocks = [
             DecoderBlock(
                 num_heads,
@@ -198,7 +198,8 @@ class DecoderStack(keras.layers.Layer):
         states, new_cache = [x], []
         for index, block in enumerate(self.blocks):
             if self.remat and training and cache is None:
-                x = rematerialize(block, x, attention_mask)
+                keep_products = self.remat == PRODUCTS
+                x = rematerialize(block, x, attention_mask, keep_products=keep_products)
                 states.append(x)
                 continue
             layer_cache = None if cache is None else cache[index]

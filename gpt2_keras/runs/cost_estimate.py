@@ -8,6 +8,7 @@ import keras
 
 from gpt2_keras.config import GPT2Config
 from gpt2_keras.layers.kernels import current_kernels
+from gpt2_keras.layers.remat import PRODUCTS
 from gpt2_keras.runs.callbacks import TokensPerSecond
 from gpt2_keras.runs.distribution import open_strategy
 from gpt2_keras.runs.mfu import Peak, find_peak, flops_per_token
@@ -191,7 +192,7 @@ def estimate_memory(
     *,
     ema: bool = False,
     accumulation_steps: int = 1,
-    remat: bool = False,
+    remat: bool | str = False,
 ) -> dict[str, int]:
     """Returns how many bytes a training step needs at least, by what they hold.
 
@@ -201,9 +202,10 @@ def estimate_memory(
     the model computes in. Source: equation 1 of "Reducing Activation Recomputation in
     Large Transformer Models" (Korthikanti et al., 2022), which counts 34 H + 5 A T bytes
     for 16-bit numbers. With `remat` one block at a time keeps them; the others keep their
-    input. With micro-batches the activations are those of one of them, and its gradients
-    are held beside the sum of all. Logits are computed in chunks of rows, see
-    `cross_entropy_sum`: they, their gradient and the softmax. A backend needs more for
+    input, with `"products"` also the results of their linear maps but the last, 9 H in all.
+    With micro-batches the activations are those of one of them, and its gradients are held
+    beside the sum of all. Logits are computed in chunks of rows, see `cross_entropy_sum`:
+    they, their gradient and the softmax. A backend needs more for
     itself, and for what it has not yet freed.
 
     Args:
@@ -221,7 +223,8 @@ def estimate_memory(
     tokens = -(-batch_size // accumulation_steps) * config.context_length
     is_mixed = dtype != "float32"
     per_block = 17 * config.hidden_dim + 2.5 * config.num_heads * config.context_length
-    per_token = per_block + layers * config.hidden_dim if remat else layers * per_block
+    kept = {False: per_block, True: config.hidden_dim, PRODUCTS: 9 * config.hidden_dim}[remat]
+    per_token = layers * kept + (per_block if remat else 0)
     rows = min(tokens, current_kernels().loss_rows(config.vocab_size))
     logits = 4 * rows * config.vocab_size
     return {

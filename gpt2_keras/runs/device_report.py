@@ -4,7 +4,7 @@ import dataclasses
 import sys
 import warnings
 
-from gpt2_keras.devices import current_device, why_no_gpu
+from gpt2_keras.devices import current_device, warn_of_unused_gpu
 from gpt2_keras.runs.progress import Progress
 
 
@@ -22,8 +22,7 @@ def report_device(progress: Progress, dtype: str, verbose: int | str) -> Progres
     device = current_device()
     if verbose:
         sys.stderr.write(f"device: {device}, {dtype}\n")
-    if cause := why_no_gpu(device):
-        warnings.warn(f"There is a GPU, and it is not used: {cause}", stacklevel=3)
+    warn_of_unused_gpu(device)
     if progress.device not in ("", str(device)):
         warnings.warn(
             f"The run was on {progress.device}, and goes on on {device}: from now on its numbers "

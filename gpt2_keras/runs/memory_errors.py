@@ -83,7 +83,7 @@ def advice(
         f"batch_size={batch_size} does not fit into the memory of {current_device()}: it needs "
         f"{needed(batch_size) / 1e9:.1f} GB at least{of}. "
     )
-    remat = "" if settings.remat else ", or remat=True"
+    remat = "" if settings.remat is True else ", or remat=True"
     if smaller < 1:
         return f"{told}No batch fits. Use a smaller model or shorter windows{remat}."
     steps = -(-batch_size // smaller) * settings.accumulation_steps

@@ -6,6 +6,7 @@ from typing import Any
 
 from gpt2_keras.config import SIZES
 from gpt2_keras.data.shuffling import LARGEST_SEED
+from gpt2_keras.layers.remat import check_remat
 from gpt2_keras.runs.distribution import STRATEGIES
 from gpt2_keras.training.schedule import SCHEDULES
 from gpt2_keras.validation import (
@@ -47,7 +48,8 @@ _FIELDS_BY_CHECK: list[tuple[Callable[[str, Any], object], list[str]]] = [
     (partial(check_number, minimum=0, below=1), ["dropout_rate", "beta_2"]),
     (partial(check_number, minimum=0, below=1), ["final_learning_rate_ratio"]),
     (partial(check_number, above=0, below=1), ["ema", "validation_fraction"]),
-    (check_flag, ["remat", "document_masking", "jit_compile"]),
+    (check_flag, ["document_masking", "jit_compile"]),
+    (check_remat, ["remat"]),
     (partial(check_choice, choices=SCHEDULES, advice="Use cosine if in doubt."), ["schedule"]),
     (partial(check_choice, choices=STRATEGIES, advice="Use auto if in doubt."), ["strategy"]),
     (partial(check_choice, choices=DTYPES, advice=_DTYPE_ADVICE), ["dtype"]),

@@ -107,7 +107,7 @@ class TrainingSettings:
     sample_prompts: tuple[str, ...] = ()
     peak_flops: float | None = None
     accumulation_steps: int = 1
-    remat: bool = False
+    remat: bool | str = False
     document_masking: bool = False
     strategy: str = "auto"
     model_parallel: int = 1

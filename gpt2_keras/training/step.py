@@ -14,6 +14,7 @@ from typing import Any
 
 import keras
 
+from gpt2_keras.layers.remat import check_remat
 from gpt2_keras.training.loss import is_default_loss
 from gpt2_keras.validation import check_flag, check_integer
 
@@ -23,19 +24,19 @@ class StepOptions:
     """The options of a step: arguments of `GPT2LM.compile`, see there.
 
     Raises:
-        TypeError: If `accumulation_steps` is not an integer, or another option not a bool.
-        ValueError: If `accumulation_steps` is below 1.
+        TypeError: If an option is of the wrong type.
+        ValueError: If `accumulation_steps` is below 1, or the backend cannot do `remat`.
     """
 
     accumulation_steps: int = 1
-    remat: bool = False
+    remat: bool | str = False
     document_masking: bool = False
 
     def __post_init__(self) -> None:
         name, advice = "accumulation_steps", "Use 1 to train on whole batches."
         steps = check_integer(name, self.accumulation_steps, minimum=1, advice=advice)
         object.__setattr__(self, name, steps)
-        check_flag("remat", self.remat)
+        check_remat("remat", self.remat)
         check_flag("document_masking", self.document_masking)
 
     def check(self, model: Any) -> None:

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from gpt2_keras.cli.main import main
-from gpt2_keras.generation import LogitsProcessors
+from gpt2_keras.generation import LogitsProcessors, xla_functions
 from gpt2_keras.generation.sampler import Sampler
 from tests.models import text_model
 
@@ -41,6 +41,20 @@ def test_its_options_are_those_of_generate(model_and_directory, capsys, words, s
     expected = model.generate(["the cat"], sampler=sampler or "greedy", **options)
     assert json.loads(capsys.readouterr().out) == expected
     assert expected != model.generate(["the cat"], seed=3, max_new_tokens=9)
+
+
+def test_the_loop_is_compiled_if_asked(model_and_directory, capsys, monkeypatch):
+    model, directory = model_and_directory
+    made, compile_model = [], xla_functions.compile_model
+    monkeypatch.setattr(
+        xla_functions, "compile_model", lambda *args: made.append(args) or compile_model(*args)
+    )
+    command = ["generate", "--model", directory, "the cat", "--max-new-tokens", "9"]
+    assert main([*command, "--jit-compile"]) == 0
+    assert capsys.readouterr().out == model.generate("the cat", max_new_tokens=9) + "\n"
+    assert len(made) == 1
+    assert main(command) == 0
+    assert len(made) == 1
 
 
 def test_an_empty_bad_word_is_an_error(model_and_directory, capsys):

@@ -171,6 +171,23 @@ def test_wrong_usage_exits_with_2(flags, message, capsys):
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("words", "remat"), [([], False), (["--remat"], True), (["--remat", "products"], "products")]
+)
+def test_rematerialization_is_a_switch_that_may_have_a_value(words, remat):
+    parser = argparse.ArgumentParser()
+    add_settings(parser)
+    required = ["--data", "shards", "--tokenizer", "tokenizer"]
+    assert parser.parse_args([*required, *words]).remat == remat
+
+
+def test_products_are_kept_on_jax_only(files, tmp_path, capsys):
+    command = ["train", *files, "--out", str(tmp_path / "run"), "--remat", "products"]
+    assert main(command) == 1
+    assert "Only JAX can keep the products" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
 def test_two_shapes_at_once_are_an_error(files, tmp_path, capsys):
     flags = ["--out", str(tmp_path / "run"), "--size", "gpt2", "--num-heads", "2"]
     assert main(["train", *files, *flags]) == 1

@@ -66,6 +66,8 @@ def test_micro_batches_and_rematerialization_keep_less():
     remat = estimate_memory(config, 8, "float32", remat=True)
     inputs = 12 * 8 * 1024 * 768 * 4
     assert remat["activations"] == whole["activations"] / 12 + inputs
+    products = estimate_memory(config, 8, "float32", remat="products")
+    assert products["activations"] == whole["activations"] / 12 + 9 * inputs
 
 
 def test_logits_are_held_one_chunk_of_rows_at_a_time():

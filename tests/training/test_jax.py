@@ -36,12 +36,14 @@ def test_every_way_to_train_on_jax(tmp_path):
             # Not float16: JAX has no such product on a CPU.
             "dropout": {"dropout_rate": 0.5},
             "remat": {"dropout_rate": 0.5, "remat": True},
+            "products": {"dropout_rate": 0.5, "remat": "products"},
         },
         **JAX,
     )
     for name in ("micro_batches", "data", "data_micro_batches", "model"):
         assert_same(found[name], found["one"], ATOL)
     assert_same(found["remat"], found["dropout"], ATOL)
+    assert_same(found["products"], found["dropout"], ATOL)
     np.testing.assert_allclose(found["bfloat16"]["logs"], found["one"]["logs"], rtol=1e-2)
 
 
@@ -61,6 +63,19 @@ def output_of(module):
 
 def test_an_error_in_a_batch_loses_no_weights():
     assert output_of("jax_errors") == ""
+
+
+def test_what_is_rematerialized_changes_the_cost_and_not_the_gradients():
+    found = json.loads(output_of("jax_remat"))
+    nothing, everything, rest = (found[name] for name in ("False", "True", "products"))
+    # The same operations on the same numbers; XLA may fuse them in another way.
+    assert max(each["difference"] for each in found.values()) < 1e-5
+    # Of each block the results of qkv, output_projection and expand, and its input.
+    width, blocks, tokens = 64, 4, 4 * 128
+    assert rest["kept"] - everything["kept"] == 4 * blocks * tokens * (3 + 1 + 4) * width
+    assert rest["kept"] < 0.25 * nothing["kept"]
+    assert everything["flops"] > 1.2 * nothing["flops"]  # the products a second time
+    assert rest["flops"] < 1.05 * nothing["flops"]
 
 
 def test_the_loss_is_that_on_all_logits_in_every_layout():

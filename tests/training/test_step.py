@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from gpt2_keras import GPT2Config, GPT2Tokenizer
 from gpt2_keras.layers.kernels import portable
+from gpt2_keras.runs.settings import TrainingSettings
 from gpt2_keras.training import IGNORED_TARGET, AdamW, StepOptions
 from tests import models
 from tests.bfloat16 import needs_bfloat16
@@ -252,6 +253,14 @@ def test_a_wrong_number_of_micro_batches_is_an_error(value, error, message):
 def test_an_option_that_is_no_bool_is_an_error(option, value):
     with pytest.raises(TypeError, match=rf"^{option}.* Use True or False"):
         random_model(CONFIG).compile(**{option: value})
+
+
+def test_only_jax_keeps_products():
+    message = r"^remat='products' was given, and Keras runs on tensorflow\. .* Use remat=True, or"
+    with pytest.raises(ValueError, match=message):
+        random_model(CONFIG).compile(remat="products")
+    with pytest.raises(ValueError, match=message):
+        TrainingSettings(data="shards", tokenizer="tokenizer", remat="products")
 
 
 def test_options_that_do_not_fit_the_model_are_an_error():

@@ -8,7 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from gpt2_keras.generation.arrays.static_shapes import are_static
+from gpt2_keras.generation.arrays import static_shapes
 
 abs = tf.abs  # noqa: A001 -- NumPy's name
 arange = tf.range
@@ -91,7 +91,7 @@ def unit_vectors(x: Any) -> tf.Tensor:
 
 def leading(x: Any, count: Any) -> tf.Tensor:
     """Returns the first rows, as many as a loop has written; all in static shapes."""
-    return x if are_static() else x[:count]
+    return x if static_shapes.are_static() else x[:count]
 
 
 def write_row(x: Any, index: Any, row: Any) -> tf.Tensor:
@@ -121,7 +121,7 @@ def largest(x: Any, count: Any) -> tf.Tensor:
         count: Int32 tensor `(batch,)`: how many each row wants.
     """
     widest = tf.reduce_max(count)
-    if not are_static():
+    if not static_shapes.are_static():
         # Sorts as many as the widest row needs: with top_k everywhere, a few and not all.
         return tf.math.top_k(x, widest).values
     size = x.shape[1]

@@ -1,6 +1,7 @@
 """JAX' kernels; XLA fuses the rest by itself."""
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -54,6 +55,14 @@ class JaxKernels(XlaKernels):
         """On an accelerator the cache is written first."""
         in_parts = overwrite and not self.accelerated
         return super().attend_to_cache(attend, qkv, mask, cache, slots, in_parts)
+
+    def remat(self, function: Callable[..., Any], keep_products: bool) -> Callable[..., Any]:
+        """By JAX' policies; the products of attention, of two activations, are not kept."""
+        if not keep_products:
+            return super().remat(function, keep_products)
+        policy = jax.checkpoint_policies.dots_with_no_batch_dims_saveable
+        again: Callable[..., Any] = jax.checkpoint(function, policy=policy)
+        return again
 
     def times_wide(self, a: Any, b: Any) -> Any:
         """The sums of the product as they are, which are float32."""

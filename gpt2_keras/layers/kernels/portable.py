@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import keras
 from keras import ops
 
 from gpt2_keras.layers.masks import causal_mask
@@ -204,6 +205,16 @@ class Kernels:
     def loop(self, count: Any, step: Callable[[Any, Any], Any], start: Any) -> Any:
         """Returns `step(index, values)` applied to `start`, for each index in turn."""
         return ops.fori_loop(0, count, step, start)
+
+    def remat(self, function: Callable[..., Any], keep_products: bool) -> Callable[..., Any]:  # noqa: ARG002
+        """Returns a function that is computed again for its gradients, from its arguments.
+
+        Args:
+            function: The function of tensors.
+            keep_products: Whether the results of products with weights are kept, on JAX.
+        """
+        again: Callable[..., Any] = keras.remat(function)
+        return again
 
     def uninitialized(self, shape: tuple[int, ...], dtype: str) -> Any:
         """Returns a tensor of any values, to be written to next."""
