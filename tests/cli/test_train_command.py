@@ -172,7 +172,7 @@ def test_wrong_usage_exits_with_2(flags, message, capsys):
 
 
 @pytest.mark.parametrize(
-    ("words", "remat"), [([], False), (["--remat"], True), (["--remat", "products"], "products")]
+    ("words", "remat"), [([], None), (["--remat"], True), (["--remat", "products"], "products")]
 )
 def test_rematerialization_is_a_switch_that_may_have_a_value(words, remat):
     parser = argparse.ArgumentParser()

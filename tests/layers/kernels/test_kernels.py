@@ -78,10 +78,11 @@ def test_every_product_is_rows_times_the_transposed_kernel(kernels, training, ro
 
 
 @every_kernel
-def test_heads_are_split_and_merged(kernels):
-    qkv = normal(2, 5, 3 * 8)
+@pytest.mark.parametrize("time", [1, 5])
+def test_heads_are_split_and_merged(kernels, time):
+    qkv = normal(2, time, 3 * 8)
     q, k, v = (np.array(part) for part in kernels.split_heads(tf.constant(qkv), 2))
-    expected = qkv.reshape(2, 5, 3, 2, 4).transpose(2, 0, 3, 1, 4)
+    expected = qkv.reshape(2, time, 3, 2, 4).transpose(2, 0, 3, 1, 4)
     np.testing.assert_array_equal([q, k, v], expected)
     np.testing.assert_array_equal(kernels.merge_heads(tf.constant(q)), qkv[:, :, :8])
 
