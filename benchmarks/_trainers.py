@@ -102,7 +102,7 @@ def train_gpt2_keras(job: Job) -> dict[str, Any]:
     inputs, targets = job.batches()
     times = Times()
     model = GPT2LM(GPT2Config(**job.shape(), dropout_rate=job.dropout_rate))
-    model.compile()
+    model.compile(remat=job.remat)
     return fit(model, inputs, targets, job, times)
 
 

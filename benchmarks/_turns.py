@@ -45,6 +45,7 @@ class Job:
     steps: int = 4
     dtype: str = "float32"  # the compute dtype; weights stay float32
     dropout_rate: float = 0.0  # of gpt2_keras; the peers have none
+    remat: bool | str = False  # as for `GPT2LM.compile`; of gpt2_keras
 
     def shape(self) -> dict[str, int]:
         """Returns the shape as arguments of `GPT2Config`."""

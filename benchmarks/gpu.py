@@ -81,7 +81,10 @@ def rows_of(job: Job) -> list[Row]:
         for size in (1, 64, 8)
         for peer in peers
     ]
+    products, everything = (dataclasses.replace(job, remat=remat) for remat in ("products", True))
     others = [
+        Row("train", OURS, products, "remat='products'"),
+        Row("train", OURS, everything, "remat"),
         Row("train", "torch_compile", job),
         Row("train", "transformers", job),
         Row("train", "keras_hub_jax", job),

@@ -51,7 +51,7 @@ def test_what_it_says_of_memory_while_generating_was_measured(benchmark):
     _, results = benchmark("generation")
     peaks = {
         peer: max(case[peer]["peak_megabytes"] for case in results["cases"].values())
-        for peer in ("gpt2_keras", "keras_hub")
+        for peer in ("gpt2_keras", "gpt2_keras_jit", "keras_hub")
     }
     measured = [*peaks.values(), results["bare_tensorflow_megabytes"]]
     assert {f"{megabytes:.0f}" for megabytes in measured} <= prose_figures("Generation")
@@ -122,6 +122,7 @@ def test_the_ratios_of_the_readme_are_those_of_the_results(benchmark):
         "training": ratios("training, tokens/s", torch),
         "generating, batch 8": ratios(eight, hub),
         "generating, batch 1": ratios(one, hub),
+        "the same, `jit_compile=True`": ratios(one, hub, "gpt2_keras_jit"),
         "serving text, batch 8": ratios("serving", hub, "saved_model"),
         "`.tflite`, `generate`": ratios(".tflite", hub, "float32")
         + ratios(".tflite", ["llama_f16"], "float16"),
