@@ -47,14 +47,14 @@ def generate_gpt2_keras(job: Job) -> dict[str, Any]:
 
     keras.config.set_dtype_policy("bfloat16")
     from gpt2_keras import GPT2LM, GPT2Config
-    from gpt2_keras.generation.jax_functions import CompiledModel
+    from gpt2_keras.generation.jax_functions import compile_model
     from gpt2_keras.generation.logits_processors import processor_tensors
     from gpt2_keras.generation.prefix_cache import no_prefix
     from gpt2_keras.generation.sampler import Sampler, sampling_tensors
 
     model = GPT2LM(GPT2Config(**job.shape()))
     end = job.vocab_size - 1
-    functions = CompiledModel(model, end)
+    functions = compile_model(model, end)
     token_ids = job.batches()[0][: job.batch_size, : job.context_length // 8]
     lengths = np.full(job.batch_size, token_ids.shape[1], "int32")
     settings = (
