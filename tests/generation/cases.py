@@ -99,20 +99,26 @@ def while_training(model):
     return [*texts, model.generate("the", max_new_tokens=8)]
 
 
-def main():
-    traces = []
+def traced_functions(replace=setattr):
+    """Returns a list that gets the names of the decoding loop's functions as they are traced."""
+    names = []
 
     def counted(name):
         function = getattr(decoding_loop, name)
 
         def run(*arguments, **keywords):
-            traces.append(name)
+            names.append(name)
             return function(*arguments, **keywords)
 
-        setattr(decoding_loop, name, run)
+        replace(decoding_loop, name, run)
 
     counted("start")
     counted("advance")
+    return names
+
+
+def main():
+    traces = traced_functions()
     model = text_model(context_length=64)
     counts = {}
     # Prompts of 1 to 15 tokens and up to 16 new ones are one bucket; batches are of one size.

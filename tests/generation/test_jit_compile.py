@@ -4,7 +4,8 @@ import keras
 import numpy as np
 import pytest
 
-from gpt2_keras.generation import LogitsProcessors, Sampler, cache_prefix, decoding_loop
+from gpt2_keras.generation import LogitsProcessors, Sampler, cache_prefix
+from tests.generation import cases
 from tests.models import text_model
 
 pytestmark = pytest.mark.skipif(
@@ -37,20 +38,7 @@ def model():
 @pytest.fixture
 def traced(monkeypatch):
     """The names of the functions that are traced."""
-    names = []
-
-    def counted(name):
-        function = getattr(decoding_loop, name)
-
-        def run(*arguments, **keywords):
-            names.append(name)
-            return function(*arguments, **keywords)
-
-        monkeypatch.setattr(decoding_loop, name, run)
-
-    counted("start")
-    counted("advance")
-    return names
+    return cases.traced_functions(monkeypatch.setattr)
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -7,6 +7,8 @@ from typing import Any
 import jax
 from jax import numpy as jnp
 
+from gpt2_keras.generation.arrays import static_shapes
+
 abs = jnp.abs  # noqa: A001 -- NumPy's name
 asarray = jnp.asarray
 bitwise_xor = jnp.bitwise_xor
@@ -37,9 +39,6 @@ any = jnp.any  # noqa: A001
 top_k = jax.lax.top_k
 where = jnp.where
 zeros_like = jnp.zeros_like
-
-# Up to so many of the largest are found without sorting all.
-_FEW = 128
 
 
 def arange(count: Any) -> jax.Array:
@@ -175,7 +174,7 @@ def largest(x: Any, count: Any) -> jax.Array:
 
     A sort of all is needed only where a row wants more than a few.
     """
-    few = builtins.min(_FEW, x.shape[1])
+    few = builtins.min(static_shapes.FEW, x.shape[1])
 
     def of_few(x: Any) -> Any:
         values = jax.lax.top_k(x, few)[0]

@@ -1,14 +1,17 @@
-"""Whether TensorFlow's array functions build a graph of static shapes, for XLA."""
+"""Graphs of static shapes, which XLA compiles: all of JAX', and TensorFlow's where it is asked."""
 
 import contextlib
 import contextvars
 from collections.abc import Iterator
 
+# Up to so many of the largest are found without sorting all.
+FEW = 128
+
 _STATIC = contextvars.ContextVar("static_shapes", default=False)
 
 
 def are_static() -> bool:
-    """Returns whether the graph that is being built has static shapes only."""
+    """Returns whether TensorFlow builds a graph of static shapes only."""
     return _STATIC.get()
 
 

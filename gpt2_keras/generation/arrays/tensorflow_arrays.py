@@ -54,9 +54,6 @@ while_loop = tf.while_loop
 zeros = tf.zeros
 zeros_like = tf.zeros_like
 
-# In static shapes up to so many of the largest are found without sorting all.
-_FEW = 128
-
 
 def all(x: Any, axis: int | None = None) -> tf.Tensor:  # noqa: A001
     """Returns whether all are true."""
@@ -125,7 +122,7 @@ def largest(x: Any, count: Any) -> tf.Tensor:
         # Sorts as many as the widest row needs: with top_k everywhere, a few and not all.
         return tf.math.top_k(x, widest).values
     size = x.shape[1]
-    few = builtins.min(_FEW, size)
+    few = builtins.min(static_shapes.FEW, size)
 
     def of_few() -> tf.Tensor:
         values = tf.math.top_k(x, few).values

@@ -1,5 +1,6 @@
 """XLA's kernels on a CPU, for JAX and for TensorFlow's graphs that XLA compiles whole."""
 
+import abc
 import math
 from typing import Any
 
@@ -9,12 +10,12 @@ from gpt2_keras.layers.kernels.portable import Attend, Kernels
 from gpt2_keras.layers.masks import MASKED_SCORE
 
 
-class XlaKernels(Kernels):
+class XlaKernels(Kernels, abc.ABC):
     """See `Kernels`."""
 
+    @abc.abstractmethod
     def barrier(self, x: Any) -> Any:
         """Returns a tensor that XLA does not fuse with what reads it."""
-        raise NotImplementedError
 
     def multiply(self, rows: Any, kernel: Any, training: bool | None = None) -> Any:
         """The product, that of a single row for itself.
