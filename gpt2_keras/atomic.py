@@ -157,6 +157,19 @@ def new_file(path: str | Path) -> Iterator[Path]:
         raise
 
 
+def check_output_file(path: str | Path) -> None:
+    """Checks that there is no file of that name yet; for the start of long work.
+
+    Raises:
+        FileExistsError: If there is one, or a directory.
+    """
+    if Path(path).exists():
+        raise FileExistsError(
+            f"{path} exists, and nothing is overwritten. Name another file, or move this one away "
+            "first."
+        )
+
+
 def check_room(directory: Path, num_bytes: int) -> None:
     """Raises OSError if a file of that size does not fit on the disk of a directory.
 

@@ -12,6 +12,7 @@ from gpt2_keras.config import GPT2Config
 from gpt2_keras.devices import check_compute_dtype
 from gpt2_keras.generation_config import GenerationConfig
 from gpt2_keras.layers import DecoderStack, PositionEmbedding
+from gpt2_keras.layers.activations import computing, observe
 from gpt2_keras.layers.initializers import token_embedding_initializer
 from gpt2_keras.layers.kernels import current_kernels
 from gpt2_keras.layers.masks import (
@@ -140,7 +141,8 @@ class GPT2Model(keras.Model):
         token_ids = check_token_ids_form(token_ids)
         if isinstance(token_ids, np.ndarray):
             self.check_token_ids(token_ids)
-        return super().__call__(token_ids, *args, **kwargs)
+        with computing(self):
+            return super().__call__(token_ids, *args, **kwargs)
 
     def call(
         self,
@@ -178,8 +180,8 @@ class GPT2Model(keras.Model):
         else:
             mask = document_mask(mask, segment_ids)
             positions = document_positions(mask)  # (batch, time)
-        x = current_kernels().embed(self.token_embedding, token_ids)
-        x = x + self.position_embedding(positions)
+        x = observe("hook_embed", current_kernels().embed(self.token_embedding, token_ids))
+        x = x + observe("hook_pos_embed", self.position_embedding(positions))
         x = self.embedding_dropout(x, training=training)  # (batch, time, width)
         states, cache = self.decoder(
             x,
@@ -194,21 +196,30 @@ class GPT2Model(keras.Model):
             x = ops.take(x, ops.reshape(logits_index, (1,)), axis=1)
         elif num_logits is not None and x.shape[1] != num_logits:
             x = x[:, -num_logits:] if num_logits else x[:, :0]
-        logits = self._project(x, training)  # (batch, time, vocab)
-        # float32 whatever the policy: the loss and the samplers need the range.
-        outputs: tuple[Any, ...] = (ops.cast(logits, "float32"),)
+        outputs: tuple[Any, ...] = (self.logits_of(x, training),)
         if cache is not None:
             outputs += (cache,)
         if return_hidden_states:
             outputs += (states,)
         return outputs[0] if len(outputs) == 1 else outputs
 
-    def _project(self, x: Any, training: bool | None) -> Any:
-        """Returns the logits; (batch, time, width) → (batch, time, vocab)."""
+    def logits_of(self, x: Any, training: bool | None = None) -> Any:
+        """Returns the logits of normalized hidden states.
+
+        Args:
+            x: Float tensor `(batch, time, width)`, as the final norm returns it.
+            training: Whether gradients will be asked for.
+
+        Returns:
+            Float32 tensor `(batch, time, vocab)`.
+        """
         if x.shape[1] != 1 or self.token_embedding.quantization_mode is not None:
-            return self.token_embedding(x, reverse=True)
-        table = ops.cast(self.token_embedding.embeddings, self.compute_dtype)  # (vocab, width)
-        return ops.expand_dims(current_kernels().multiply(x[:, 0], table, training), 1)
+            logits = self.token_embedding(x, reverse=True)  # (batch, time, vocab)
+        else:
+            table = ops.cast(self.token_embedding.embeddings, self.compute_dtype)
+            logits = ops.expand_dims(current_kernels().multiply(x[:, 0], table, training), 1)
+        # float32 whatever the policy: the loss and the samplers need the range.
+        return ops.cast(logits, "float32")
 
     def make_cache(self, batch_size: Any, length: Any) -> list[tuple[Any, Any]]:
         """Returns an empty cache for the keys and values of `length` positions.

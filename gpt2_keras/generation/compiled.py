@@ -13,6 +13,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from gpt2_keras.layers.activations import observers_of
 from gpt2_keras.model import GPT2Model
 
 
@@ -41,8 +42,11 @@ def cached_function(
         key: What it was made for; another key replaces it.
         make: Makes the function.
     """
-    # Not by `__setattr__`, so that Keras does not track the functions.
-    cache = model.__dict__.setdefault("_cached_functions", {})
+    if observers := observers_of(model):  # they are part of what is traced
+        cache = observers[-1].cached_functions.setdefault(observers, {})
+    else:
+        # Not by `__setattr__`, so that Keras does not track the functions.
+        cache = model.__dict__.setdefault("_cached_functions", {})
     if name not in cache or cache[name][0] != key:
         cache[name] = (key, make())
     return cache[name][1]

@@ -8,10 +8,15 @@ from typing import Any
 import keras
 from keras import ops
 
+from gpt2_keras.layers.activations import is_observed, observe
 from gpt2_keras.layers.initializers import kernel_initializer, residual_initializer
 from gpt2_keras.layers.kernels import current_kernels
 from gpt2_keras.layers.masks import MASKED_SCORE, causal_mask
 from gpt2_keras.layers.projection import Projection
+
+_Z = "attn.hook_z"
+# What attention in one operation does not give.
+_INSIDE = [f"attn.hook_{name}" for name in ("q", "k", "v", "attn_scores", "pattern")]
 
 
 def attend(q: Any, k: Any, v: Any, mask: Any, dropout: Callable[[Any], Any]) -> Any:
@@ -36,9 +41,11 @@ def attend(q: Any, k: Any, v: Any, mask: Any, dropout: Callable[[Any], Any]) -> 
     # Scaled before the product, which keeps float16 scores in range.
     scores = ops.matmul(q / math.sqrt(q.shape[-1]), ops.swapaxes(k, 2, 3))
     scores = ops.where(mask, ops.cast(scores, "float32"), MASKED_SCORE)  # (…, time, keys)
+    scores = observe("attn.hook_attn_scores", scores)
     # A single key gets all the weight; `ops.softmax` over one element would warn.
     single = scores.shape[-1] == 1
     weights = ops.ones_like(scores) if single else ops.softmax(scores, axis=-1)
+    weights = observe("attn.hook_pattern", weights)
     return ops.matmul(dropout(ops.cast(weights, q.dtype)), v)  # (batch, heads, time, head_dim)
 
 
@@ -125,13 +132,18 @@ class CausalSelfAttention(keras.layers.Layer):
         """Attends; see the class."""
         kernels, qkv = current_kernels(), self.qkv(x)  # (batch, time, 3 × width)
         drops = bool(training and self.dropout_rate)
-        if attention_mask is None and cache is None and not drops:
+        observed = is_observed(_INSIDE)
+        if attention_mask is None and cache is None and not drops and not observed:
             fused = kernels.causal_attention(training)
             if fused is not None:
-                return self.output_projection(fused(qkv, self.num_heads))
+                return self._project(fused(qkv, self.num_heads))
         q, k, v = kernels.split_heads(qkv, self.num_heads)  # (batch, heads, time, head_dim)
+        q, k, v = (
+            observe(f"attn.hook_{name}", part, _swap_heads_and_time)
+            for name, part in (("q", q), ("k", k), ("v", v))
+        )
         formula = functools.partial(
-            kernels.attend or attend,
+            attend if observed else kernels.attend or attend,
             dropout=lambda w: self.attention_dropout(w, training=training),
         )
         if attention_mask is None:
@@ -141,11 +153,26 @@ class CausalSelfAttention(keras.layers.Layer):
             mixed = formula(q, k, v, attention_mask)  # (batch, heads, time, head_dim)
         else:
             mixed, cache = kernels.attend_to_cache(
-                formula, (q, k, v), attention_mask, cache, slots, overwrite_cache and not drops
+                formula,
+                (q, k, v),
+                attention_mask,
+                cache,
+                slots,
+                overwrite=overwrite_cache and not drops and not observed,
             )
-        x = self.output_projection(kernels.merge_heads(mixed))  # (batch, time, width)
+        x = self._project(kernels.merge_heads(mixed))  # (batch, time, width)
         x = self.output_dropout(x, training=training)
         return x if cache is None else (x, cache)
+
+    def _project(self, mixed: Any) -> Any:
+        """Returns the output of what the heads have mixed; both (batch, time, width)."""
+        if is_observed((_Z,)):
+            merged = ops.shape(mixed)
+            split = (*merged[:2], self.num_heads, merged[2] // self.num_heads)
+            z = ops.reshape(mixed, split)  # (batch, time, heads, head_dim)
+            if (changed := observe(_Z, z)) is not z:
+                mixed = ops.reshape(changed, merged)
+        return self.output_projection(mixed)
 
     def compute_output_shape(
         self, input_shape: tuple[int | None, ...], **_: Any
@@ -161,3 +188,8 @@ class CausalSelfAttention(keras.layers.Layer):
             "dropout_rate": self.dropout_rate,
             "num_residual_layers": self.num_residual_layers,
         }
+
+
+def _swap_heads_and_time(x: Any) -> Any:
+    """(batch, heads, time, head_dim) ↔ (batch, time, heads, head_dim)."""
+    return ops.swapaxes(x, 1, 2)

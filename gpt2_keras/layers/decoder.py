@@ -5,10 +5,11 @@ from typing import Any
 import keras
 from keras import ops
 
+from gpt2_keras.layers.activations import is_observing, observe, scope
 from gpt2_keras.layers.attention import CausalSelfAttention
 from gpt2_keras.layers.feed_forward import FeedForward
 from gpt2_keras.layers.kernels import current_kernels
-from gpt2_keras.layers.normalization import LayerNorm
+from gpt2_keras.layers.normalization import LayerNorm, normalize
 from gpt2_keras.layers.remat import PRODUCTS, rematerialize
 
 
@@ -86,8 +87,9 @@ class DecoderBlock(keras.layers.Layer):
         training: bool | None = None,
     ) -> Any:
         """Runs the block; see the class."""
+        x = observe("hook_resid_pre", x)
         mixed = self.attention(
-            self.attention_norm(x),
+            normalize(self.attention_norm, x, "ln1"),
             attention_mask=attention_mask,
             cache=cache,
             slots=slots,
@@ -96,8 +98,9 @@ class DecoderBlock(keras.layers.Layer):
         )
         if cache is not None:
             mixed, cache = mixed
-        x = x + mixed
-        x = x + self.feed_forward(self.feed_forward_norm(x), training=training)
+        x = observe("hook_resid_mid", x + observe("hook_attn_out", mixed))
+        added = self.feed_forward(normalize(self.feed_forward_norm, x, "ln2"), training=training)
+        x = observe("hook_resid_post", x + observe("hook_mlp_out", added))
         return x if cache is None else (x, cache)
 
     def compute_output_shape(
@@ -195,27 +198,29 @@ class DecoderStack(keras.layers.Layer):
         slots = None
         if cache is not None:
             slots = current_kernels().cache_slots(cache[0], ops.shape(x)[1], cache_index)
+        remat = self.remat if training and cache is None and not is_observing() else False
         states, new_cache = [x], []
         for index, block in enumerate(self.blocks):
-            if self.remat and training and cache is None:
-                keep_products = self.remat == PRODUCTS
+            if remat:
+                keep_products = remat == PRODUCTS
                 x = rematerialize(block, x, attention_mask, keep_products=keep_products)
                 states.append(x)
                 continue
             layer_cache = None if cache is None else cache[index]
-            x = block(
-                x,
-                attention_mask=attention_mask,
-                cache=layer_cache,
-                slots=slots,
-                overwrite_cache=overwrite_cache,
-                training=training,
-            )
+            with scope(f"blocks.{index}"):
+                x = block(
+                    x,
+                    attention_mask=attention_mask,
+                    cache=layer_cache,
+                    slots=slots,
+                    overwrite_cache=overwrite_cache,
+                    training=training,
+                )
             if cache is not None:
                 x, layer_cache = x
                 new_cache.append(layer_cache)
             states.append(x)
-        states[-1] = self.final_norm(x)
+        states[-1] = normalize(self.final_norm, x, "ln_final")
         return states, None if cache is None else new_cache
 
     def get_config(self) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from typing import Any
 
 import keras
 
+from gpt2_keras.layers.activations import observe
 from gpt2_keras.layers.initializers import kernel_initializer, residual_initializer
 from gpt2_keras.layers.kernels import current_kernels
 from gpt2_keras.layers.projection import Projection
@@ -68,8 +69,8 @@ class FeedForward(keras.layers.Layer):
 
     def call(self, x: Any, training: bool | None = None) -> Any:
         """Transforms each position by itself; see the class."""
-        x = self.expand(x)  # (batch, time, intermediate)
-        x = current_kernels().gelu(x, training)
+        x = observe("mlp.hook_pre", self.expand(x))  # (batch, time, intermediate)
+        x = observe("mlp.hook_post", current_kernels().gelu(x, training))
         return self.dropout(self.project(x), training=training)  # (batch, time, width)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:

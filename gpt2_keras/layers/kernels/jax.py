@@ -64,6 +64,11 @@ class JaxKernels(XlaKernels):
         again: Callable[..., Any] = jax.checkpoint(function, policy=policy)
         return again
 
+    def value_and_gradient(self, function: Callable[[Any], Any], x: Any) -> tuple[Any, Any]:
+        """By JAX' transformation."""
+        value, pull_back = jax.vjp(function, jnp.asarray(x))
+        return value, pull_back(jnp.ones_like(value))[0]
+
     def times_wide(self, a: Any, b: Any) -> Any:
         """The sums of the product as they are, which are float32."""
         return jnp.matmul(a, b, preferred_element_type="float32")

@@ -221,6 +221,21 @@ class Kernels:
         again: Callable[..., Any] = keras.remat(function)
         return again
 
+    def value_and_gradient(self, function: Callable[[Any], Any], x: Any) -> tuple[Any, Any]:
+        """Returns a function's value and the gradient of its sum.
+
+        Args:
+            function: The function of a tensor.
+            x: The float tensor.
+
+        Raises:
+            NotImplementedError: If Keras runs on another backend than TensorFlow and JAX.
+        """
+        raise NotImplementedError(
+            f"Keras runs on {keras.backend.backend()}. Gradients are computed on TensorFlow or "
+            "JAX. Set KERAS_BACKEND to one of them."
+        )
+
     def uninitialized(self, shape: tuple[int, ...], dtype: str) -> Any:
         """Returns a tensor of any values, to be written to next."""
         return ops.zeros(shape, dtype)

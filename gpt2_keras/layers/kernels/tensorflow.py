@@ -66,6 +66,14 @@ class TensorFlowKernels(Kernels):
         )
         return values
 
+    def value_and_gradient(self, function: Callable[[Any], Any], x: Any) -> tuple[Any, Any]:
+        """By a tape."""
+        x = tf.convert_to_tensor(x)
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            value = function(x)
+        return value, tape.gradient(value, x)
+
     def uninitialized(self, shape: tuple[int, ...], dtype: str) -> Any:
         """Whatever is in memory: memory that is not written to costs nothing."""
         return tf.raw_ops.Empty(shape=shape, dtype=dtype)
