@@ -13,7 +13,7 @@ help:
 	@echo "make test       the tests (make test-slow: the long proofs)"
 	@echo "make test-peers logits, texts and files against transformers and llama.cpp's gguf"
 	@echo "make test-beam  the Beam pipeline against the preparation on one machine"
-	@echo "make test-jax   the tests of generation on JAX"
+	@echo "make test-jax   the tests of generation, and of looking inside, on JAX"
 	@echo "make test-web   the page of export/on_device/web in a browser, which npm brings"
 	@echo "make fuzz       the in-graph tokenizer against the reference until stopped"
 	@echo "make lint       ruff and mypy"
@@ -44,7 +44,7 @@ test-beam: $(INSTALLED)
 	$(BIN)/python -m pytest -q -m "slow or not slow" tests/data/apache_beam/test_pipeline.py
 
 test-jax: $(INSTALLED)
-	KERAS_BACKEND=jax $(BIN)/python -m pytest -q -n 2 tests/generation
+	KERAS_BACKEND=jax $(BIN)/python -m pytest -q -n 2 tests/generation tests/understanding
 
 WEB := export/on_device/web
 $(WEB)/node_modules/.installed: $(WEB)/package.json

@@ -12,7 +12,7 @@ from gpt2_keras.config import GPT2Config
 from gpt2_keras.devices import check_compute_dtype
 from gpt2_keras.generation_config import GenerationConfig
 from gpt2_keras.layers import DecoderStack, PositionEmbedding
-from gpt2_keras.layers.activations import computing, observe
+from gpt2_keras.layers.activations import observable, observe
 from gpt2_keras.layers.initializers import token_embedding_initializer
 from gpt2_keras.layers.kernels import current_kernels
 from gpt2_keras.layers.masks import (
@@ -141,9 +141,9 @@ class GPT2Model(keras.Model):
         token_ids = check_token_ids_form(token_ids)
         if isinstance(token_ids, np.ndarray):
             self.check_token_ids(token_ids)
-        with computing(self):
-            return super().__call__(token_ids, *args, **kwargs)
+        return super().__call__(token_ids, *args, **kwargs)
 
+    @observable
     def call(
         self,
         token_ids: Any,

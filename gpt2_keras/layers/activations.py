@@ -9,6 +9,7 @@ is traced without an observer. The names and shapes are those of TransformerLens
 import contextlib
 import contextvars
 import dataclasses
+import functools
 from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
@@ -82,14 +83,18 @@ def observers_of(model: Any) -> tuple[Observer, ...]:
     return tuple(each for each in _set.get() if each.model is model)
 
 
-@contextlib.contextmanager
-def computing(model: Any) -> Iterator[None]:
-    """Has the observers of a model, and no others, see what layers compute in the block."""
-    token = _active.set(observers_of(model))
-    try:
-        yield
-    finally:
-        _active.reset(token)
+def observable(call: Callable[..., Any]) -> Callable[..., Any]:
+    """Makes a model's `call` one that the model's observers, and no others, see the inside of."""
+
+    @functools.wraps(call)
+    def observed_call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        token = _active.set(observers_of(self))
+        try:
+            return call(self, *args, **kwargs)
+        finally:
+            _active.reset(token)
+
+    return observed_call
 
 
 def is_observing() -> bool:

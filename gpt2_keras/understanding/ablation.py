@@ -54,6 +54,13 @@ def parse_head(model: GPT2Model, head: Head, name: str = "heads") -> tuple[int, 
     return numbers[0], numbers[1]
 
 
+def _parse_heads(model: GPT2Model, heads: Any) -> list[tuple[int, int]]:
+    """Returns the layer and the number of each of several heads, or of one."""
+    if isinstance(heads, str) or (heads and isinstance(heads[0], int)):
+        heads = [heads]
+    return [parse_head(model, each) for each in check_list("heads", heads, "a list of heads")]
+
+
 def ablate(
     model: GPT2Model,
     text: str | Sequence[int],
@@ -91,9 +98,7 @@ def ablate(
     """
     check_choice("mode", mode, MODES)
     check_integer("seed", seed, minimum=0)
-    single = isinstance(heads, str) or (len(heads) > 0 and isinstance(heads[0], int))
-    listed = [heads] if single else check_list("heads", heads, "a list of heads")
-    chosen = [parse_head(model, each) for each in listed]
+    chosen = _parse_heads(model, heads)
     given = {name: options[name] for name in ("start_token", "special_tokens") if name in options}
     ids, _ = ids_of(model, text, **given)
     instead = ids if reference is None else ids_of(model, reference, name="reference")[0]

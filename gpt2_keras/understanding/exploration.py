@@ -38,7 +38,8 @@ class Exploration:
         entropies: Float32 array `(time,)`: of the prediction after each token, in nats.
         candidate_ids, candidate_probs: Int32 and float32 arrays `(time, k)`: the most likely
             tokens after each, the most likely first.
-        candidate_tokens: Their texts, by id.
+        vocabulary: The bytes of every token that is named here, by id; of a model without
+            tokenizer none.
         word_start_log_probs: Float32 array `(time,)`: the log-probability that what follows each
             token begins a new word or ends the text; see `words`.
         layers: The layers whose attention is kept.
@@ -61,7 +62,7 @@ class Exploration:
     entropies: np.ndarray
     candidate_ids: np.ndarray
     candidate_probs: np.ndarray
-    candidate_tokens: dict[int, str]
+    vocabulary: dict[int, bytes]
     word_start_log_probs: np.ndarray
     layers: tuple[int, ...]
     attention: np.ndarray
@@ -72,6 +73,14 @@ class Exploration:
     def bits(self) -> np.ndarray:
         """The surprisal of each token in bits, float32 `(time,)`; NaN for the first."""
         return -self.log_probs / np.float32(math.log(2))
+
+    def token_text(self, token_id: int) -> str:
+        """Returns the text of a token that is named here; of one without text its id in brackets.
+
+        Bytes that are no character appear as U+FFFD.
+        """
+        data = self.vocabulary.get(token_id, b"")
+        return data.decode(errors="replace") if data else f"[{token_id}]"
 
     def to_html(self, path: str | Path) -> Path:
         """Writes a page that shows it, in one file that asks nobody for anything.
@@ -111,7 +120,7 @@ class Exploration:
             "model": self.model,
             "tokens": self.tokens,
             "token_bytes": [each.hex() for each in self.token_bytes],
-            "candidate_tokens": {str(key): text for key, text in self.candidate_tokens.items()},
+            "vocabulary": {str(token): data.hex() for token, data in self.vocabulary.items()},
             "layers": self.layers,
         }
         with new_file(Path(path)) as unfinished, unfinished.open("wb") as file:
@@ -146,7 +155,8 @@ class Exploration:
         lens = {name[5:]: value for name, value in arrays.items() if name not in fields}
         lens["points"] = lens["points"].tolist()
         texts["token_bytes"] = [bytes.fromhex(each) for each in texts["token_bytes"]]
-        texts["candidate_tokens"] = {int(k): text for k, text in texts["candidate_tokens"].items()}
+        vocabulary = texts["vocabulary"].items()
+        texts["vocabulary"] = {int(token): bytes.fromhex(data) for token, data in vocabulary}
         texts["layers"] = tuple(texts["layers"])
         return cls(**fields, **texts, lens=Lens(**lens))
 
@@ -184,7 +194,7 @@ class Exploration:
         """Returns candidates of each position, `(time, k)`, in words."""
         return [
             [
-                {"id": token, "token": self.candidate_tokens[token], "probability": probability}
+                {"id": token, "token": self.token_text(token), "probability": probability}
                 for token, probability in zip(row, values, strict=True)
             ]
             for row, values in zip(ids.tolist(), _rounded(probs), strict=True)

@@ -11,7 +11,7 @@ from gpt2_keras.model import GPT2Model
 from gpt2_keras.tokenizer.special_tokens import SpecialTokens
 from gpt2_keras.understanding.exploration import Exploration, character_spans
 from gpt2_keras.understanding.lens import lens_names, look_through, predict
-from gpt2_keras.understanding.texts import ids_of, tokens_of
+from gpt2_keras.understanding.texts import ids_of, tokens_of, vocabulary_of
 from gpt2_keras.validation import check_integer, check_list
 
 _WHITESPACE = b" \t\n\r\x0b\x0c"
@@ -80,7 +80,7 @@ def explore(
     lens = look_through(model, residuals, logits, targets, k)
     tokens, token_bytes = tokens_of(model, ids)
     starts, ends = character_spans([b"", *token_bytes[1:]] if has_start else token_bytes)
-    shown = sorted({*found.ids.ravel().tolist(), *lens.ids.ravel().tolist()})
+    named = {*ids.tolist(), *found.ids.ravel().tolist(), *lens.ids.ravel().tolist()}
     return Exploration(
         model=name or f"GPT-2, {config.num_layers} layers of {config.hidden_dim}",
         token_ids=ids,
@@ -94,7 +94,7 @@ def explore(
         entropies=found.entropies,
         candidate_ids=found.ids,
         candidate_probs=found.probs,
-        candidate_tokens=dict(zip(shown, tokens_of(model, shown)[0], strict=True)),
+        vocabulary=vocabulary_of(model, named),
         word_start_log_probs=_word_start_log_probs(model, logits),
         layers=layers,
         attention=attention,

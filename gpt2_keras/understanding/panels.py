@@ -1,0 +1,120 @@
+"""What the page shows beyond an exploration: attributions and ablations of every prediction."""
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+
+from gpt2_keras.model import GPT2Model
+from gpt2_keras.understanding.ablation import ablate_each
+from gpt2_keras.understanding.attribution import Question, attribute_all
+from gpt2_keras.understanding.exploration import Exploration
+from gpt2_keras.understanding.texts import token_of, vocabulary_of
+from gpt2_keras.validation import check_integer
+
+_NUM_CANDIDATES = 5  # without a head
+
+
+@dataclasses.dataclass(frozen=True)
+class Panels:
+    """Attributions and ablations of a text's predictions.
+
+    The target of a prediction is the token that follows, after the last one the most likely.
+
+    Args:
+        method: How attributions were computed; see `attribute`.
+        positions: Int32 array `(predictions,)`: the tokens after which predictions are made
+            whose attributions are here.
+        foils: Int32 array `(time,)`: what each target is compared with.
+        attributions: Float32 array `(predictions, time)`: what each token adds to the target's
+            log-probability.
+        contrasts: Float32 array `(predictions, time)`: what it adds to the difference of the
+            target's logit and the foil's.
+        mode: What a head gives instead; see `ablate`.
+        ablated_log_probs: Float32 array `(layers, heads, time)`: the targets' log-probabilities
+            without each head.
+        ablated_ids, ablated_probs: Int32 and float32 arrays `(layers, heads, time, k)`: the most
+            likely tokens without each head.
+    """
+
+    method: str
+    positions: np.ndarray
+    foils: np.ndarray
+    attributions: np.ndarray
+    contrasts: np.ndarray
+    mode: str
+    ablated_log_probs: np.ndarray
+    ablated_ids: np.ndarray
+    ablated_probs: np.ndarray
+
+
+def with_panels(
+    model: GPT2Model,
+    exploration: Exploration,
+    *,
+    foil: str | int | None = None,
+    num_attributed: int = 32,
+    method: str = "input_x_gradient",
+    mode: str = "mean",
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Exploration:
+    """Returns an exploration with all that its page can show.
+
+    Args:
+        model: The model that was explored.
+        exploration: What `explore` returned.
+        foil: The token that targets are compared with. By default of each the most likely other.
+        num_attributed: Number of predictions, counted from the last, to attribute: each is a
+            pass forth and back.
+        method: As for `attribute`.
+        mode: As for `ablate`: one pass per head.
+        on_progress: Called with the number of passes done, and of all.
+
+    Raises:
+        TypeError, ValueError: If an argument is of the wrong type or out of range.
+    """
+    check_integer("num_attributed", num_attributed, minimum=1)
+    ids, time = exploration.token_ids, len(exploration.token_ids)
+    targets = targets_of(exploration)
+    foils = _foils(model, exploration, targets, foil)
+    positions = np.arange(max(0, time - num_attributed), time, dtype="int32")
+    num_heads = model.config.num_layers * model.config.num_heads
+    total = num_heads + 2 * len(positions)
+
+    def progress(before: int) -> Callable[[int, int], None] | None:
+        if on_progress is None:
+            return None
+        return lambda done, _: on_progress(before + done, total)
+
+    log_probs, best, probs = ablate_each(
+        model, ids, mode, min(_NUM_CANDIDATES, model.config.vocab_size), on_progress=progress(0)
+    )
+    questions = [Question(int(each), int(targets[each])) for each in positions]
+    _, own = attribute_all(model, ids, questions, method, on_progress=progress(num_heads))
+    questions = [Question(each.position, each.target, int(foils[each.position]))
+                 for each in questions]  # fmt: skip
+    _, contrasts = attribute_all(
+        model, ids, questions, method, on_progress=progress(num_heads + len(positions))
+    )
+    panels = Panels(method, positions, foils, own, contrasts, mode, log_probs, best, probs)
+    added = vocabulary_of(model, {*best.ravel().tolist(), *foils.tolist()})
+    vocabulary = exploration.vocabulary | added
+    return dataclasses.replace(exploration, panels=panels, vocabulary=vocabulary)
+
+
+def targets_of(exploration: Exploration) -> np.ndarray:
+    """Returns the token that follows each, after the last the most likely, int32 `(time,)`."""
+    return np.append(exploration.token_ids[1:], exploration.candidate_ids[-1, 0]).astype("int32")
+
+
+def _foils(
+    model: GPT2Model, exploration: Exploration, targets: np.ndarray, foil: str | int | None
+) -> np.ndarray:
+    """Returns what each target is compared with, int32 `(time,)`."""
+    best = exploration.candidate_ids
+    second = best[:, min(1, best.shape[1] - 1)]
+    others = np.where(best[:, 0] == targets, second, best[:, 0])
+    if foil is not None:
+        # Where the target is the foil itself, the most likely other one.
+        others = np.where(targets == (own := token_of(model, foil, "foil")), others, own)
+    return others.astype("int32")

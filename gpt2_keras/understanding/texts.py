@@ -1,6 +1,6 @@
 """Texts and single tokens, as what is computed here takes them: ids, with a start token."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -104,6 +104,13 @@ def _advice(model: GPT2Model, token: str, ids: list[int]) -> str:
     if ids:
         return f"Use its first, {tokenizer.decode(ids[:1])!r}."
     return "Use a token's text, such as ' the', or its id."
+
+
+def vocabulary_of(model: GPT2Model, token_ids: Iterable[int]) -> dict[int, bytes]:
+    """Returns the bytes of tokens by id; of a model without tokenizer none."""
+    if model.tokenizer is None:
+        return {}
+    return {token: model.tokenizer.decode_bytes([token]) for token in sorted(set(token_ids))}
 
 
 def tokens_of(model: GPT2Model, token_ids: Any) -> tuple[list[str], list[bytes]]:

@@ -12,6 +12,9 @@ from tests.models import TINY, random_ids, random_model, text_model, weights_of
 from tests.test_model import assert_close
 from tests.understanding import oracle
 
+needs_tensorflow = pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="is about TensorFlow"
+)
 LAYER_1 = "blocks.1.hook_resid_post"
 
 
@@ -67,7 +70,11 @@ def test_editing_nothing_changes_nothing_bit_for_bit(model):
     with edit(model, {}):
         np.testing.assert_array_equal(model(ids), before)
     with edit(model, {"*": look}):
-        np.testing.assert_array_equal(model(ids), before)
+        after = np.array(model(ids))
+    if keras.backend.backend() == "jax":  # which attends in one operation when not observed
+        assert_close(after, before)
+    else:
+        np.testing.assert_array_equal(after, before)
     assert sorted(seen) == sorted(activation_names(TINY.num_layers))
     np.testing.assert_array_equal(model(ids), before)
 
@@ -174,6 +181,7 @@ def test_training_is_edited_and_gradients_go_through_the_edit():
         assert np.abs(model.token_embedding.embeddings.value - table).max() > 0
 
 
+@needs_tensorflow
 def test_without_an_observer_graphs_are_as_before(model):
     def operations():
         specs = [tf.TensorSpec([None, None], tf.int32)]
@@ -254,7 +262,8 @@ def test_wrong_functions_are_told(model):
     assert np.isfinite(model(random_ids((1, 4)))).all()  # the edit is over
 
 
-def test_a_model_of_another_class_of_precision_is_recorded_in_it():
+@needs_tensorflow  # JAX has no products of halves on a CPU
+def test_activations_have_the_dtype_that_they_are_computed_in():
     model = GPT2LM(TINY, dtype="float16")
     found = record(model, [[1, 2]], ["hook_embed", "ln_final.hook_scale"])
     assert found["hook_embed"].dtype == "float16"

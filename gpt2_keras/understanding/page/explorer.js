@@ -1,0 +1,89 @@
+// All panels of a page, about one prediction of one text.
+
+import { ablationPanel } from "./ablation.js";
+import { attentionPanel } from "./attention.js";
+import { attributionPanel } from "./attribution.js";
+import { candidatesPanel } from "./candidates.js";
+import { comparePanel } from "./compare.js";
+import { element } from "./dom.js";
+import { lensPanel } from "./lens.js";
+import { textPanel } from "./text.js";
+
+/**
+ * Shows explorations in an element.
+ *
+ * @param {HTMLElement} root
+ * @param {Exploration[]} explorations the same text by several models, or one
+ * @param {Object} options `onCandidate(id)` and `onFoil(text)`: what a click on a candidate and
+ *   another foil do, where something can compute it
+ */
+export class Explorer {
+  colouring = "rank";
+  contrast = false;
+  withoutFirst = false;
+  ablatedHead = [0, 0];
+  layer = 0;
+  head = 0;
+  index = 0;
+  version = 0;
+
+  constructor(root, explorations, { onCandidate = null, onFoil = null } = {}) {
+    Object.assign(this, { root, onCandidate, onFoil });
+    this.show(explorations);
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.update());
+  }
+
+  get exploration() {
+    return this.explorations[this.index];
+  }
+
+  /** Shows other explorations, of the same model or of others. */
+  show(explorations) {
+    this.explorations = explorations;
+    this.index = Math.min(this.index, explorations.length - 1);
+    this.position = this.exploration.time - 1;
+    this.layer = Math.min(this.layer, this.exploration.layers.length - 1);
+    this.head = Math.min(this.head, this.exploration.heads - 1);
+    this.version++;
+    const makers = [textPanel, candidatesPanel, attributionPanel, lensPanel, attentionPanel, ablationPanel];
+    if (explorations.length > 1) makers.splice(1, 0, comparePanel);
+    this.panels = makers.map((make) => make(this));
+    const shown = this.panels.map(({ node }) => node);
+    this.root.replaceChildren(this.#heading(), ...shown);
+    this.update();
+  }
+
+  /** Changes what is chosen, and shows it. */
+  set(changes) {
+    Object.assign(this, changes);
+    this.update();
+  }
+
+  update() {
+    document.body.dataset.position = this.position;
+    for (const { update } of this.panels) update();
+  }
+
+  /** Whether the page is light or dark. */
+  scheme() {
+    return getComputedStyle(document.documentElement).colorScheme + matchMedia("(prefers-color-scheme: dark)").matches;
+  }
+
+  #heading() {
+    const toggle = element("button", { type: "button", id: "scheme", onclick: () => this.#switchScheme() }, "light / dark");
+    return element(
+      "header",
+      {},
+      element("div", {}, element("h1", {}, "Inside GPT-2"), element("p", { class: "model" }, this.explorations.map(({ model }) => model).join(" · "))),
+      toggle,
+    );
+  }
+
+  #switchScheme() {
+    const isDark = document.documentElement.style.colorScheme
+      ? document.documentElement.style.colorScheme === "dark"
+      : matchMedia("(prefers-color-scheme: dark)").matches;
+    document.documentElement.style.colorScheme = isDark ? "light" : "dark";
+    this.update();
+  }
+}
