@@ -23,6 +23,7 @@ COMMANDS = (
     "import",
     "export",
     "verify",
+    "explore",
     "demo",
 )
 

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -110,6 +111,24 @@ class Checkpoint:
             for name, variable in variables.items():
                 variable.assign(arrays[name] * _num_devices(variable))
 
+    def restore_weights(self, model: "GPT2Model") -> None:
+        """Assigns the weights alone to a model of the same config, compiled or not.
+
+        Raises:
+            ValueError: If the model has other variables.
+        """
+        with np.load(self.path / STATE_FILE) as arrays:
+            names = {name for name in arrays.files if name.startswith("model/")}
+            variables = _named("model", model.variables)
+            if other := sorted(variables.keys() ^ names):
+                raise ValueError(
+                    f"{self.path} has other weights than the model: {', '.join(other[:3])}"
+                    f"{', …' if other[3:] else ''}. Both must have one config. Load the model of "
+                    "this run."
+                )
+            for name, variable in variables.items():
+                variable.assign(arrays[name])
+
     def _read(self) -> dict[str, Any]:
         state: dict[str, Any] = parse_json((self.path / PROGRESS_FILE).read_text(encoding="utf-8"))
         return state
@@ -122,11 +141,14 @@ def _variables(model: "GPT2Model") -> dict[str, Any]:
         "optimizer": model.optimizer.variables,
         "metrics": model.metrics_variables,
     }
-    return {
-        f"{group}/{index:04d}-{variable.name}": variable
-        for group, variables in groups.items()
-        for index, variable in enumerate(variables)
-    }
+    named: dict[str, Any] = {}
+    for group, variables in groups.items():
+        named |= _named(group, variables)
+    return named
+
+
+def _named(group: str, variables: Iterable[Any]) -> dict[str, Any]:
+    return {f"{group}/{index:04d}-{each.name}": each for index, each in enumerate(variables)}
 
 
 def _value(variable: Any) -> np.ndarray:

@@ -111,7 +111,7 @@ class RunDirectory:
 
     def last_checkpoint(self) -> Checkpoint | None:
         """Returns the newest checkpoint, or None."""
-        checkpoints = self._all_checkpoints()
+        checkpoints = self.all_checkpoints()
         return checkpoints[-1] if checkpoints else None
 
     def last_whole_checkpoint(self) -> Checkpoint | None:
@@ -122,7 +122,7 @@ class RunDirectory:
         Raises:
             ValueError: If all are damaged; then none is removed.
         """
-        checkpoints, damaged = self._all_checkpoints(), []
+        checkpoints, damaged = self.all_checkpoints(), []
         while checkpoints and (damage := checkpoints[-1].damage()):
             damaged.append(checkpoints.pop())
             last_damage = f"{damaged[-1].path.name}: {damage}"
@@ -145,7 +145,7 @@ class RunDirectory:
 
     def progress(self) -> Progress:
         """Returns the progress of the newest checkpoint that can be read."""
-        for checkpoint in reversed(self._all_checkpoints()):
+        for checkpoint in reversed(self.all_checkpoints()):
             with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
                 return checkpoint.progress
         return Progress()
@@ -164,7 +164,7 @@ class RunDirectory:
         """
         with self._writing(progress):
             Checkpoint(self.checkpoints / f"step-{progress.step:08d}").write(model, progress)
-            for old in self._all_checkpoints()[:-keep]:
+            for old in self.all_checkpoints()[:-keep]:
                 shutil.rmtree(old.path)
 
     def record(self, progress: Progress) -> None:
@@ -176,7 +176,7 @@ class RunDirectory:
         with self._writing(progress):
             # The checkpoint last: a run killed in between evaluates again.
             self.write_history(progress)
-            self._all_checkpoints()[-1].record(progress)
+            self.all_checkpoints()[-1].record(progress)
 
     def save_model(self, model: "GPT2Model", progress: Progress) -> None:
         """Writes the model directory of the best model.
@@ -219,7 +219,7 @@ class RunDirectory:
                 f"{'nothing is saved yet' if kept is None else f'{kept.path.name} is whole'}."
             ) from error
 
-    def _all_checkpoints(self) -> list[Checkpoint]:
+    def all_checkpoints(self) -> list[Checkpoint]:
         """Returns the checkpoints, the newest last."""
         paths = [path for path in self.checkpoints.glob("step-*") if path.is_dir()]
         return [Checkpoint(path) for path in sorted(paths)]

@@ -1,7 +1,7 @@
 """What the page shows beyond an exploration: attributions and ablations of every prediction."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from gpt2_keras.understanding.texts import token_of, vocabulary_of
 from gpt2_keras.validation import check_integer
 
 _NUM_CANDIDATES = 5  # without a head
+_NUM_ATTRIBUTED = 32
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,8 +53,8 @@ def with_panels(
     model: GPT2Model,
     exploration: Exploration,
     *,
+    positions: Sequence[int] | None = None,
     foil: str | int | None = None,
-    num_attributed: int = 32,
     method: str = "input_x_gradient",
     mode: str = "mean",
     on_progress: Callable[[int, int], None] | None = None,
@@ -63,9 +64,9 @@ def with_panels(
     Args:
         model: The model that was explored.
         exploration: What `explore` returned.
+        positions: The tokens after which predictions are made that are attributed: each takes two
+            passes forth and back. By default the last 32.
         foil: The token that targets are compared with. By default of each the most likely other.
-        num_attributed: Number of predictions, counted from the last, to attribute: each is a
-            pass forth and back.
         method: As for `attribute`.
         mode: As for `ablate`: one pass per head.
         on_progress: Called with the number of passes done, and of all.
@@ -73,11 +74,13 @@ def with_panels(
     Raises:
         TypeError, ValueError: If an argument is of the wrong type or out of range.
     """
-    check_integer("num_attributed", num_attributed, minimum=1)
     ids, time = exploration.token_ids, len(exploration.token_ids)
     targets = targets_of(exploration)
     foils = _foils(model, exploration, targets, foil)
-    positions = np.arange(max(0, time - num_attributed), time, dtype="int32")
+    if positions is None:
+        positions = range(max(0, time - _NUM_ATTRIBUTED), time)
+    for index, each in enumerate(positions):
+        check_integer(f"positions[{index}]", each, minimum=0, maximum=time - 1)
     num_heads = model.config.num_layers * model.config.num_heads
     total = num_heads + 2 * len(positions)
 
@@ -96,7 +99,8 @@ def with_panels(
     _, contrasts = attribute_all(
         model, ids, questions, method, on_progress=progress(num_heads + len(positions))
     )
-    panels = Panels(method, positions, foils, own, contrasts, mode, log_probs, best, probs)
+    where = np.array(positions, "int32")
+    panels = Panels(method, where, foils, own, contrasts, mode, log_probs, best, probs)
     added = vocabulary_of(model, {*best.ravel().tolist(), *foils.tolist()})
     vocabulary = exploration.vocabulary | added
     return dataclasses.replace(exploration, panels=panels, vocabulary=vocabulary)

@@ -34,17 +34,18 @@ MODULES = (
 _FRAME_HEIGHT = 900  # CSS pixels, of a page in a notebook
 
 
-def page_of(explorations: Sequence[Exploration], *, live: bool = False) -> str:
+def page_of(explorations: Sequence[Exploration], *, live: bool = False, text: str = "") -> str:
     """Returns a page.
 
     Args:
         explorations: What it shows: one, or the same text by several models.
-        live: Whether the page asks its server for other texts.
+        live: Whether the page asks its server for other texts; see server.py.
+        text: What stands in the field of a live page.
 
     Raises:
         ValueError: If the explorations are of different tokens, or too large for a page.
     """
-    data = pack(explorations)
+    data = {"text": text, **pack(explorations)}
     script, style = script_of(MODULES), read("style.css")
     policy = [
         "default-src 'none'",

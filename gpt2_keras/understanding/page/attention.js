@@ -81,7 +81,7 @@ function drawGrid(parts) {
       context.putImageData(picture, GAP + head * cell, GAP + layer * cell);
     }
   });
-  parts.plain = context.getImageData(0, 0, grid.width, grid.height);
+  parts.plain = copyOf(grid);
   markHead(parts);
 }
 
@@ -116,10 +116,17 @@ function paint(picture, pixel, rgb) {
   picture.data[4 * pixel + 3] = 255;
 }
 
+/** A picture to draw again, under other lines. */
+function copyOf(canvas) {
+  const copy = new OffscreenCanvas(canvas.width, canvas.height);
+  copy.getContext("2d").drawImage(canvas, 0, 0);
+  return copy;
+}
+
 function markHead({ explorer, grid, plain }) {
   if (!plain) return;
   const context = grid.getContext("2d");
-  context.putImageData(plain, 0, 0);
+  context.drawImage(plain, 0, 0);
   context.strokeStyle = `rgb(${colour("--accent").join(" ")})`;
   context.lineWidth = 3;
   const cell = sizeOf(explorer.exploration) + GAP;
@@ -145,7 +152,7 @@ function drawMap(parts) {
   small.getContext("2d").putImageData(picture, 0, 0);
   context.imageSmoothingEnabled = false;
   context.drawImage(small, 0, 0, MAP, MAP);
-  parts.plainMap = context.getImageData(0, 0, MAP, MAP);
+  parts.plainMap = copyOf(map);
   leave(parts);
 }
 
@@ -153,7 +160,7 @@ function drawMap(parts) {
 function leave(parts) {
   const { explorer, map } = parts;
   const context = map.getContext("2d");
-  context.putImageData(parts.plainMap, 0, 0);
+  context.drawImage(parts.plainMap, 0, 0);
   const size = MAP / explorer.exploration.time;
   context.strokeStyle = `rgb(${colour("--accent").join(" ")})`;
   context.lineWidth = 1.5;

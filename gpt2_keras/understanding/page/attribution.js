@@ -26,10 +26,9 @@ function contents(explorer) {
   const values = exploration.attribution(position, contrast);
   if (!values) {
     const positions = exploration.panels?.positions ?? [];
-    const where = positions.length
-      ? `It was for the last ${positions.length} tokens alone.`
-      : "It is computed with the model at hand.";
-    return [element("p", { class: "empty" }, `Not computed for this token. ${where}`)];
+    if (explorer.onFoil) return [element("p", { class: "empty" }, "Computing …")];
+    const where = positions.length ? `, but for the last ${positions.length} tokens` : "";
+    return [element("p", { class: "empty" }, `Not computed for this token${where}.`)];
   }
   const target = visible(exploration.text(exploration.target(position)));
   const foil = visible(exploration.text(exploration.panels.foils[position]));

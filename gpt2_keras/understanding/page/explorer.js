@@ -14,8 +14,8 @@ import { textPanel } from "./text.js";
  *
  * @param {HTMLElement} root
  * @param {Exploration[]} explorations the same text by several models, or one
- * @param {Object} options `onCandidate(id)` and `onFoil(text)`: what a click on a candidate and
- *   another foil do, where something can compute it
+ * @param {Object} options `onCandidate(id)`, `onFoil(text)` and `onPosition(position)`: what a click
+ *   on a candidate, another foil and another position do, where something can compute it
  */
 export class Explorer {
   colouring = "rank";
@@ -27,8 +27,8 @@ export class Explorer {
   index = 0;
   version = 0;
 
-  constructor(root, explorations, { onCandidate = null, onFoil = null } = {}) {
-    Object.assign(this, { root, onCandidate, onFoil });
+  constructor(root, explorations, { onCandidate = null, onFoil = null, onPosition = null } = {}) {
+    Object.assign(this, { root, onCandidate, onFoil, onPosition });
     this.show(explorations);
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.update());
   }
@@ -55,8 +55,10 @@ export class Explorer {
 
   /** Changes what is chosen, and shows it. */
   set(changes) {
+    const before = this.position;
     Object.assign(this, changes);
     this.update();
+    if (this.position !== before) this.onPosition?.(this.position);
   }
 
   update() {

@@ -43,6 +43,8 @@ function update(explorer, chart, table, details) {
     ),
   );
   table.replaceChildren(element("table", {}, element("thead", {}, head), element("tbody", {}, ...rows.reverse())));
+  const column = table.querySelector("th.chosen");
+  table.scrollLeft = column.offsetLeft - table.clientWidth / 2;
   describe(exploration, exploration.points.length - 1, position, details);
 }
 

@@ -6,42 +6,58 @@ import { Explorer } from "./explorer.js";
 
 /** Shows a page that asks its own server. */
 export function showLive(root, data) {
-  const field = element("textarea", { id: "prompt", rows: "2", "aria-label": "Text to look into" });
+  const field = element("textarea", { id: "prompt", rows: "2" });
   const status = element("p", { class: "status", role: "status" });
-  const button = element("button", { type: "submit" }, "Look");
   const panels = element("div", { class: "panels" });
-  let ids = [];
-  let busy = false;
+  let latest = 0; // the number of the last question; answers to earlier ones are dropped
 
-  async function ask(request) {
-    if (busy) return;
-    busy = true;
+  /** Asks for something and shows what goes wrong; returns null then, or if a later question came. */
+  async function ask(path, request, doing) {
+    const number = ++latest;
+    say(doing);
     document.body.setAttribute("aria-busy", "true");
-    status.className = "status";
-    status.textContent = "Computing …";
     try {
-      const response = await fetch("explore", {
+      const response = await fetch(path, {
         method: "POST",
         headers: { "Content-Type": "application/json" },
         body: JSON.stringify(request),
       });
       const answer = await response.json();
+      if (number !== latest) return null;
       if (!response.ok) throw new Error(answer.error);
-      show(answer);
-      status.textContent = `Computed in ${answer.seconds.toFixed(1)} s.`;
+      say(`Computed in ${answer.seconds.toFixed(1)} s.`);
+      document.body.setAttribute("aria-busy", "false");
+      return answer;
     } catch (error) {
-      status.className = "status error";
-      status.textContent = error.message;
+      if (number !== latest) return null;
+      say(error.message, "error");
+      document.body.setAttribute("aria-busy", "false");
+      return null;
     }
-    busy = false;
-    document.body.setAttribute("aria-busy", "false");
   }
 
-  function show(answer) {
-    const explorations = unpack(answer);
-    ids = explorations[0].ids;
+  function say(message, kind = "") {
+    status.className = `status ${kind}`;
+    status.textContent = message;
+  }
+
+  async function look(request) {
+    const answer = await ask("explore", request, "Looking …");
+    if (!answer) return;
     field.value = answer.text;
-    explorer.show(explorations);
+    explorer.show(unpack(answer));
+    await explain();
+  }
+
+  /** Asks what the chosen prediction comes from, and what each head does for it. */
+  async function explain(foil) {
+    const { exploration, position } = explorer;
+    const request = { ids: exploration.ids, position, foil };
+    const answer = await ask("panels", request, "Asking every head …");
+    if (!answer) return;
+    explorer.explorations[0] = unpack(answer)[0];
+    if (foil) explorer.contrast = true;
+    explorer.update();
   }
 
   const form = element(
@@ -50,20 +66,19 @@ export function showLive(root, data) {
       class: "panel prompt",
       onsubmit: (event) => {
         event.preventDefault();
-        ask({ text: field.value });
+        look({ text: field.value });
       },
     },
     element("label", { for: "prompt" }, "Type a text, and look; or click a candidate to go on with it."),
     field,
-    element("div", { class: "row" }, button, status),
+    element("div", { class: "row" }, element("button", { type: "submit" }, "Look"), status),
   );
   root.replaceChildren(form, panels);
   field.value = data.text;
-  const first = unpack(data);
-  ids = first[0].ids;
-  const explorer = new Explorer(panels, first, {
-    onCandidate: (id) => ask({ ids: [...ids.slice(0, explorer.position + 1), id] }),
-    onFoil: (foil) => ask({ ids, foil }),
+  const explorer = new Explorer(panels, unpack(data), {
+    onCandidate: (id) => look({ ids: [...explorer.exploration.ids.slice(0, explorer.position + 1), id] }),
+    onFoil: explain,
+    onPosition: () => explain(),
   });
-  document.body.setAttribute("aria-busy", "false");
+  explain();
 }

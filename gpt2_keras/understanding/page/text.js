@@ -48,7 +48,11 @@ function update(explorer, controls, legend, tokens, summary) {
   const hadFocus = tokens.contains(document.activeElement);
   const nodes = exploration.ids.map((id, index) => token(explorer, id, index));
   nodes.push(next(explorer));
-  tokens.replaceChildren(...nodes);
+  tokens.replaceChildren();
+  nodes.forEach((node, index) => {
+    tokens.append(node);
+    if (exploration.text(exploration.ids[index] ?? 0).includes("\n") && index < exploration.time) tokens.append(element("br"));
+  });
   if (hadFocus) nodes[position + 1].focus();
   summary.textContent = summaryOf(exploration, position);
 }
@@ -57,7 +61,7 @@ function token(explorer, id, index) {
   const { exploration, position } = explorer;
   const text = exploration.text(id);
   const chosen = index === position + 1;
-  const node = element(
+  return element(
     "span",
     {
       class: `token ${index ? classOf(explorer, index) : "given"}`,
@@ -71,8 +75,6 @@ function token(explorer, id, index) {
     },
     visible(text),
   );
-  if (text.includes("\n")) node.append(element("br"));
-  return node;
 }
 
 /** The token after the text. */
