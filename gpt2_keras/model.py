@@ -213,11 +213,7 @@ class GPT2Model(keras.Model):
         Returns:
             Float32 tensor `(batch, time, vocab)`.
         """
-        if x.shape[1] != 1 or self.token_embedding.quantization_mode is not None:
-            logits = self.token_embedding(x, reverse=True)  # (batch, time, vocab)
-        else:
-            table = ops.cast(self.token_embedding.embeddings, self.compute_dtype)
-            logits = ops.expand_dims(current_kernels().multiply(x[:, 0], table, training), 1)
+        logits = current_kernels().unembed(self.token_embedding, x, training)
         # float32 whatever the policy: the loss and the samplers need the range.
         return ops.cast(logits, "float32")
 

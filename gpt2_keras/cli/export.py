@@ -35,7 +35,7 @@ ON_INVALID_TEXT = ("error", "accept")
 # Which flags a format has.
 _OPTIONS = {
     "tf_saved_model": ("max_new_tokens", "dtype", "on_invalid_text", "version"),
-    "litert": ("dtype", "context_length"),
+    "litert": ("dtype", "context_length", "with_explore"),
     "litertlm": ("dtype", "context_length"),
 }
 _DEFAULT_VERSION = 1  # a directory of versions is what TensorFlow Serving reads
@@ -65,6 +65,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_flags(
         parser.add_argument_group("options of litert and litertlm"),
         ("--context-length", "N", integer(2), context),
+    )
+    explore = "with the signature that the page of export/on_device/web looks inside with"
+    add_flags(
+        parser.add_argument_group("options of litert"),
+        ("--with-explore", None, bool, explore, None),
     )
     parser.set_defaults(usage_error=parser.error)
 

@@ -7,6 +7,7 @@ from typing import Any
 import tensorflow as tf
 
 from gpt2_keras.atomic import new_file
+from gpt2_keras.export.device_explorer import DeviceExplorer
 from gpt2_keras.export.device_graph import DeviceModel
 from gpt2_keras.export.flatbuffer import finish
 from gpt2_keras.export.litert_quantization import checked_options, quantize
@@ -16,6 +17,7 @@ from gpt2_keras.layers.kernels import using_kernels
 from gpt2_keras.layers.kernels.litert import LITERT
 from gpt2_keras.litert_conversion import convert
 from gpt2_keras.model import GPT2Model
+from gpt2_keras.validation import check_flag
 from gpt2_keras.version import __version__
 
 
@@ -25,6 +27,7 @@ def to_litert(
     *,
     context_length: int | None = None,
     dtype: str = "float32",
+    with_explore: bool = False,
 ) -> Path:
     """Writes a `.tflite` file with tokenizer, model, cache and decoding loop inside.
 
@@ -40,7 +43,9 @@ def to_litert(
     | `decode` | `token_id`, `position` int32 `(1,)` | `logits` float32 `(1, vocab)` |
     | `detokenize` | `token_ids` int32 `(tokens,)` | `text`, `text_bytes` uint8 `(size,)` |
 
-    `DeviceModel` says what each means. `prefill` and `decode` are for a host that
+    | `explore`, if asked for | `token_ids` int32 `(tokens,)` | candidates, ranks, attention, logit lens |
+
+    `DeviceModel` and `DeviceExplorer` say what each means. `prefill` and `decode` are for a host that
     streams: they share a cache inside the interpreter.
 
     Args:
@@ -51,25 +56,28 @@ def to_litert(
             default the model's; a smaller one takes less memory and time.
         dtype: How the weights are stored: `"float32"`, `"float16"`, `"int8"` or `"int4"`; see
             `litert_quantization.quantize`.
+        with_explore: Whether the file has the signature `explore`, which a page shows.
 
     Returns:
         The path.
 
     Raises:
         FileExistsError: If the file exists.
-        TypeError, ValueError: If `context_length` is below 2 or above the model's, or
+        TypeError, ValueError: If `with_explore` is no bool, `context_length` is below 2 or above the model's, or
             `dtype` is none of these, or not for this model.
         ImportError: If `dtype` needs ai-edge-quantizer, and that is missing.
         ConversionError: If LiteRT's converter fails.
     """  # noqa: E501 -- a table's rows cannot be broken
+    check_flag("with_explore", with_explore)
     path, context_length = checked_options(model, path, context_length, dtype)
     with new_file(path) as unfinished:
-        finished = finish(_convert(model, context_length), _metadata(model, context_length, dtype))
+        contents = _convert(model, context_length, with_explore)
+        finished = finish(contents, _metadata(model, context_length, dtype))
         unfinished.write_bytes(quantize(finished, dtype))
     return path
 
 
-def _convert(model: GPT2Model, context_length: int) -> bytes:
+def _convert(model: GPT2Model, context_length: int, with_explore: bool) -> bytes:
     """Returns the contents of the file."""
     module = tf.Module()
     module.weights = StoredWeights(model).module
@@ -94,6 +102,8 @@ def _convert(model: GPT2Model, context_length: int) -> bytes:
             "decode": (device.decode, [_single("token_id"), _single("position")]),
             "detokenize": (device.tokenizer.detokenize, [ids]),
         }
+    if with_explore:
+        functions["explore"] = (DeviceExplorer(model).explore, [ids])
     with using_kernels(LITERT):
         concrete = {
             name: traced(function, specs).get_concrete_function()

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from keras import ops
 
+from gpt2_keras.layers.kernels.portable import open_sizes
 from gpt2_keras.layers.kernels.tensorflow import TensorFlowKernels
 from gpt2_keras.layers.masks import MASKED_SCORE, causal_mask
 
@@ -57,6 +58,13 @@ class LiteRTKernels(TensorFlowKernels):
     def embed(self, embedding: Any, token_ids: Any) -> Any:
         """The rows of the layer's own table."""
         return ops.cast(self.look_up(embedding.embeddings, token_ids), embedding.compute_dtype)
+
+    def unembed(self, embedding: Any, x: Any, training: bool | None) -> Any:
+        """The product of rows, as FULLY_CONNECTED takes it, so that the table is stored once."""
+        batch, time, width = ops.shape(x)
+        table = ops.cast(embedding.embeddings, embedding.compute_dtype)  # (vocab, width)
+        logits = self.multiply(ops.reshape(x, (-1, width)), table, training)
+        return ops.reshape(logits, (*open_sizes(batch, time), table.shape[0]))
 
     def look_up(self, table: Any, indices: Any) -> Any:
         """Rows by a list of indices, as LiteRT's lookup in quantized tables takes them."""

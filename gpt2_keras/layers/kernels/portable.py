@@ -100,6 +100,13 @@ class Kernels:
         """Looks up token embeddings in their layer; (batch, time) → (batch, time, width)."""
         return embedding(token_ids)
 
+    def unembed(self, embedding: Any, x: Any, training: bool | None) -> Any:
+        """Returns products with all token embeddings; (batch, time, width) → (…, vocab)."""
+        if x.shape[1] != 1 or embedding.quantization_mode is not None:
+            return embedding(x, reverse=True)
+        table = ops.cast(embedding.embeddings, embedding.compute_dtype)  # (vocab, width)
+        return ops.expand_dims(self.multiply(x[:, 0], table, training), 1)
+
     def look_up(self, table: Any, indices: Any) -> Any:
         """Returns rows of a table; (rows, width), (batch, time) → (batch, time, width)."""
         return ops.take(table, indices, axis=0)
