@@ -29,12 +29,13 @@ class DeviceExplorer:
                 `start_token_id` of the file's metadata begins a text.
 
         Returns:
-            `candidate_ids`, int32 `(tokens, 10)`, and `candidate_probs`, float32: the most
-            likely tokens after each; `log_probs`, float32 `(tokens,)`, and `ranks`, int32: of
-            the token that follows each, after the last of the most likely; `entropies`, float32
-            `(tokens,)`; `attention`, float32 `(layers, heads, tokens, tokens)`; `lens_ids`,
-            int32 `(points, tokens, 10)`, `lens_probs`, float32, `lens_ranks`, int32 `(points,
-            tokens)`, and `lens_kl`, float32: the logit lens at `2 · layers + 1` points.
+            `log_probs`, float32 `(tokens,)`: the log-probability of the token that follows each,
+            after the last of the most likely; `entropies`, float32 `(tokens,)`: of the
+            predictions; `attention`, float32 `(layers, heads, tokens, tokens)`; and the logit
+            lens at `2 · layers + 1` points, of which the last is the prediction itself:
+            `lens_ids`, int32 `(points, tokens, 10)`, the most likely tokens, `lens_probs`,
+            float32, `lens_ranks`, int32 `(points, tokens)`, of the token that follows, and
+            `lens_kl`, float32.
         """
         layers = self._model.config.num_layers
         names = [f"blocks.{layer}.attn.hook_pattern" for layer in range(layers)]
@@ -49,31 +50,39 @@ class DeviceExplorer:
         best = tf.argmax(logits[-1:], axis=-1, output_type=tf.int32)
         targets = tf.concat([token_ids[1:], best], axis=0)  # (tokens,)
         final = tf.nn.log_softmax(logits)  # (tokens, vocab)
-        own = self._predict(final, targets)
-        lens: dict[str, list[tf.Tensor]] = {"ids": [], "probs": [], "ranks": [], "kl": []}
-        for name in points:
-            log_probs = tf.nn.log_softmax(lens_logits(self._model, found[name])[0])
-            for key, value in self._predict(log_probs, targets).items():
-                if key in lens:
-                    lens[key].append(value)
-            lens["kl"].append(tf.reduce_sum(tf.exp(final) * (final - log_probs), axis=1))
+        seen = [self._look(lens_logits(self._model, found[name])[0], final, targets)
+                for name in points[:-1]]  # fmt: skip
+        # The last point is the logits, which are not computed twice.
+        seen.append(self._look(logits, final, targets))
         return {
-            "candidate_ids": own["ids"],
-            "candidate_probs": own["probs"],
-            "log_probs": own["log_probs"],
-            "ranks": own["ranks"],
+            "log_probs": _own(final, targets)[:, 0],
             "entropies": -tf.reduce_sum(tf.exp(final) * final, axis=1),
             "attention": tf.concat([found[name] for name in names], axis=0),
-            **{f"lens_{key}": tf.stack(values) for key, values in lens.items()},
+            **{f"lens_{key}": tf.stack([each[key] for each in seen]) for key in seen[0]},
         }
 
-    def _predict(self, log_probs: tf.Tensor, targets: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Returns candidates, and what is said of the targets; see `lens.predict`."""
+    def _look(self, logits: tf.Tensor, final: tf.Tensor, targets: tf.Tensor) -> Tensors:
+        """Returns a point of the lens; see `lens.predict`.
+
+        Args:
+            logits: float32 tensor `(tokens, vocab)` of the point.
+            final: The log-probabilities of the model itself, of that shape.
+            targets: int32 tensor `(tokens,)`.
+        """
+        log_probs = tf.nn.log_softmax(logits)
         top, ids = tf.math.top_k(log_probs, self._k)
-        index = tf.expand_dims(targets, 1)  # (tokens, 1)
-        own = tf.gather(log_probs, index, batch_dims=1)  # (tokens, 1)
+        own, index = _own(log_probs, targets), tf.expand_dims(targets, 1)  # (tokens, 1)
         columns = tf.expand_dims(tf.range(self._model.config.vocab_size), 0)
         equal = tf.logical_and(tf.equal(log_probs, own), columns < index)
         earlier = tf.logical_or(log_probs > own, equal)
-        ranks = 1 + tf.reduce_sum(tf.cast(earlier, tf.int32), axis=1)
-        return {"ids": ids, "probs": tf.exp(top), "log_probs": own[:, 0], "ranks": ranks}
+        return {
+            "ids": ids,
+            "probs": tf.exp(top),
+            "ranks": 1 + tf.reduce_sum(tf.cast(earlier, tf.int32), axis=1),
+            "kl": tf.reduce_sum(tf.exp(final) * (final - log_probs), axis=1),
+        }
+
+
+def _own(log_probs: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
+    """Returns the log-probabilities of the targets, `(tokens, 1)`."""
+    return tf.gather(log_probs, tf.expand_dims(targets, 1), batch_dims=1)

@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from gpt2_keras.model import GPT2Model
-from gpt2_keras.understanding.ablation import ablate_each
-from gpt2_keras.understanding.attribution import Question, attribute_all
+from gpt2_keras.understanding.ablation import MODES, ablate_each
+from gpt2_keras.understanding.attribution import METHODS, Question, attribute_all
 from gpt2_keras.understanding.exploration import Exploration
 from gpt2_keras.understanding.texts import token_of, vocabulary_of
-from gpt2_keras.validation import check_integer
+from gpt2_keras.validation import check_choice, check_integer
 
 _NUM_CANDIDATES = 5  # without a head
 _NUM_ATTRIBUTED = 32
@@ -74,6 +74,8 @@ def with_panels(
     Raises:
         TypeError, ValueError: If an argument is of the wrong type or out of range.
     """
+    check_choice("method", method, METHODS)
+    check_choice("mode", mode, MODES)
     ids, time = exploration.token_ids, len(exploration.token_ids)
     targets = targets_of(exploration)
     foils = _foils(model, exploration, targets, foil)

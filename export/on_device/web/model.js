@@ -2,6 +2,7 @@
 
 import { Tensor, loadAndCompile, loadLiteRt } from "@litertjs/core";
 import { readMetadata, withSignatures } from "./flatbuffer.js";
+import { Exploration } from "./panels/data.js";
 
 const WASM = new URL("./node_modules/@litertjs/core/wasm/", import.meta.url).href;
 // Bytes that no UTF-8 text has, and so no token but those of these bytes themselves. GPT-2's
@@ -27,9 +28,10 @@ export class TextModel {
     const model = new TextModel();
     model.about = about;
     model.contextLength = about.config.context_length;
-    model.tokenizerFile = (room) => withSignatures(file, ["tokenize", "detokenize"], room);
+    model.part = (names, room) => withSignatures(file, names, room);
     model.tokens = await model.#readTokens(about.config.vocab_size);
     model.compiled = await loadAndCompile(file, { accelerator: "wasm" });
+    model.canExplore = "explore" in model.compiled.signatures;
     return model;
   }
 
@@ -78,6 +80,59 @@ export class TextModel {
     return this.logits;
   }
 
+  /**
+   * Returns what the model makes of a text, for the panels: candidates, attention, logit lens.
+   * @param {string} name what the model is called
+   * @param {number[]} ids at least one, and at most as many as the context holds
+   * @returns {Promise<Exploration>}
+   */
+  async explore(name, ids) {
+    const found = await this.#ask("explore", { token_ids: Int32Array.from(ids) }, ids.length);
+    const { num_layers: layers, num_heads: heads } = this.about.config;
+    const each = Array.from({ length: layers }, (_, layer) => layer);
+    const time = ids.length;
+    const k = found.lens_ids.length / ((2 * layers + 1) * time);
+    return new Exploration({
+      model: name,
+      ids,
+      ...this.#texts(),
+      // The numbers of the file are of the token that follows each.
+      logProbs: [null, ...found.log_probs.subarray(0, time - 1)],
+      ranks: [0, ...found.lens_ranks.subarray(-time, -1)],
+      entropies: Array.from(found.entropies),
+      candidateIds: found.lens_ids.subarray(-time * k), // the last point is the prediction
+      candidateProbs: found.lens_probs.subarray(-time * k),
+      points: ["embeddings", ...each.flatMap((layer) => [`${layer} attention`, `${layer} feed-forward`])],
+      lensIds: found.lens_ids,
+      lensProbs: found.lens_probs,
+      lensRanks: found.lens_ranks,
+      lensKl: found.lens_kl,
+      layers: each,
+      heads,
+      panels: null,
+      readRow(layer, head, query) {
+        const start = ((layer * heads + head) * time + query) * time;
+        return found.attention.slice(start, start + query + 1);
+      },
+    });
+  }
+
+  /** Returns the texts of all tokens by id, and the bytes in hexadecimal of those that are none. */
+  #texts() {
+    if (this.texts) return this.texts;
+    const [names, fragments] = [{}, {}];
+    const strict = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+    this.tokens.forEach((bytes, id) => {
+      try {
+        names[id] = strict.decode(bytes);
+      } catch {
+        fragments[id] = Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join(" ");
+      }
+    });
+    this.texts = { names, fragments };
+    return this.texts;
+  }
+
   /** Returns the bytes of each token: all of them in one call, a mark after each. */
   async #readTokens(count) {
     const ids = Int32Array.from({ length: count * 4 }, (_, i) =>
@@ -96,15 +151,15 @@ export class TextModel {
   }
 
   /**
-   * Runs a signature of the tokenizer. Compiles it each time, as LiteRT.js gives an output
-   * of unknown length no more room than it needed the last time.
+   * Runs a signature by itself. Compiles it each time, as LiteRT.js gives an output of unknown
+   * length no more room than it needed the last time.
    */
   async #ask(name, inputs, room) {
-    const tokenizer = await loadAndCompile(this.tokenizerFile(room), { accelerator: "wasm" });
+    const part = await loadAndCompile(this.part([name], room), { accelerator: "wasm" });
     try {
-      return await run(tokenizer, name, inputs);
+      return await run(part, name, inputs);
     } finally {
-      tokenizer.delete();
+      part.delete();
     }
   }
 }

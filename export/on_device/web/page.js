@@ -1,12 +1,16 @@
 // The page: what is clicked, and what is shown.
 
 import { TextModel, decode } from "./model.js";
+import { candidateBar } from "./panels/candidates.js";
+import { Explorer } from "./panels/explorer.js";
 import { choose, mostLikely } from "./sampling.js";
 
 const CANDIDATES = 10;
 const element = (id) => document.getElementById(id);
 const state = {
   model: null,
+  name: "", // of its file
+  explorer: null, // the panels, once they are asked for
   prompt: null, // the text whose tokens these are
   ids: [], // the prompt's tokens, then what was written
   promptLength: 0,
@@ -22,6 +26,7 @@ element("file").addEventListener("change", async ({ target }) => {
 element("write").addEventListener("click", () => attempt(write));
 element("stop").addEventListener("click", () => (state.writing = false));
 element("clear").addEventListener("click", () => attempt(startOver));
+element("look").addEventListener("click", () => attempt(look));
 element("prompt").addEventListener("change", () => attempt(startOver));
 
 const named = new URLSearchParams(location.search).get("model");
@@ -47,7 +52,9 @@ async function load(name, contents) {
       throw new Error(`${name}: ${error.message}`, { cause: error });
     }
     state.model?.delete();
-    state.model = model;
+    Object.assign(state, { model, name });
+    element("explorer").replaceChildren();
+    state.explorer = null;
     await startOver();
     const seconds = ((performance.now() - started) / 1000).toFixed(1);
     const { config, weights } = model.about;
@@ -102,7 +109,36 @@ async function write() {
 async function take(id) {
   state.ids.push(id);
   await advance();
-  element("candidates").querySelector("button")?.focus();
+  element("next").querySelector("button")?.focus();
+}
+
+/** Shows what the model makes of the text so far. */
+async function look() {
+  if (state.prompt !== element("prompt").value) await startOver();
+  say("Looking inside …");
+  await painted();
+  const started = performance.now();
+  const { start_token_id: start } = state.model.about;
+  const begins = state.ids[0] === start || state.ids.length === state.model.contextLength;
+  const exploration = await state.model.explore(state.name, begins ? state.ids.slice() : [start, ...state.ids]);
+  if (state.explorer) state.explorer.show([exploration]);
+  else state.explorer = new Explorer(element("explorer"), [exploration], { onCandidate: goOn });
+  const seconds = ((performance.now() - started) / 1000).toFixed(1);
+  say(`Looked inside in ${seconds} s.`);
+}
+
+/** Goes on from the chosen position of the panels with a token, and looks again. */
+function goOn(id) {
+  return attempt(async () => {
+    const { exploration, position } = state.explorer;
+    const first = exploration.ids[0] === state.model.about.start_token_id ? 1 : 0;
+    state.ids = [...exploration.ids.slice(first, position + 1), id];
+    state.promptLength = state.ids.length;
+    state.prompt = decode(Uint8Array.from(state.ids.flatMap((each) => [...state.model.tokens[each]])));
+    element("prompt").value = state.prompt;
+    await advance();
+    await look();
+  });
 }
 
 function hasRoom() {
@@ -117,30 +153,11 @@ function show() {
   const written = document.createElement("span");
   written.className = "new";
   written.textContent = decode(Uint8Array.from(bytes));
-  element("text").replaceChildren(state.prompt, written);
-  element("candidates").replaceChildren(...candidates.map(candidate));
-}
-
-/** A token to click, with its probability. */
-function candidate({ id, probability }) {
-  const button = document.createElement("button");
-  button.dataset.id = id;
-  button.dataset.probability = probability;
-  button.style.setProperty("--probability", `${100 * probability}%`);
-  const text = document.createElement("code");
-  text.textContent = visible(decode(state.model.tokens[id]));
-  const percent = document.createElement("span");
-  percent.textContent = `${(100 * probability).toFixed(1)} %`;
-  button.append(text, percent);
-  button.addEventListener("click", () => attempt(() => take(id)));
-  const item = document.createElement("li");
-  item.append(button);
-  return item;
-}
-
-/** A token's text with visible spaces and line ends. */
-function visible(text) {
-  return text.replaceAll(" ", "␣").replaceAll("\n", "↵").replaceAll("\t", "⇥");
+  element("written").replaceChildren(state.prompt, written);
+  const shown = candidates.map(({ id, probability }, index) =>
+    candidateBar({ id, probability, text: decode(tokens[id]) }, index + 1, false, () => attempt(() => take(id))),
+  );
+  element("next").replaceChildren(...shown);
 }
 
 /** Does one thing at a time, and shows what goes wrong. */
@@ -160,6 +177,7 @@ async function attempt(action) {
 function enable() {
   const ready = state.model !== null && !state.busy;
   element("write").disabled = element("clear").disabled = !ready;
+  element("look").disabled = !ready || !state.model.canExplore;
   element("stop").disabled = !state.writing;
   document.body.setAttribute("aria-busy", String(state.busy));
 }

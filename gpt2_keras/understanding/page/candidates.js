@@ -16,29 +16,29 @@ function items(explorer) {
   const candidates = exploration.candidates(position);
   const isKnown = position + 1 < exploration.time;
   const target = exploration.target(position);
-  const shown = candidates.map((each, index) => candidateBar(each, index + 1, isKnown && each.id === target));
+  const shown = candidates.map((each, index) =>
+    candidateBar(each, index + 1, isKnown && each.id === target, explorer.onCandidate),
+  );
   if (isKnown && !candidates.some(({ id }) => id === target)) {
     const probability = Math.exp(exploration.logProb(position));
     shown.push(candidateBar({ id: target, text: exploration.text(target), probability }, exploration.rank(position), true));
   }
-  if (explorer.onCandidate) {
-    candidates.forEach(({ id }, index) => {
-      const button = element("button", { type: "button", class: "bar-button", onclick: () => explorer.onCandidate(id) });
-      button.append(...shown[index].childNodes);
-      shown[index].append(button);
-    });
-  }
   return shown;
 }
 
-/** A token with its probability as a bar. */
-export function candidateBar({ id, text, probability }, rank, isTarget = false) {
-  return element(
-    "li",
-    { class: isTarget ? "bar target" : "bar", "data-id": id, "data-probability": probability,
-      style: { "--size": `${100 * probability}%` } },
+/** A token with its probability as a bar; one to click, if `onClick(id)` does something. */
+export function candidateBar({ id, text, probability }, rank, isTarget = false, onClick = null) {
+  const parts = [
     element("span", { class: "rank" }, String(rank)),
     element("code", {}, visible(text)),
     element("span", { class: "number" }, percent(probability)),
+  ];
+  const data = { "data-id": id, "data-probability": probability };
+  return element(
+    "li",
+    { class: isTarget ? "bar target" : "bar", ...data, style: { "--size": `${100 * probability}%` } },
+    ...(onClick
+      ? [element("button", { type: "button", class: "bar-button", ...data, onclick: () => onClick(id) }, ...parts)]
+      : parts),
   );
 }

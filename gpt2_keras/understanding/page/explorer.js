@@ -45,8 +45,16 @@ export class Explorer {
     this.layer = Math.min(this.layer, this.exploration.layers.length - 1);
     this.head = Math.min(this.head, this.exploration.heads - 1);
     this.version++;
-    const makers = [textPanel, candidatesPanel, attributionPanel, lensPanel, attentionPanel, ablationPanel];
-    if (explorations.length > 1) makers.splice(1, 0, comparePanel);
+    const isExplained = Boolean(this.onFoil) || explorations.some(({ panels }) => panels);
+    const makers = [
+      textPanel,
+      ...(explorations.length > 1 ? [comparePanel] : []),
+      candidatesPanel,
+      ...(isExplained ? [attributionPanel] : []),
+      lensPanel,
+      attentionPanel,
+      ...(isExplained ? [ablationPanel] : []),
+    ];
     this.panels = makers.map((make) => make(this));
     const shown = this.panels.map(({ node }) => node);
     this.root.replaceChildren(this.#heading(), ...shown);

@@ -70,7 +70,7 @@ function ready(page) {
 }
 
 async function click(page, index) {
-  const buttons = await page.$$("#candidates button");
+  const buttons = await page.$$("#next button");
   await buttons[index].click();
   await ready(page);
   return shown(page);
@@ -84,9 +84,9 @@ function fill(page, values) {
 
 function shown(page) {
   return page.evaluate(() => ({
-    text: document.querySelector("#text").textContent,
+    text: document.querySelector("#written").textContent,
     status: document.querySelector("#status").textContent,
-    candidates: Array.from(document.querySelectorAll("#candidates button"), (button) => ({
+    candidates: Array.from(document.querySelectorAll("#next button"), (button) => ({
       id: Number(button.dataset.id),
       probability: Number(button.dataset.probability),
       text: button.textContent,
