@@ -29,7 +29,8 @@ DEFAULT_PORT = 8765
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the command's arguments."""
-    parser.add_argument("text", type=text, metavar="TEXT", help="text to look into")
+    # Not `text`, which errors would call a flag.
+    parser.add_argument("explored_text", type=text, metavar="TEXT", help="text to look into")
     parser.add_argument("--model", **MODEL)
     against = "explain the next token against this one: why that and not TOKEN"
     quick = "a page without attributions and ablations, which take a pass per token and head"
@@ -86,7 +87,9 @@ def run(args: argparse.Namespace) -> None:
     if args.serve:
         _serve(args, models, options)
         return
-    found = [explore(model, args.text, name=name, **options) for name, model in models.items()]
+    found = [
+        explore(model, args.explored_text, name=name, **options) for name, model in models.items()
+    ]
     if args.ablate:
         found.append(_without_heads(args, first, options))
     attribution = None
@@ -153,7 +156,7 @@ def _serve(args: argparse.Namespace, models: dict[str, Any], options: dict[str, 
     """Serves the page until the user ends it."""
     from gpt2_keras.understanding.server import ExplorerServer
 
-    with ExplorerServer(models, args.text, args.port, **options) as server:
+    with ExplorerServer(models, args.explored_text, args.port, **options) as server:
         print(f"Open {server.url} in a browser of this machine; Ctrl-C ends.", flush=True)
         server.serve_forever()
 
@@ -161,25 +164,26 @@ def _serve(args: argparse.Namespace, models: dict[str, Any], options: dict[str, 
 def _without_heads(args: argparse.Namespace, model: Any, options: dict[str, Any]) -> Any:
     """Explores the text without the heads of --ablate."""
     from gpt2_keras.understanding import ablate
+    from gpt2_keras.understanding.ablation import parse_head
 
-    heads = [head for each in args.ablate for head in each.split(",")]
-    name = f"without {', '.join(heads)}"
-    return ablate(model, args.text, heads, args.ablate_by, name=name, **options)
+    named = [head for each in args.ablate for head in each.split(",")]
+    heads = [parse_head(model, each, "ablate") for each in named]
+    name = f"without {', '.join(named)}"
+    return ablate(model, args.explored_text, heads, args.ablate_by, name=name, **options)
 
 
 def _attribution(args: argparse.Namespace, model: Any, exploration: Any) -> Any:
     """Explains the token of --attribute, or the most likely one, against that of --against."""
     from gpt2_keras.understanding import attribute
+    from gpt2_keras.understanding.texts import token_of
 
-    target = args.attribute
-    if target is None:
+    foil = None if args.against is None else token_of(model, args.against, "against")
+    if args.attribute is None:
         best = exploration.candidate_ids[-1].tolist()
-        target = best[0]
-        if exploration.token_text(target) == args.against and len(best) > 1:
-            target = best[1]
-    return attribute(
-        model, exploration.token_ids.tolist(), target, args.against, method=args.method
-    )
+        target = next((each for each in best if each != foil), best[0])
+    else:
+        target = token_of(model, args.attribute, "attribute")
+    return attribute(model, exploration.token_ids.tolist(), target, foil, method=args.method)
 
 
 def _write_page(args: argparse.Namespace, models: Sequence[Any], found: Sequence[Any]) -> None:
