@@ -31,6 +31,7 @@ from gpt2_keras.training.step import (
 
 if TYPE_CHECKING:
     from gpt2_keras.generation import NextToken, Score
+    from gpt2_keras.understanding import Exploration
 
 
 @without_symbolic_build
@@ -261,6 +262,12 @@ class GPT2LM(GPT2Model):
         from gpt2_keras import generation
 
         return generation.next_tokens(self, prompt, **kwargs)
+
+    def explore(self, text: str | Sequence[int], **kwargs: Any) -> "Exploration":
+        """Looks inside at what it makes of a text; see `gpt2_keras.understanding.explore`."""
+        from gpt2_keras import understanding
+
+        return understanding.explore(self, text, **kwargs)
 
     def export(
         self,

@@ -3,7 +3,7 @@
 Trains a tokenizer and a small GPT-2 on the documentation text that ships inside
 Python (or on --corpus), shows samples from before and after, exports a SavedModel
 and a .tflite file, and asks both in fresh processes that do not import this
-package. If DIR exists, DIR-2, DIR-3, … is used.
+package. Ends with a page that looks inside the model. If DIR exists, DIR-2, DIR-3, … is used.
 
 Example:
   gpt2-keras demo --out demo
@@ -49,23 +49,25 @@ def run(args: argparse.Namespace) -> None:
     out = _new_directory(Path(args.out))
     out.mkdir(parents=True)
     load_tensorflow()
-    _heading(f"1/5  Text and tokenizer, into {out}")
+    _heading(f"1/6  Text and tokenizer, into {out}")
     tokenizer = _prepare(out, args.corpus)
-    _heading(f"2/5  Training for {args.steps} steps")
+    _heading(f"2/6  Training for {args.steps} steps")
     model, prompts = _train(out, args, tokenizer)
-    _heading("3/5  Export")
+    _heading("3/6  Export")
     saved_model = model.export(out / "saved_model", version=1, max_new_tokens=NEW_TOKENS)
     print(f"{saved_model}  strings in, strings out")
     _print_certificate(saved_model)
     tflite = model.export(out / "model.tflite", format="litert")
     print(f"{tflite}  bytes in, bytes out, in LiteRT's builtin ops")
     _print_certificate(tflite)
-    _heading("4/5  A fresh process with TensorFlow alone asks the SavedModel")
+    _heading("4/6  A fresh process with TensorFlow alone asks the SavedModel")
     answers = _ask(out, "ask_saved_model.py", [str(saved_model), *prompts])
     _check(answers, prompts, model, "SavedModel")
-    _heading("5/5  A fresh process with LiteRT alone asks the .tflite file")
+    _heading("5/6  A fresh process with LiteRT alone asks the .tflite file")
     answers = _ask(out, "ask_litert.py", [str(tflite), str(NEW_TOKENS), *prompts])
     _check(answers, prompts, model, ".tflite file")
+    _heading("6/6  A page that looks inside the model")
+    _explore(out, model, answers[0])
     _print_summary(out)
 
 
@@ -167,6 +169,17 @@ def _check(answers: list[str], prompts: list[str], model: Any, artifact: str) ->
     print(f"The {artifact} gives exactly the texts of model.generate.")
 
 
+def _explore(out: Path, model: Any, text: str) -> None:
+    """Writes a page of what the model makes of a text."""
+    from gpt2_keras.understanding import explore
+    from gpt2_keras.understanding.panels import with_panels
+
+    exploration = with_panels(model, explore(model, text, name="the demo's model"))
+    page = exploration.to_html(out / "explore.html")
+    known = exploration.bits[1:]
+    print(f"{page}  {len(known)} tokens, {known.mean():.2f} bits each: open it in a browser")
+
+
 def _heading(text: str) -> None:
     print(f"\n== {text}\n", flush=True)
 
@@ -189,6 +202,7 @@ def _print_summary(out: Path) -> None:
         "  run/loss.png    the loss curve\n"
         "  saved_model/1/  the SavedModel, with its certificate\n"
         "  model.tflite    the LiteRT file, its certificate beside it\n"
+        "  explore.html    what the model makes of a text, to open in a browser\n"
         "\n== Try next\n\n"
         f"  {generate} --top-k 40\n"
         f"  {ask}\n"

@@ -23,7 +23,7 @@ def test_the_demo_ends_with_the_answers_of_both_artifacts(
     assert printed.count("gpt2-keras generate --model") == 1
     for name in ("tokenizer/vocab.json", "shards/index.json", "run/model/config.json"):
         assert (out / name).is_file()
-    for name in ("run/loss.png", "saved_model/1/saved_model.pb", "model.tflite"):
+    for name in ("run/loss.png", "saved_model/1/saved_model.pb", "model.tflite", "explore.html"):
         assert (out / name).is_file()
     assert json.loads((out / "run" / "settings.json").read_text())["steps"] == 3
 

@@ -12,9 +12,12 @@ import importlib.resources
 import json
 import re
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from gpt2_keras.understanding.exploration import Exploration
 from gpt2_keras.understanding.page.packing import pack
+
+if TYPE_CHECKING:
+    from gpt2_keras.understanding.exploration import Exploration
 
 # Each after those that it imports.
 MODULES = (
@@ -34,7 +37,7 @@ MODULES = (
 _FRAME_HEIGHT = 900  # CSS pixels, of a page in a notebook
 
 
-def page_of(explorations: Sequence[Exploration], *, live: bool = False, text: str = "") -> str:
+def page_of(explorations: Sequence["Exploration"], *, live: bool = False, text: str = "") -> str:
     """Returns a page.
 
     Args:
@@ -68,7 +71,7 @@ def page_of(explorations: Sequence[Exploration], *, live: bool = False, text: st
     return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], read("page.html"))
 
 
-def frame_of(explorations: Sequence[Exploration]) -> str:
+def frame_of(explorations: Sequence["Exploration"]) -> str:
     """Returns a frame with the page in it, for a notebook."""
     page = html.escape(page_of(explorations))
     return (

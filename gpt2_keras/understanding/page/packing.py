@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gpt2_keras.understanding.exploration import Exploration
-
 if TYPE_CHECKING:
+    from gpt2_keras.understanding.exploration import Exploration
     from gpt2_keras.understanding.panels import Panels
 
 # Attention of a page, in base64: 512 tokens of the 124M shape are 25 MB, 1024 would be 101 MB,
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
 MAX_ATTENTION_BYTES = 40 * 2**20
 
 
-def pack(explorations: Sequence[Exploration]) -> dict[str, Any]:
+def pack(explorations: Sequence["Exploration"]) -> dict[str, Any]:
     """Returns the data of a page.
 
     Args:
@@ -50,7 +49,7 @@ def pack(explorations: Sequence[Exploration]) -> dict[str, Any]:
     }
 
 
-def _packed(exploration: Exploration) -> dict[str, Any]:
+def _packed(exploration: "Exploration") -> dict[str, Any]:
     """Returns one exploration."""
     lens = exploration.lens
     return {
@@ -112,7 +111,7 @@ def base64_of(values: np.ndarray, dtype: str) -> str:
     return base64.b64encode(np.ascontiguousarray(values, dtype).tobytes()).decode()
 
 
-def _check_size(explorations: Sequence[Exploration]) -> None:
+def _check_size(explorations: Sequence["Exploration"]) -> None:
     """Raises an error if the attention of all explorations is too large for a page."""
     size = sum(_attention_bytes(each) for each in explorations)
     if size <= MAX_ATTENTION_BYTES:
@@ -128,7 +127,7 @@ def _check_size(explorations: Sequence[Exploration]) -> None:
     )
 
 
-def _attention_bytes(exploration: Exploration) -> int:
+def _attention_bytes(exploration: "Exploration") -> int:
     """Returns the size of the attention in base64."""
     layers, heads, time, _ = exploration.attention.shape
     return layers * heads * (time * (time + 1) // 2 + 2 * time) * 4 // 3
