@@ -14,7 +14,7 @@ help:
 	@echo "make test-peers logits, texts and files against transformers and llama.cpp's gguf"
 	@echo "make test-beam  the Beam pipeline against the preparation on one machine"
 	@echo "make test-jax   the tests of generation, and of looking inside, on JAX"
-	@echo "make test-web   the page of export/on_device/web in a browser, which npm brings"
+	@echo "make test-web   the pages in a browser, which npm brings"
 	@echo "make fuzz       the in-graph tokenizer against the reference until stopped"
 	@echo "make lint       ruff and mypy"
 	@echo "make bench      speed and size, side by side with the peers"
@@ -52,7 +52,8 @@ $(WEB)/node_modules/.installed: $(WEB)/package.json
 	@touch $@
 
 test-web: $(INSTALLED) $(WEB)/node_modules/.installed
-	$(BIN)/python -m pytest -q -m "slow or not slow" tests/export/test_web_page.py
+	$(BIN)/python -m pytest -q -m "slow or not slow" tests/export/test_web_page.py \
+		tests/understanding/test_page_in_browser.py
 
 fuzz: $(INSTALLED)
 	$(BIN)/python -m tests.tokenizer.fuzz $(FUZZ)

@@ -3,26 +3,20 @@
 import functools
 import http.server
 import json
-import shutil
 import subprocess
 import threading
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from gpt2_keras.understanding import explore
 from tests.models import text_model
+from tests.understanding.browser import NODE, WEB, needs_browser
+from tests.understanding.browser import use as use_panels
 
-WEB = Path(__file__).resolve().parents[2] / "export" / "on_device" / "web"
-NODE = shutil.which("node")
-
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        NODE is None or not (WEB / "node_modules" / "puppeteer-core").is_dir(),
-        reason="needs node, and a browser: `make test-web` brings one",
-    ),
-]
+pytestmark = [pytest.mark.slow, needs_browser]
 
 PROMPT = "the cat"
 NEW_TOKENS = 12
@@ -50,7 +44,7 @@ def model():
 @pytest.fixture(scope="module")
 def file(model, tmp_path_factory):
     path = tmp_path_factory.mktemp("web") / "model.tflite"
-    return model.export(path, format="litert", certificate=False)
+    return model.export(path, format="litert", certificate=False, with_explore=True)
 
 
 @pytest.fixture(scope="module")
@@ -131,6 +125,68 @@ def test_with_a_chosen_file_it_writes_until_the_context_is_full(site, file, mode
     assert greedy["status"].startswith(f"{room} tokens")
     assert greedy["status"].endswith("the context is full.")
     assert greedy["candidates"] == []
+
+
+LOADED = 'body[aria-busy="false"] #look:enabled'
+
+
+def test_it_looks_inside_as_keras_does(site, model):
+    seen = use_panels(
+        site + "?model=model.tflite",
+        {"wait": LOADED},
+        {"fill": ["#prompt", PROMPT]},
+        {"wait": LOADED},
+        {"click": "#look"},
+        {"wait": "#explorer #lens"},
+        {"wait": LOADED},
+        {"read": "whole"},
+        {"click": '#text [data-index="2"]'},
+        {"read": "chosen"},
+        {"click": "#candidates li:nth-child(3) button"},
+        {"wait": "body[aria-busy=true]"},
+        {"wait": LOADED},
+        {"read": "longer"},
+    )
+    assert all(request.startswith(f"GET {site}") for request in seen["requests"])
+    read, expected = seen["read"], explore(model, PROMPT)
+    assert read["whole"]["heading"] == "model.tflite"
+    assert_shows(read["whole"], expected, len(expected.token_ids) - 1)
+    assert_shows(read["chosen"], expected, 1)
+    assert read["chosen"]["ablation"] == []  # what a file cannot compute is not there
+    third = int(expected.candidate_ids[1, 2])
+    longer = explore(model, [*expected.token_ids[:2].tolist(), third])
+    assert_shows(read["longer"], longer, 2)
+    assert read["longer"]["prompt"] == model.tokenizer.decode(longer.token_ids[1:].tolist())
+
+
+def assert_shows(shown, exploration, position):
+    """Holds what the panels show against Keras."""
+    assert shown["position"] == position
+    candidates = [each for each in shown["candidates"] if each["rank"] <= 10]
+    assert [each["id"] for each in candidates] == exploration.candidate_ids[position].tolist()
+    np.testing.assert_allclose(
+        [each["probability"] for each in candidates],
+        exploration.candidate_probs[position],
+        rtol=1e-3,
+    )
+    ranks = ", ".join(map(str, exploration.lens.ranks[:, position]))
+    assert shown["ranks"] == f"Rank at each step: {ranks}"
+    row = exploration.attention[0, 0, position, : position + 1].astype("float64")
+    for key, weight in shown["looksAt"]:
+        assert weight == pytest.approx(row[key], abs=1e-3)
+    assert len(shown["tokens"]) == len(exploration.token_ids) + 1
+    assert min(shown["colours"]) > 2
+
+
+def test_a_file_without_the_signature_is_not_looked_into(model, tmp_path):
+    path = model.export(tmp_path / "plain.tflite", format="litert", certificate=False)
+    handler = functools.partial(Site, model=path)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}/?model=model.tflite"
+        seen = use_panels(address, {"wait": "#write:enabled"}, {"wait": "#look:disabled"})
+        server.shutdown()
+    assert seen["errors"] == []
 
 
 def test_a_file_that_is_no_model_of_ours_is_told(site):

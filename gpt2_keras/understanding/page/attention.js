@@ -54,7 +54,7 @@ function update(parts) {
   );
   // Of hundreds of heads, after the rest of the page is there.
   const wanted = JSON.stringify([explorer.index, withoutFirst, explorer.version, explorer.scheme()]);
-  if (parts.drawn !== wanted) setTimeout(() => parts.explorer === explorer && drawGrid(parts));
+  if (parts.drawn !== wanted) setTimeout(() => drawGrid(parts, wanted));
   else markHead(parts);
   parts.drawn = wanted;
   drawMap(parts);
@@ -63,26 +63,33 @@ function update(parts) {
 
 function ramp() {
   const [from, to] = [colour("--map-empty"), colour("--map-full")];
-  return Array.from({ length: 256 }, (_, i) => from.map((each, j) => each + (to[j] - each) * Math.sqrt(i / 255)));
+  const pixels = new Uint8ClampedArray(4 * 256);
+  for (let i = 0; i < 256; i++) {
+    pixels.set([...from.map((each, j) => each + (to[j] - each) * Math.sqrt(i / 255)), 255], 4 * i);
+  }
+  return new Uint32Array(pixels.buffer); // as an ImageData has them
 }
 
-function drawGrid(parts) {
+/** Draws all thumbnails, a layer at a time, unless others are wanted meanwhile. */
+function drawGrid(parts, wanted, layer = 0) {
   const { explorer, grid } = parts;
-  const { exploration, withoutFirst } = explorer;
+  const { exploration } = explorer;
   const size = sizeOf(exploration);
+  if (parts.drawn !== wanted) return;
   const cell = size + GAP;
-  grid.width = exploration.heads * cell + GAP;
-  grid.height = exploration.layers.length * cell + GAP;
-  const context = grid.getContext("2d");
+  if (layer === 0) {
+    grid.width = exploration.heads * cell + GAP;
+    grid.height = exploration.layers.length * cell + GAP;
+    parts.plain = new OffscreenCanvas(grid.width, grid.height);
+  }
+  const context = parts.plain.getContext("2d");
   const colours = ramp();
-  exploration.layers.forEach((_, layer) => {
-    for (let head = 0; head < exploration.heads; head++) {
-      const picture = thumbnail(explorer, layer, head, size, colours, context);
-      context.putImageData(picture, GAP + head * cell, GAP + layer * cell);
-    }
-  });
-  parts.plain = copyOf(grid);
+  for (let head = 0; head < exploration.heads; head++) {
+    const picture = thumbnail(explorer, layer, head, size, colours);
+    context.putImageData(picture, GAP + head * cell, GAP + layer * cell);
+  }
   markHead(parts);
+  if (layer + 1 < exploration.layers.length) setTimeout(() => drawGrid(parts, wanted, layer + 1));
 }
 
 /** Pixels of a thumbnail. */
@@ -91,29 +98,26 @@ function sizeOf({ heads }) {
 }
 
 /** The largest weights of a head's map, as few pixels as a thumbnail has. */
-function thumbnail({ exploration, withoutFirst }, layer, head, pixels, colours, context) {
+function thumbnail({ exploration, withoutFirst }, layer, head, pixels, colours) {
   const size = Math.min(pixels, exploration.time);
   const values = new Float32Array(size * size);
   for (let query = 0; query < exploration.time; query++) {
     const row = Math.floor((query * size) / exploration.time);
-    exploration.attention(layer, head, query, withoutFirst).forEach((weight, key) => {
+    const weights = exploration.attention(layer, head, query, withoutFirst);
+    for (let key = 0; key <= query; key++) {
       const index = row * size + Math.floor((key * size) / exploration.time);
-      values[index] = Math.max(values[index], weight);
-    });
+      if (weights[key] > values[index]) values[index] = weights[key];
+    }
   }
-  const picture = context.createImageData(pixels, pixels);
+  const picture = new ImageData(pixels, pixels);
+  const target = new Uint32Array(picture.data.buffer);
   for (let y = 0; y < pixels; y++) {
     for (let x = 0; x < pixels; x++) {
       const from = Math.floor((y * size) / pixels) * size + Math.floor((x * size) / pixels);
-      paint(picture, y * pixels + x, colours[Math.round(255 * Math.min(1, values[from]))]);
+      target[y * pixels + x] = colours[Math.round(255 * Math.min(1, values[from]))];
     }
   }
   return picture;
-}
-
-function paint(picture, pixel, rgb) {
-  picture.data.set(rgb, 4 * pixel);
-  picture.data[4 * pixel + 3] = 255;
 }
 
 /** A picture to draw again, under other lines. */
@@ -126,6 +130,7 @@ function copyOf(canvas) {
 function markHead({ explorer, grid, plain }) {
   if (!plain) return;
   const context = grid.getContext("2d");
+  context.clearRect(0, 0, grid.width, grid.height);
   context.drawImage(plain, 0, 0);
   context.strokeStyle = `rgb(${colour("--accent").join(" ")})`;
   context.lineWidth = 3;
@@ -142,11 +147,12 @@ function drawMap(parts) {
   const colours = ramp();
   const small = new OffscreenCanvas(time, time);
   const picture = new ImageData(time, time);
+  const target = new Uint32Array(picture.data.buffer);
   for (let query = 0; query < time; query++) {
     const row = exploration.attention(layer, head, query, withoutFirst);
     for (let key = 0; key < time; key++) {
       const weight = key <= query ? row[key] : 0;
-      paint(picture, query * time + key, colours[Math.round(255 * Math.min(1, weight))]);
+      target[query * time + key] = colours[Math.round(255 * Math.min(1, weight))];
     }
   }
   small.getContext("2d").putImageData(picture, 0, 0);

@@ -27,7 +27,9 @@ export function unpack(data) {
         const { rows, scales } = decoded[layer];
         const start = head * triangle + (query * (query + 1)) / 2;
         const scale = scales[head * time + query] / 65535 / 255;
-        return Float32Array.from(rows.subarray(start, start + query + 1), (byte) => byte * scale);
+        const weights = new Float32Array(query + 1);
+        for (let key = 0; key <= query; key++) weights[key] = rows[start + key] * scale;
+        return weights;
       },
     });
   });

@@ -43,7 +43,7 @@ export function choice(label, options, chosen, onChoose) {
   const buttons = options.map(([value, text]) =>
     element(
       "button",
-      { type: "button", "aria-pressed": String(value === chosen), "data-value": value,
+      { type: "button", "aria-pressed": String(value === chosen), "data-value": String(value),
         onclick: () => onChoose(value) },
       text,
     ),

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 # Attention of a page, in base64: 512 tokens of the 124M shape are 25 MB, 1024 would be 101 MB,
 # which a browser takes seconds to read.
 MAX_ATTENTION_BYTES = 40 * 2**20
+_LENS_CANDIDATES = 5  # of each cell: as many as the page names
 
 
 def pack(explorations: Sequence["Exploration"]) -> dict[str, Any]:
@@ -62,8 +63,8 @@ def _packed(exploration: "Exploration") -> dict[str, Any]:
         "candidateIds": base64_of(exploration.candidate_ids, "<u4"),
         "candidateProbs": base64_of(exploration.candidate_probs, "<f4"),
         "points": lens.points,
-        "lensIds": base64_of(lens.ids, "<u4"),
-        "lensProbs": base64_of(lens.probs, "<f4"),
+        "lensIds": base64_of(lens.ids[..., :_LENS_CANDIDATES], "<u4"),
+        "lensProbs": base64_of(lens.probs[..., :_LENS_CANDIDATES], "<f4"),
         "lensRanks": base64_of(lens.ranks, "<u4"),
         "lensKl": base64_of(lens.kl, "<f4"),
         "layers": list(exploration.layers),
