@@ -10,6 +10,7 @@ from keras import ops
 from gpt2_keras.layers.activations import Observer, observing
 from gpt2_keras.layers.kernels import current_kernels
 from gpt2_keras.model import GPT2Model
+from gpt2_keras.understanding.lens import logits_of
 from gpt2_keras.understanding.texts import ids_of, token_of, tokens_of
 from gpt2_keras.validation import check_choice, check_integer
 
@@ -145,52 +146,78 @@ def attribute_all(
     """
     scores = np.zeros(len(questions), "float32")
     values = np.zeros((len(questions), len(token_ids)), "float32")
-    for index, question in enumerate(questions):
-        ids = token_ids[: question.position + 1]
-        explained = _Explained(model, ids, question)
-        scores[index], values[index, : len(ids)] = _by_method(explained, method, steps)
+    at_once = 1 if method in ("integrated_gradients", "occlusion") else None
+    done = 0
+    for chosen in _groups(questions, at_once):
+        group = _Predictions(model, token_ids, [questions[index] for index in chosen])
+        scores[chosen], values[chosen, : group.time] = _by_method(group, method, steps)
+        done += len(chosen)
         if on_progress is not None:
-            on_progress(index + 1, len(questions))
+            on_progress(done, len(questions))
     return scores, values
 
 
-def _by_method(explained: "_Explained", method: str, steps: int) -> tuple[float, np.ndarray]:
-    """Returns the score and the values of one prediction."""
-    embeddings = explained.embeddings  # (1, time, width)
+def _groups(questions: Sequence[Question], at_once: int | None) -> Iterator[list[int]]:
+    """Yields the indices of questions to be computed together, of about the same positions."""
+    order = sorted(range(len(questions)), key=lambda index: questions[index].position)
+    group: list[int] = []
+    for index in order:
+        size = questions[index].position + 1
+        fits = (len(group) + 1) * size <= _TOKENS_AT_ONCE
+        if group and (len(group) == at_once or not fits):
+            yield group
+            group = []
+        group.append(index)
+    if group:
+        yield group
+
+
+def _by_method(
+    predictions: "_Predictions", method: str, steps: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the scores, `(batch,)`, and the values, `(batch, time)`."""
+    embeddings = predictions.embeddings  # (batch, time, width)
     if method == "occlusion":
-        time = embeddings.shape[1]
-        keep = 1 - np.eye(time, dtype="float32")
-        score = float(explained.scores(embeddings)[0])
+        keep = 1 - np.eye(predictions.time, dtype="float32")
+        score = predictions.scores(embeddings)
         occluded = [
-            explained.scores(embeddings * rows[:, :, None])
-            for rows in _chunks(keep, _TOKENS_AT_ONCE // time)
+            predictions.scores(embeddings * rows[:, :, None])
+            for rows in _chunks(keep, _TOKENS_AT_ONCE // predictions.time)
         ]
-        return score, score - np.concatenate(occluded)
+        return score, (score - np.concatenate(occluded))[None]
     if method == "integrated_gradients":
-        total = np.zeros_like(embeddings[0])
+        total = np.zeros_like(embeddings)
         middles = ((np.arange(steps) + 0.5) / steps).astype("float32")
-        for rows in _chunks(middles, _TOKENS_AT_ONCE // embeddings.shape[1]):
-            _, gradients = explained.gradients(embeddings * rows[:, None, None])
+        for rows in _chunks(middles, _TOKENS_AT_ONCE // predictions.time):
+            _, gradients = predictions.gradients(embeddings * rows[:, None, None])
             total += gradients.sum(axis=0)
-        score = float(explained.scores(embeddings)[0])
-        return score, (embeddings[0] * total / steps).sum(axis=1)
-    scores, gradients = explained.gradients(embeddings)
+        return predictions.scores(embeddings), (embeddings * total / steps).sum(axis=2)
+    scores, gradients = predictions.gradients(embeddings)
     if method == "gradient_norm":
-        return float(scores[0]), np.linalg.norm(gradients[0], axis=1)
-    return float(scores[0]), (embeddings[0] * gradients[0]).sum(axis=1)
+        return scores, np.linalg.norm(gradients, axis=2)
+    return scores, (embeddings * gradients).sum(axis=2)
 
 
-class _Explained:
-    """One prediction as a function of the embeddings of its tokens.
+class _Predictions:
+    """Predictions of a text as functions of the embeddings of its tokens.
 
     Args:
         model: The model.
-        token_ids: Int32 array `(time,)`, up to the token after which it is made.
-        question: The prediction.
+        token_ids: Int32 array `(time,)`.
+        questions: The predictions; one, if it is asked about several rows of embeddings.
     """
 
-    def __init__(self, model: GPT2Model, token_ids: np.ndarray, question: Question) -> None:
-        self._model, self._ids, self._question = model, token_ids[None], question
+    def __init__(
+        self, model: GPT2Model, token_ids: np.ndarray, questions: Sequence[Question]
+    ) -> None:
+        self._model = model
+        self.time = 1 + max(each.position for each in questions)
+        # What comes after a position changes nothing of its prediction.
+        self._ids = np.repeat(token_ids[None, : self.time], len(questions), axis=0)
+        self._positions = np.array([each.position for each in questions], "int32")
+        self._targets = np.array([each.target for each in questions], "int32")
+        foils = [-1 if each.foil is None else each.foil for each in questions]
+        self._foils = np.array(foils, "int32")
         embeddings = model.token_embedding(self._ids)
         self.embeddings = ops.convert_to_numpy(ops.cast(embeddings, "float32"))
 
@@ -205,15 +232,24 @@ class _Explained:
         return scores, gradients
 
     def _score(self, embeddings: Any) -> Any:
-        model, question = self._model, self._question
-        batch = embeddings.shape[0]
+        model, batch = self._model, embeddings.shape[0]
         own = ops.cast(embeddings, model.compute_dtype)
+        ids, positions, targets, foils = (
+            np.resize(each, (batch, *each.shape[1:]))
+            for each in (self._ids, self._positions, self._targets, self._foils)
+        )
         with observing(Observer(model, {"hook_embed": lambda _value, _name: own})):
-            ids = np.repeat(self._ids, batch, axis=0)
-            logits = model(ids, num_logits=1, training=False)[:, 0]  # (batch, vocab)
-        if question.foil is None:
-            return ops.log_softmax(logits, axis=-1)[:, question.target]
-        return logits[:, question.target] - logits[:, question.foil]
+            _, states = model(ids, num_logits=0, return_hidden_states=True, training=False)
+        states = ops.take_along_axis(states[-1], positions[:, None, None], 1)  # (batch, 1, width)
+        logits = logits_of(model, states)[:, 0]  # (batch, vocab)
+        log_probs = ops.log_softmax(logits, axis=-1)
+        with_foil = _of_each(logits, targets) - _of_each(logits, np.maximum(foils, 0))
+        return ops.where(foils < 0, _of_each(log_probs, targets), with_foil)
+
+
+def _of_each(values: Any, index: np.ndarray) -> Any:
+    """Returns one value of each row; (batch, vocab), (batch,) → (batch,)."""
+    return ops.take_along_axis(values, index[:, None], 1)[:, 0]
 
 
 def _chunks(rows: np.ndarray, size: int) -> Iterator[np.ndarray]:

@@ -75,12 +75,26 @@ def lens_logits(model: GPT2Model, residual: Any) -> Any:
         model: The model.
         residual: Float tensor `(batch, time, width)`, before the final norm.
     """
+    return logits_of(model, residual, normalize=True)
+
+
+def logits_of(model: GPT2Model, x: Any, normalize: bool = False) -> Any:
+    """Returns the logits of hidden states as the model itself computes them.
+
+    Args:
+        model: The model.
+        x: Float tensor `(batch, time, width)`.
+        normalize: Whether they are from before the final norm.
+
+    Returns:
+        Float32 tensor `(batch, time, vocab)`.
+    """
 
     def logits(x: Any) -> Any:
-        return model.logits_of(model.decoder.final_norm(x))
+        return model.logits_of(model.decoder.final_norm(x) if normalize else x)
 
     # In a layer, as in the model: Keras casts weights by the layer around.
-    return keras.layers.Lambda(logits, dtype=model.dtype_policy)(residual)
+    return keras.layers.Lambda(logits, dtype=model.dtype_policy)(x)
 
 
 def predict(logits: Any, targets: np.ndarray, k: int) -> Prediction:

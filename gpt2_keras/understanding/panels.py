@@ -13,7 +13,7 @@ from gpt2_keras.understanding.texts import token_of, vocabulary_of
 from gpt2_keras.validation import check_choice, check_integer
 
 _NUM_CANDIDATES = 5  # without a head
-_NUM_ATTRIBUTED = 32
+_NUM_ATTRIBUTED = 64
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,7 +65,7 @@ def with_panels(
         model: The model that was explored.
         exploration: What `explore` returned.
         positions: The tokens after which predictions are made that are attributed: each takes two
-            passes forth and back. By default the last 32.
+            passes forth and back. By default the last 64.
         foil: The token that targets are compared with. By default of each the most likely other.
         method: As for `attribute`.
         mode: As for `ablate`: one pass per head.
@@ -94,15 +94,12 @@ def with_panels(
     log_probs, best, probs = ablate_each(
         model, ids, mode, min(_NUM_CANDIDATES, model.config.vocab_size), on_progress=progress(0)
     )
-    questions = [Question(int(each), int(targets[each])) for each in positions]
-    _, own = attribute_all(model, ids, questions, method, on_progress=progress(num_heads))
-    questions = [Question(each.position, each.target, int(foils[each.position]))
-                 for each in questions]  # fmt: skip
-    _, contrasts = attribute_all(
-        model, ids, questions, method, on_progress=progress(num_heads + len(positions))
-    )
+    own = [Question(each, int(targets[each])) for each in positions]
+    against = [dataclasses.replace(each, foil=int(foils[each.position])) for each in own]
+    _, values = attribute_all(model, ids, own + against, method, on_progress=progress(num_heads))
+    attributions, contrasts = values[: len(own)], values[len(own) :]
     where = np.array(positions, "int32")
-    panels = Panels(method, where, foils, own, contrasts, mode, log_probs, best, probs)
+    panels = Panels(method, where, foils, attributions, contrasts, mode, log_probs, best, probs)
     added = vocabulary_of(model, {*best.ravel().tolist(), *foils.tolist()})
     vocabulary = exploration.vocabulary | added
     return dataclasses.replace(exploration, panels=panels, vocabulary=vocabulary)

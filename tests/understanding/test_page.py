@@ -43,25 +43,41 @@ def test_the_data_of_a_page_is_the_explorations(exploration):
     assert found["logProbs"][0] is None
     np.testing.assert_allclose(found["logProbs"][1:], exploration.log_probs[1:], atol=1e-4)
     assert found["ranks"] == exploration.ranks.tolist()
+    assert_ids(found["candidateIds"], exploration.candidate_ids)
+    assert_ids(found["lensIds"], exploration.lens.ids[..., :5])
+    assert_probabilities(found["lensProbs"], exploration.lens.probs[..., :5])
     for name, dtype, expected in (
-        ("candidateIds", "<u4", exploration.candidate_ids),
         ("candidateProbs", "<f4", exploration.candidate_probs),
-        ("lensIds", "<u4", exploration.lens.ids[..., :5]),
-        ("lensProbs", "<f4", exploration.lens.probs[..., :5]),
         ("lensRanks", "<u4", exploration.lens.ranks),
         ("lensKl", "<f4", exploration.lens.kl),
     ):
         np.testing.assert_array_equal(array(found[name], dtype), expected.ravel())
     panels = exploration.panels
     assert found["panels"]["ablatedShape"] == list(panels.ablated_ids.shape)
+    assert_ids(found["panels"]["ablatedIds"], panels.ablated_ids)
+    assert_probabilities(found["panels"]["ablatedProbs"], panels.ablated_probs)
     for name, dtype, expected in (
         ("attributions", "<f4", panels.attributions),
         ("contrasts", "<f4", panels.contrasts),
         ("ablatedLogProbs", "<f4", panels.ablated_log_probs),
-        ("ablatedIds", "<u4", panels.ablated_ids),
-        ("ablatedProbs", "<f4", panels.ablated_probs),
     ):
         np.testing.assert_array_equal(array(found["panels"][name], dtype), expected.ravel())
+
+
+def assert_ids(packed, expected):
+    assert packed["bytes"] == 2
+    np.testing.assert_array_equal(array(packed["data"], "<u2"), expected.ravel())
+
+
+def assert_probabilities(packed, expected):
+    np.testing.assert_allclose(array(packed, "<u2") / 65535, expected.ravel(), atol=0.5 / 65535)
+
+
+def test_ids_beyond_two_bytes_have_four(exploration):
+    wide = dataclasses.replace(exploration, candidate_ids=exploration.candidate_ids + 2**16)
+    packed = pack([wide])["explorations"][0]["candidateIds"]
+    assert packed["bytes"] == 4
+    np.testing.assert_array_equal(array(packed["data"], "<u4"), wide.candidate_ids.ravel())
 
 
 def unpacked(packed, heads, time):

@@ -67,9 +67,9 @@ class TensorFlowKernels(Kernels):
         return values
 
     def value_and_gradient(self, function: Callable[[Any], Any], x: Any) -> tuple[Any, Any]:
-        """By a tape."""
+        """By a tape that does not watch the weights, whose gradients would be half of the work."""
         x = tf.convert_to_tensor(x)
-        with tf.GradientTape() as tape:
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(x)
             value = function(x)
         return value, tape.gradient(value, x)

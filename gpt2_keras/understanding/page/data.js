@@ -12,10 +12,10 @@ export function unpack(data) {
       ...fields,
       names: data.texts,
       fragments: data.bytes,
-      candidateIds: unpackArray(candidateIds, Uint32Array),
+      candidateIds: unpackIds(candidateIds),
       candidateProbs: unpackArray(candidateProbs, Float32Array),
-      lensIds: unpackArray(lensIds, Uint32Array),
-      lensProbs: unpackArray(lensProbs, Float32Array),
+      lensIds: unpackIds(lensIds),
+      lensProbs: unpackProbabilities(lensProbs),
       lensRanks: unpackArray(lensRanks, Uint32Array),
       lensKl: unpackArray(lensKl, Float32Array),
       panels: each.panels && unpackPanels(each.panels),
@@ -41,13 +41,21 @@ function unpackPanels(panels) {
     attributions: unpackArray(panels.attributions, Float32Array),
     contrasts: unpackArray(panels.contrasts, Float32Array),
     ablatedLogProbs: unpackArray(panels.ablatedLogProbs, Float32Array),
-    ablatedIds: unpackArray(panels.ablatedIds, Uint32Array),
-    ablatedProbs: unpackArray(panels.ablatedProbs, Float32Array),
+    ablatedIds: unpackIds(panels.ablatedIds),
+    ablatedProbs: unpackProbabilities(panels.ablatedProbs),
   };
 }
 
+function unpackIds({ bytes, data }) {
+  return unpackArray(data, bytes === 2 ? Uint16Array : Uint32Array);
+}
+
+function unpackProbabilities(text) {
+  return Float32Array.from(unpackArray(text, Uint16Array), (value) => value / 65535);
+}
+
 /** Returns base64 as a typed array. */
-export function unpackArray(text, Type) {
+function unpackArray(text, Type) {
   if (Uint8Array.fromBase64) return new Type(Uint8Array.fromBase64(text).buffer);
   const binary = atob(text);
   const bytes = new Uint8Array(binary.length);

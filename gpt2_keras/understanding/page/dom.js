@@ -71,8 +71,8 @@ export function bits(logProb) {
   return -logProb / Math.LN2;
 }
 
-/** A number with a sign. */
-export function signed(value, digits = 2) {
+/** A number with a sign, and with a decimal more if it is small. */
+export function signed(value, digits = Math.abs(value) < 0.095 ? 3 : 2) {
   return `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(digits)}`;
 }
 

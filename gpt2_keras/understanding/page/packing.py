@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 # which a browser takes seconds to read.
 MAX_ATTENTION_BYTES = 40 * 2**20
 _LENS_CANDIDATES = 5  # of each cell: as many as the page names
+_ABLATED_CANDIDATES, _LONG, _ABLATED_CANDIDATES_OF_LONG = 5, 128, 3
 
 
 def pack(explorations: Sequence["Exploration"]) -> dict[str, Any]:
@@ -60,11 +61,11 @@ def _packed(exploration: "Exploration") -> dict[str, Any]:
         "logProbs": _numbers(exploration.log_probs),
         "ranks": exploration.ranks.tolist(),
         "entropies": _numbers(exploration.entropies),
-        "candidateIds": base64_of(exploration.candidate_ids, "<u4"),
+        "candidateIds": _ids(exploration.candidate_ids),
         "candidateProbs": base64_of(exploration.candidate_probs, "<f4"),
         "points": lens.points,
-        "lensIds": base64_of(lens.ids[..., :_LENS_CANDIDATES], "<u4"),
-        "lensProbs": base64_of(lens.probs[..., :_LENS_CANDIDATES], "<f4"),
+        "lensIds": _ids(lens.ids[..., :_LENS_CANDIDATES]),
+        "lensProbs": _probabilities(lens.probs[..., :_LENS_CANDIDATES]),
         "lensRanks": base64_of(lens.ranks, "<u4"),
         "lensKl": base64_of(lens.kl, "<f4"),
         "layers": list(exploration.layers),
@@ -76,6 +77,9 @@ def _packed(exploration: "Exploration") -> dict[str, Any]:
 
 def _packed_panels(panels: "Panels") -> dict[str, Any]:
     """Returns attributions and ablations."""
+    # A page of a long text has room for fewer: 144 heads of 256 tokens are 0.8 MB.
+    k = _ABLATED_CANDIDATES if panels.ablated_ids.shape[2] <= _LONG else _ABLATED_CANDIDATES_OF_LONG
+    ids, probs = panels.ablated_ids[..., :k], panels.ablated_probs[..., :k]
     return {
         "method": panels.method,
         "mode": panels.mode,
@@ -83,10 +87,10 @@ def _packed_panels(panels: "Panels") -> dict[str, Any]:
         "foils": panels.foils.tolist(),
         "attributions": base64_of(panels.attributions, "<f4"),
         "contrasts": base64_of(panels.contrasts, "<f4"),
-        "ablatedShape": list(panels.ablated_ids.shape),
+        "ablatedShape": list(ids.shape),
         "ablatedLogProbs": base64_of(panels.ablated_log_probs, "<f4"),
-        "ablatedIds": base64_of(panels.ablated_ids, "<u4"),
-        "ablatedProbs": base64_of(panels.ablated_probs, "<f4"),
+        "ablatedIds": _ids(ids),
+        "ablatedProbs": _probabilities(probs),
     }
 
 
@@ -105,6 +109,17 @@ def pack_attention(weights: np.ndarray) -> dict[str, str]:
     rows, columns = np.tril_indices(weights.shape[1])
     triangles = np.rint(shares * 255)[:, rows, columns]  # (heads, time × (time + 1) / 2)
     return {"rows": base64_of(triangles, "u1"), "scales": base64_of(scales, "<u2")}
+
+
+def _ids(token_ids: np.ndarray) -> dict[str, Any]:
+    """Returns token ids, in two bytes each if they fit."""
+    size = 2 if token_ids.max(initial=0) < 2**16 else 4
+    return {"bytes": size, "data": base64_of(token_ids, f"<u{size}")}
+
+
+def _probabilities(values: np.ndarray) -> str:
+    """Returns probabilities in 65535ths."""
+    return base64_of(np.rint(values * 65535), "<u2")
 
 
 def base64_of(values: np.ndarray, dtype: str) -> str:
