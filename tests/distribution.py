@@ -13,6 +13,7 @@ TOGETHER = {
     "tests/export/test_serving_load": "serving",
     "tests/export/test_litert.py": "device",
     "tests/export/test_on_device.py": "device",
+    "tests/export/test_device_explorer.py": "device",
     "tests/verification/": "certificate",
     "tests/cli/test_verify": "certificate",
     "tests/tokenizer/": "tokenizer",

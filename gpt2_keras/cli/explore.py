@@ -30,7 +30,7 @@ DEFAULT_PORT = 8765
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the command's arguments."""
     # Not `text`, which errors would call a flag.
-    parser.add_argument("explored_text", type=text, metavar="TEXT", help="text to look into")
+    parser.add_argument("explored", type=text, metavar="TEXT", help="text to look into")
     parser.add_argument("--model", **MODEL)
     against = "explain the next token against this one: why that and not TOKEN"
     quick = "a page without attributions and ablations, which take a pass per token and head"
@@ -48,8 +48,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ("--compare", "DIR", [str], "also by this model; may be repeated", []),
         ("--checkpoints", None, bool, "by every checkpoint of the run, not by its best model"),
         ("--top", "K", integer(1), "number of candidates (default: %(default)s)", 10),
-        ("--layers", "LIST", _layers, "layers whose attention is kept, as 0,5,11 (default: all)"),
+        ("--layers", "LIST", _numbers, "layers whose attention is kept, as 0,5,11 (default: all)"),
         ("--no-start-token", None, bool, "without <|endoftext|> before the text"),
+        ("--ids", None, bool, "TEXT is token ids, as 464,3797; for a model without tokenizer"),
         ("--quick", None, bool, quick),
         SPECIAL_TOKENS,
         DEVICE,
@@ -57,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(usage_error=parser.error)
 
 
-def _layers(argument: str) -> list[int]:
+def _numbers(argument: str) -> list[int]:
     """Reads a list of numbers."""
     parse = integer(0)
     return [parse(each) for each in argument.split(",")]
@@ -88,7 +89,7 @@ def run(args: argparse.Namespace) -> None:
         _serve(args, models, options)
         return
     found = [
-        explore(model, args.explored_text, name=name, **options) for name, model in models.items()
+        explore(model, args.explored, name=name, **options) for name, model in models.items()
     ]
     if args.ablate:
         found.append(_without_heads(args, first, options))
@@ -108,7 +109,12 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _check_usage(args: argparse.Namespace) -> None:
-    """Ends the program if flags do not go together, and if the page exists."""
+    """Ends the program if flags do not go together, and if the page exists; reads ids."""
+    if args.ids:
+        try:
+            args.explored = _numbers(args.explored)
+        except argparse.ArgumentTypeError as error:
+            args.usage_error(f"argument --ids: {error}")
     if args.serve and (args.json or args.out or args.ablate or args.attribute or args.against):
         args.usage_error("argument --serve: the page asks for what it shows; leave the others out")
     if args.checkpoints and args.compare:
@@ -156,7 +162,7 @@ def _serve(args: argparse.Namespace, models: dict[str, Any], options: dict[str, 
     """Serves the page until the user ends it."""
     from gpt2_keras.understanding.server import ExplorerServer
 
-    with ExplorerServer(models, args.explored_text, args.port, **options) as server:
+    with ExplorerServer(models, args.explored, args.port, **options) as server:
         print(f"Open {server.url} in a browser of this machine; Ctrl-C ends.", flush=True)
         server.serve_forever()
 
@@ -169,7 +175,7 @@ def _without_heads(args: argparse.Namespace, model: Any, options: dict[str, Any]
     named = [head for each in args.ablate for head in each.split(",")]
     heads = [parse_head(model, each, "ablate") for each in named]
     name = f"without {', '.join(named)}"
-    return ablate(model, args.explored_text, heads, args.ablate_by, name=name, **options)
+    return ablate(model, args.explored, heads, args.ablate_by, name=name, **options)
 
 
 def _attribution(args: argparse.Namespace, model: Any, exploration: Any) -> Any:

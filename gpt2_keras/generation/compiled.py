@@ -13,7 +13,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from gpt2_keras.layers.activations import observers_of
+from gpt2_keras.layers.activations import observers
 from gpt2_keras.model import GPT2Model
 
 
@@ -42,8 +42,8 @@ def cached_function(
         key: What it was made for; another key replaces it.
         make: Makes the function.
     """
-    if observers := observers_of(model):  # they are part of what is traced
-        cache = observers[-1].cached_functions.setdefault(observers, {})
+    if watching := observers():  # they are part of what is traced, those of a draft model too
+        cache = watching[-1].cached_functions.setdefault((model, *watching), {})
     else:
         # Not by `__setattr__`, so that Keras does not track the functions.
         cache = model.__dict__.setdefault("_cached_functions", {})

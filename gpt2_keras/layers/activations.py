@@ -78,9 +78,9 @@ def observing(observer: Observer) -> Iterator[None]:
         _set.reset(token)
 
 
-def observers_of(model: Any) -> tuple[Observer, ...]:
-    """Returns the observers of a model, which are set in this thread."""
-    return tuple(each for each in _set.get() if each.model is model)
+def observers() -> tuple[Observer, ...]:
+    """Returns the observers of all models that are set in this thread."""
+    return _set.get()
 
 
 def observable(call: Callable[..., Any]) -> Callable[..., Any]:
@@ -88,7 +88,7 @@ def observable(call: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(call)
     def observed_call(self: Any, *args: Any, **kwargs: Any) -> Any:
-        token = _active.set(observers_of(self))
+        token = _active.set(tuple(each for each in _set.get() if each.model is self))
         try:
             return call(self, *args, **kwargs)
         finally:

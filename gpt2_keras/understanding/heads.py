@@ -6,11 +6,11 @@ import numpy as np
 
 from gpt2_keras.model import GPT2Model
 from gpt2_keras.understanding.recording import record
-from gpt2_keras.validation import check_integer
+from gpt2_keras.validation import check_choice, check_integer
 
 _MAX_LENGTH = 50  # of what is repeated
 _NUM_TEXTS = 4
-KINDS = ("previous_token", "duplicate_token", "induction")
+PATTERNS = ("previous_token", "duplicate_token", "induction")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,14 +29,19 @@ class HeadScores:
     duplicate_token: np.ndarray
     induction: np.ndarray
 
-    def top(self, kind: str, k: int = 5) -> list[tuple[str, float]]:
+    def top(self, pattern: str, k: int = 5) -> list[tuple[str, float]]:
         """Returns the heads of the largest scores, as `"5.1"`, and their scores.
 
         Args:
-            kind: `"previous_token"`, `"duplicate_token"` or `"induction"`.
+            pattern: `"previous_token"`, `"duplicate_token"` or `"induction"`.
             k: Number of heads.
+
+        Raises:
+            ValueError: If there is no such pattern, or `k` is below 1.
         """
-        scores: np.ndarray = getattr(self, kind)
+        check_choice("pattern", pattern, PATTERNS)
+        check_integer("k", k, minimum=1)
+        scores: np.ndarray = getattr(self, pattern)
         best = np.argsort(-scores, axis=None, kind="stable")[:k]
         pairs = zip(*np.unravel_index(best, scores.shape), strict=True)
         return [(f"{layer}.{head}", float(scores[layer, head])) for layer, head in pairs]
@@ -70,7 +75,7 @@ def find_heads(model: GPT2Model, *, seed: int = 0) -> HeadScores:
     starts = np.full((_NUM_TEXTS, 1), first)
     token_ids = np.concatenate([starts, half, half], axis=1)
     queries = np.arange(1 + length, 1 + 2 * length)
-    scores = np.zeros((len(KINDS), config.num_layers, config.num_heads), "float32")
+    scores = np.zeros((len(PATTERNS), config.num_layers, config.num_heads), "float32")
     for layer in range(config.num_layers):
         name = f"blocks.{layer}.attn.hook_pattern"
         pattern = record(model, token_ids, name)[name]  # (texts, heads, time, time)

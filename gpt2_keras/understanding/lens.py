@@ -1,7 +1,7 @@
 """The logit lens: what a model would predict if it stopped after each step.
 
-Source: nostalgebraist, "interpreting GPT: the logit lens" (2020). The final norm is computed
-anew at each step, with that step's own mean and variance.
+Source: nostalgebraist, "interpreting GPT: the logit lens" (2020). The final norm is applied at
+each step, with that step's own mean and variance.
 """
 
 import dataclasses

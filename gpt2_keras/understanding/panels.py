@@ -13,7 +13,9 @@ from gpt2_keras.understanding.texts import token_of, vocabulary_of
 from gpt2_keras.validation import check_choice, check_integer
 
 _NUM_CANDIDATES = 5  # without a head
-_NUM_ATTRIBUTED = 64
+# Tokens that are read for the attributions that are made by default: of all predictions of a
+# text of 90 tokens, of the last 16 of one of 256.
+_ATTRIBUTED_TOKENS = 4096
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,7 +67,8 @@ def with_panels(
         model: The model that was explored.
         exploration: What `explore` returned.
         positions: The tokens after which predictions are made that are attributed: each takes two
-            passes forth and back. By default the last 64.
+            passes forth and back. By default all of a text of 90 tokens, and of a longer one the
+            last, as many as take the same time.
         foil: The token that targets are compared with. By default of each the most likely other.
         method: As for `attribute`.
         mode: As for `ablate`: one pass per head.
@@ -80,7 +83,7 @@ def with_panels(
     targets = targets_of(exploration)
     foils = _foils(model, exploration, targets, foil)
     if positions is None:
-        positions = range(max(0, time - _NUM_ATTRIBUTED), time)
+        positions = _last_positions(time)
     for index, each in enumerate(positions):
         check_integer(f"positions[{index}]", each, minimum=0, maximum=time - 1)
     num_heads = model.config.num_layers * model.config.num_heads
@@ -103,6 +106,20 @@ def with_panels(
     added = vocabulary_of(model, {*best.ravel().tolist(), *foils.tolist()})
     vocabulary = exploration.vocabulary | added
     return dataclasses.replace(exploration, panels=panels, vocabulary=vocabulary)
+
+
+def _last_positions(time: int) -> range:
+    """Returns the last positions of a text, for which `_ATTRIBUTED_TOKENS` are read.
+
+    Example:
+        >>> [len(_last_positions(time)) for time in (1, 90, 256, 1024)]
+        [1, 90, 16, 4]
+    """
+    first, tokens = time, 0
+    while first > 0 and tokens + first <= _ATTRIBUTED_TOKENS:
+        tokens += first
+        first -= 1
+    return range(min(first, time - 1), time)
 
 
 def targets_of(exploration: Exploration) -> np.ndarray:

@@ -141,7 +141,7 @@ def edit(
                 "function `(value, name)` that returns the new value."
             )
         checked |= dict.fromkeys(resolve_names(layers, asked).values(), _same_shape(function))
-    with observing(Observer(model, checked)), _steps_traced_anew(model):
+    with observing(Observer(model, checked)), _steps_traced_again(model):
         yield
 
 
@@ -173,7 +173,7 @@ def _same_shape(function: Function) -> Function:
 
 
 @contextlib.contextmanager
-def _steps_traced_anew(model: keras.Model) -> Iterator[None]:
+def _steps_traced_again(model: keras.Model) -> Iterator[None]:
     """Has Keras trace its steps in the block, and use those from before it afterwards."""
     names = ("train_function", "test_function", "predict_function")
     before = {name: getattr(model, name, None) for name in names}

@@ -16,7 +16,7 @@ from gpt2_keras.cli import explore_table
 from gpt2_keras.cli.main import main
 from gpt2_keras.runs import RunDirectory, TrainingSettings, train
 from gpt2_keras.understanding import ablate, attribute, explore
-from tests.models import CORPUS, text_model
+from tests.models import CORPUS, random_model, text_model
 from tests.processes import ROOT
 
 TEXT = "the cat sat"
@@ -97,6 +97,20 @@ def test_json_has_the_numbers_of_explore(home, model, capsys):
         found
     )
     assert found == {**expected, "model": str(home / "one")}
+
+
+def test_ids_are_explored_where_there_is_no_tokenizer(tmp_path, capsys):
+    random_model().save_to_preset(tmp_path / "bare")
+    words = ["--model", tmp_path / "bare", "--ids"]
+    assert run("5,6,7", *words, "--against", "", "--json") == 1
+    assert "no tokenizer" in capsys.readouterr().err
+    assert run("5,6,7", *words) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[1:]] == ["[6]", "[7]", "next?"]
+    assert run("5,6,7", *words, "--out", tmp_path / "page.html") == 0
+    assert page_data(tmp_path / "page.html")["explorations"][0]["ids"] == [5, 6, 7]
+    assert run("a", "--model", tmp_path / "bare") == 1
+    assert "The model has no tokenizer" in capsys.readouterr().err
 
 
 def test_a_token_is_explained_against_another(home, model, capsys):
@@ -220,6 +234,8 @@ def test_nothing_is_overwritten_and_no_page_is_half_written(home, tmp_path, caps
         ([TEXT, "--ablate", "one"], 1, "is no head of this model"),
         ([TEXT, "--layers", "7"], 1, "layers[0]=7"),
         ([TEXT, "--layers", "a"], 2, "argument --layers: expected an integer of at least 0"),
+        (["5,a", "--ids"], 2, "argument --ids: expected an integer of at least 0, got 'a'"),
+        (["999", "--ids"], 1, "999 is not in the vocabulary"),
         ([TEXT, "--top", "0"], 2, "argument --top: expected an integer of at least 1"),
         ([TEXT, "--port", "-1"], 2, "argument --port"),
         ([TEXT, "--serve", "--port", "99999", "--quick"], 1, "--port 99999 is greater than 65535"),

@@ -100,7 +100,7 @@ def test_importance_by_gradient_is_that_of_central_differences(model):
     found = head_importance(model, texts)
     step = 1e-2
     for layer, head in np.ndindex(2, 2):
-        slopes = []
+        gradients = []
         for text in texts:
             losses = []
             for sign in (1, -1):
@@ -109,9 +109,9 @@ def test_importance_by_gradient_is_that_of_central_differences(model):
 
                 with edit(model, {f"blocks.{layer}.attn.hook_z": lambda z, _, g=gate: z * g}):
                     losses.append(mean_loss(model, text))
-            slopes.append(abs(losses[0] - losses[1]) / (2 * step))
+            gradients.append(abs(losses[0] - losses[1]) / (2 * step))
         # Losses of 6 are off by 1e-6, which a step of 1e-2 makes 1e-4; the curve is as much.
-        assert found[layer, head] == pytest.approx(np.mean(slopes), abs=2e-3)
+        assert found[layer, head] == pytest.approx(np.mean(gradients), abs=2e-3)
     assert found.min() > 0
 
 

@@ -76,5 +76,9 @@ def test_a_short_context_and_a_wrong_seed_are_told():
         find_heads(random_model(config))
     with pytest.raises(ValueError, match="seed=-1"):
         find_heads(random_model(), seed=-1)
+    with pytest.raises(ValueError, match="pattern='copying'"):
+        find_heads(random_model()).top("copying")
+    with pytest.raises(ValueError, match="k=0"):
+        find_heads(random_model()).top("induction", k=0)
     with pytest.raises(TypeError, match=r"seed=0\.5"):
         find_heads(random_model(), seed=0.5)

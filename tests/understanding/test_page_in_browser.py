@@ -63,6 +63,9 @@ def seen(page):
         {"key": "End"},
         {"read": "end"},
         {"key": "Home"},
+        {"focus": '#attention [aria-label="Layer"]'},
+        {"key": "ArrowDown"},
+        {"read": "select"},
         {"click": '#text [data-value="bits"]'},
         {"read": "home"},
     )
@@ -200,6 +203,13 @@ def test_the_arrow_keys_go_from_token_to_token(seen, exploration):
     assert read["left"]["focus"] == str(CHOSEN - 1)
     assert read["end"]["position"] == len(exploration.token_ids) - 1
     assert read["home"]["position"] == 0
+
+
+def test_a_keyboard_keeps_its_place_where_panels_are_made_again(seen):
+    assert seen["read"]["select"]["head"][0] == "1"
+    assert seen["read"]["select"]["label"] == "Layer"
+    assert seen["read"]["home"]["label"] is None  # the button that was clicked has none
+    assert seen["read"]["home"]["value"] == "bits"
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -177,7 +177,7 @@ function leave(parts) {
 function point(event, parts) {
   const { explorer, map } = parts;
   const { exploration, layer, head, withoutFirst } = explorer;
-  const [key, query] = place(event, map, exploration.time);
+  const [key, query] = indicesAt(event, map, exploration.time);
   leave(parts);
   const context = map.getContext("2d");
   const size = MAP / exploration.time;
@@ -197,10 +197,11 @@ function point(event, parts) {
 }
 
 function choosePosition(event, { explorer, map }) {
-  explorer.set({ position: place(event, map, explorer.exploration.time)[1] });
+  explorer.set({ position: indicesAt(event, map, explorer.exploration.time)[1] });
 }
 
-function place(event, canvas, count) {
+/** The column and the row of a map that is pointed at. */
+function indicesAt(event, canvas, count) {
   const box = canvas.getBoundingClientRect();
   const at = (offset, size) => Math.min(count - 1, Math.max(0, Math.floor((offset / size) * count)));
   return [at(event.clientX - box.left, box.width), at(event.clientY - box.top, box.height)];

@@ -71,7 +71,10 @@ export class Explorer {
 
   update() {
     document.body.dataset.position = this.position;
+    const focused = selectorOf(document.activeElement);
     for (const { update } of this.panels) update();
+    // Panels make their controls again, and a keyboard must not lose its place.
+    if (focused && document.activeElement === document.body) this.root.querySelector(focused)?.focus();
   }
 
   /** Whether the page is light or dark. */
@@ -96,4 +99,15 @@ export class Explorer {
     document.documentElement.style.colorScheme = isDark ? "light" : "dark";
     this.update();
   }
+}
+
+const NAMES = ["id", "aria-label", "data-value", "data-head", "data-point", "data-position", "data-id"];
+
+/** What finds a control of a panel again, or null. */
+function selectorOf(node) {
+  const section = node?.closest("section[id]");
+  if (!section) return null;
+  const named = NAMES.filter((name) => node.hasAttribute(name));
+  const attributes = named.map((name) => `[${name}="${CSS.escape(node.getAttribute(name))}"]`);
+  return named.length ? `#${section.id} ${node.localName}${attributes.join("")}` : null;
 }

@@ -105,9 +105,9 @@ def pack_attention(weights: np.ndarray) -> dict[str, str]:
     weights = weights.astype("float32")
     largest = weights.max(axis=-1, keepdims=True)  # (heads, time, 1)
     scales = np.ceil(largest * 65535)
-    shares = weights / np.maximum(scales / 65535, 1e-9)
+    ratios = weights / np.maximum(scales / 65535, 1e-9)
     rows, columns = np.tril_indices(weights.shape[1])
-    triangles = np.rint(shares * 255)[:, rows, columns]  # (heads, time × (time + 1) / 2)
+    triangles = np.rint(ratios * 255)[:, rows, columns]  # (heads, time × (time + 1) / 2)
     return {"rows": base64_of(triangles, "u1"), "scales": base64_of(scales, "<u2")}
 
 

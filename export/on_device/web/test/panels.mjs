@@ -1,5 +1,5 @@
 // Uses the panels in headless Chromium as a person would, and prints what they show as JSON.
-// node panels.mjs URL STEPS: a list in JSON of {"click": selector}, {"key": name}, {"hover":
+// node panels.mjs URL STEPS: a list in JSON of {"click": selector}, {"focus": selector}, {"key": name}, {"hover":
 // [selector, x, y]} with fractions of its box, {"fill": [selector, text]}, {"wait": selector},
 // {"view": {"width", "height", "scheme"}}, {"shot": path}, {"read": name}
 
@@ -30,8 +30,9 @@ try {
   await browser.close();
 }
 
-async function take(page, { click, key, hover, fill, wait, view, shot, read }) {
+async function take(page, { click, focus, key, hover, fill, wait, view, shot, read }) {
   if (click) await page.click(click);
+  if (focus) await page.focus(focus);
   if (key) await page.keyboard.press(key);
   if (hover) {
     const [selector, x, y] = hover;
@@ -70,6 +71,8 @@ function shown() {
     position: Number(document.body.dataset.position),
     heading: text("#explorer .model"),
     focus: document.activeElement?.dataset.index ?? document.activeElement?.className ?? null,
+    label: document.activeElement?.getAttribute("aria-label") ?? null,
+    value: document.activeElement?.dataset.value ?? null,
     width: [document.documentElement.scrollWidth, document.documentElement.clientWidth],
     background: getComputedStyle(document.body).backgroundColor,
     status: text(".status"),
