@@ -88,9 +88,7 @@ def run(args: argparse.Namespace) -> None:
     if args.serve:
         _serve(args, models, options)
         return
-    found = [
-        explore(model, args.explored, name=name, **options) for name, model in models.items()
-    ]
+    found = [explore(model, args.explored, name=name, **options) for name, model in models.items()]
     if args.ablate:
         found.append(_without_heads(args, first, options))
     attribution = None

@@ -102,7 +102,10 @@ export class TextModel {
       entropies: Array.from(found.entropies),
       candidateIds: found.lens_ids.subarray(-time * k), // the last point is the prediction
       candidateProbs: found.lens_probs.subarray(-time * k),
-      points: ["embeddings", ...each.flatMap((layer) => [`${layer} attention`, `${layer} feed-forward`])],
+      points: [
+        "embeddings",
+        ...each.flatMap((layer) => [`${layer} attention`, `${layer} feed-forward`]),
+      ],
       lensIds: found.lens_ids,
       lensProbs: found.lens_probs,
       lensRanks: found.lens_ranks,
@@ -140,7 +143,7 @@ export class TextModel {
     );
     const { text_bytes: bytes } = await this.#ask("detokenize", { token_ids: ids }, count * 32);
     const tokens = [];
-    for (let start = 0; tokens.length < count; ) {
+    for (let start = 0; tokens.length < count;) {
       let end = start;
       while (end < bytes.length && MARK.some((byte, i) => bytes[end + i] !== byte)) end++;
       if (end === bytes.length) throw new Error("LiteRT could not read this file's tokens.");

@@ -102,7 +102,9 @@ async function write() {
     await painted();
   }
   const perSecond = (written / (performance.now() - started)) * 1000;
-  say(`${written} tokens, ${perSecond.toFixed(1)} tokens/s${hasRoom() ? "" : "; the context is full"}.`);
+  say(
+    `${written} tokens, ${perSecond.toFixed(1)} tokens/s${hasRoom() ? "" : "; the context is full"}.`,
+  );
 }
 
 /** Goes on with one token that was clicked. */
@@ -120,7 +122,10 @@ async function look() {
   const started = performance.now();
   const { start_token_id: start } = state.model.about;
   const begins = state.ids[0] === start || state.ids.length === state.model.contextLength;
-  const exploration = await state.model.explore(state.name, begins ? state.ids.slice() : [start, ...state.ids]);
+  const exploration = await state.model.explore(
+    state.name,
+    begins ? state.ids.slice() : [start, ...state.ids],
+  );
   if (state.explorer) state.explorer.show([exploration]);
   else state.explorer = new Explorer(element("explorer"), [exploration], { onCandidate: goOn });
   const seconds = ((performance.now() - started) / 1000).toFixed(1);
@@ -134,7 +139,9 @@ function goOn(id) {
     const first = exploration.ids[0] === state.model.about.start_token_id ? 1 : 0;
     state.ids = [...exploration.ids.slice(first, position + 1), id];
     state.promptLength = state.ids.length;
-    state.prompt = decode(Uint8Array.from(state.ids.flatMap((each) => [...state.model.tokens[each]])));
+    state.prompt = decode(
+      Uint8Array.from(state.ids.flatMap((each) => [...state.model.tokens[each]])),
+    );
     element("prompt").value = state.prompt;
     await advance();
     await look();
@@ -155,7 +162,9 @@ function show() {
   written.textContent = decode(Uint8Array.from(bytes));
   element("written").replaceChildren(state.prompt, written);
   const shown = candidates.map(({ id, probability }, index) =>
-    candidateBar({ id, probability, text: decode(tokens[id]) }, index + 1, false, () => attempt(() => take(id))),
+    candidateBar({ id, probability, text: decode(tokens[id]) }, index + 1, false, () =>
+      attempt(() => take(id)),
+    ),
   );
   element("next").replaceChildren(...shown);
 }

@@ -62,6 +62,8 @@ class LiteRTKernels(TensorFlowKernels):
     def unembed(self, embedding: Any, x: Any, training: bool | None) -> Any:
         """The product of rows, as FULLY_CONNECTED takes it, so that the table is stored once."""
         batch, time, width = ops.shape(x)
+        if x.shape[1] == 1:
+            return super().unembed(embedding, x, training)
         table = ops.cast(embedding.embeddings, embedding.compute_dtype)  # (vocab, width)
         logits = self.multiply(ops.reshape(x, (-1, width)), table, training)
         return ops.reshape(logits, (*open_sizes(batch, time), table.shape[0]))

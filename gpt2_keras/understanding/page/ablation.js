@@ -26,10 +26,12 @@ function contents(explorer) {
     return [element("p", { class: "empty" }, "Not computed here: it takes one pass per head.")];
   }
   const [layers, heads] = exploration.panels.ablatedShape;
-  const change = (layer, head) => bits(exploration.ablated(layer, head, position).logProb) - bits(exploration.logProb(position));
+  const change = (layer, head) =>
+    bits(exploration.ablated(layer, head, position).logProb) - bits(exploration.logProb(position));
   let largest = 0.05; // bits: less is shown as nothing
   for (let layer = 0; layer < layers; layer++) {
-    for (let head = 0; head < heads; head++) largest = Math.max(largest, Math.abs(change(layer, head)));
+    for (let head = 0; head < heads; head++)
+      largest = Math.max(largest, Math.abs(change(layer, head)));
   }
   const rows = Array.from({ length: layers }, (_, layer) =>
     element(
@@ -67,11 +69,24 @@ function contents(explorer) {
     element("th", { scope: "col" }, "layer"),
     ...Array.from({ length: heads }, (_, index) => element("th", { scope: "col" }, String(index))),
   );
-  const grid = element("table", { class: "ablation" }, element("thead", {}, head), element("tbody", {}, ...rows));
+  const grid = element(
+    "table",
+    { class: "ablation" },
+    element("thead", {}, head),
+    element("tbody", {}, ...rows),
+  );
   return [
-    element("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Table of heads" }, grid),
+    element(
+      "div",
+      { class: "scroll", tabindex: "0", role: "region", "aria-label": "Table of heads" },
+      grid,
+    ),
     beforeAndAfter(exploration, position, ablatedHead),
-    element("p", { class: "note" }, `Without a head: it gives ${INSTEAD[exploration.panels.mode]} instead.`),
+    element(
+      "p",
+      { class: "note" },
+      `Without a head: it gives ${INSTEAD[exploration.panels.mode]} instead.`,
+    ),
   ];
 }
 
@@ -84,9 +99,14 @@ function beforeAndAfter(exploration, position, [layer, head]) {
       "div",
       {},
       element("h3", {}, title),
-      element("ol", { class: "bars" }, ...candidates.map((each, index) => candidateBar(each, index + 1, each.id === target))),
+      element(
+        "ol",
+        { class: "bars" },
+        ...candidates.map((each, index) => candidateBar(each, index + 1, each.id === target)),
+      ),
     );
-  const bitsOf = (logProb) => `${visible(exploration.text(target))} ${bits(logProb).toFixed(2)} bits`;
+  const bitsOf = (logProb) =>
+    `${visible(exploration.text(target))} ${bits(logProb).toFixed(2)} bits`;
   return element(
     "div",
     { class: "pair" },

@@ -9,19 +9,25 @@ const SHOWN = 8;
 
 export function attentionPanel(explorer) {
   const grid = element("canvas", {
-    class: "heads", tabindex: "0", role: "img",
+    class: "heads",
+    tabindex: "0",
+    role: "img",
     "aria-label": "The attention of every head; the arrow keys choose one",
     onclick: (event) => choose(event, grid, explorer),
     onkeydown: (event) => move(event, explorer),
   });
   const map = element("canvas", {
-    class: "map", role: "img", "aria-label": "The attention of the chosen head",
+    class: "map",
+    role: "img",
+    "aria-label": "The attention of the chosen head",
     onpointermove: (event) => point(event, parts),
     onpointerleave: () => leave(parts),
     onclick: (event) => choosePosition(event, parts),
   });
   const parts = {
-    explorer, grid, map,
+    explorer,
+    grid,
+    map,
     controls: element("div", { class: "row" }),
     readout: element("p", { class: "summary", role: "status" }),
     list: element("ol", { class: "bars" }),
@@ -32,10 +38,13 @@ export function attentionPanel(explorer) {
     "Where it looked",
     "Each row of a map is a position, each column what it reads from. Attention says where information may flow, and is not an explanation: other weights can give the same prediction.",
     parts.controls,
-    element("div", { class: "attention" },
+    element(
+      "div",
+      { class: "attention" },
       element("div", { class: "scroll" }, grid),
       element("div", {}, map, parts.readout),
-      element("div", {}, element("h3", {}, "The chosen position looks at"), parts.list)),
+      element("div", {}, element("h3", {}, "The chosen position looks at"), parts.list),
+    ),
   );
   return { node, update: () => update(parts) };
 }
@@ -43,17 +52,44 @@ export function attentionPanel(explorer) {
 function update(parts) {
   const { explorer } = parts;
   const { exploration, layer, head, withoutFirst } = explorer;
-  const names = exploration.layers.map((each, index) => element("option", { value: index, selected: index === layer }, `layer ${each}`));
-  const heads = Array.from({ length: exploration.heads }, (_, index) => element("option", { value: index, selected: index === head }, `head ${index}`));
-  const hide = element("input", { type: "checkbox", id: "without-first", onchange: () => explorer.set({ withoutFirst: hide.checked }) });
+  const names = exploration.layers.map((each, index) =>
+    element("option", { value: index, selected: index === layer }, `layer ${each}`),
+  );
+  const heads = Array.from({ length: exploration.heads }, (_, index) =>
+    element("option", { value: index, selected: index === head }, `head ${index}`),
+  );
+  const hide = element("input", {
+    type: "checkbox",
+    id: "without-first",
+    onchange: () => explorer.set({ withoutFirst: hide.checked }),
+  });
   hide.checked = withoutFirst;
   parts.controls.replaceChildren(
-    element("select", { "aria-label": "Layer", onchange: (event) => explorer.set({ layer: Number(event.target.value) }) }, ...names),
-    element("select", { "aria-label": "Head", onchange: (event) => explorer.set({ head: Number(event.target.value) }) }, ...heads),
+    element(
+      "select",
+      {
+        "aria-label": "Layer",
+        onchange: (event) => explorer.set({ layer: Number(event.target.value) }),
+      },
+      ...names,
+    ),
+    element(
+      "select",
+      {
+        "aria-label": "Head",
+        onchange: (event) => explorer.set({ head: Number(event.target.value) }),
+      },
+      ...heads,
+    ),
     element("label", {}, hide, " hide the first position, and count the others as all"),
   );
   // Of hundreds of heads, after the rest of the page is there.
-  const wanted = JSON.stringify([explorer.index, withoutFirst, explorer.version, explorer.scheme()]);
+  const wanted = JSON.stringify([
+    explorer.index,
+    withoutFirst,
+    explorer.version,
+    explorer.scheme(),
+  ]);
   if (parts.drawn !== wanted) setTimeout(() => drawGrid(parts, wanted));
   else markHead(parts);
   parts.drawn = wanted;
@@ -189,7 +225,9 @@ function point(event, parts) {
   context.strokeStyle = `rgb(${colour("--text").join(" ")} / 0.6)`;
   context.lineWidth = 1;
   context.stroke();
-  const [from, to] = [query, key].map((index) => `${index} ${visible(exploration.text(exploration.ids[index]))}`);
+  const [from, to] = [query, key].map(
+    (index) => `${index} ${visible(exploration.text(exploration.ids[index]))}`,
+  );
   parts.readout.textContent =
     key > query
       ? `${from} cannot look at ${to}, which comes later.`
@@ -203,7 +241,8 @@ function choosePosition(event, { explorer, map }) {
 /** The column and the row of a map that is pointed at. */
 function indicesAt(event, canvas, count) {
   const box = canvas.getBoundingClientRect();
-  const at = (offset, size) => Math.min(count - 1, Math.max(0, Math.floor((offset / size) * count)));
+  const at = (offset, size) =>
+    Math.min(count - 1, Math.max(0, Math.floor((offset / size) * count)));
   return [at(event.clientX - box.left, box.width), at(event.clientY - box.top, box.height)];
 }
 
@@ -216,7 +255,9 @@ function choose(event, grid, explorer) {
 }
 
 function move(event, explorer) {
-  const steps = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] }[event.key];
+  const steps = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] }[
+    event.key
+  ];
   if (!steps) return;
   event.preventDefault();
   const { heads, layers } = explorer.exploration;
@@ -229,12 +270,19 @@ function move(event, explorer) {
 function drawList({ explorer, list }) {
   const { exploration, position, layer, head, withoutFirst } = explorer;
   const row = exploration.attention(layer, head, position, withoutFirst);
-  const order = Array.from(row.keys()).sort((a, b) => row[b] - row[a]).slice(0, SHOWN);
+  const order = Array.from(row.keys())
+    .sort((a, b) => row[b] - row[a])
+    .slice(0, SHOWN);
   list.replaceChildren(
     ...order.map((key) =>
       element(
         "li",
-        { class: "bar", "data-key": key, "data-weight": row[key], style: { "--size": `${100 * row[key]}%` } },
+        {
+          class: "bar",
+          "data-key": key,
+          "data-weight": row[key],
+          style: { "--size": `${100 * row[key]}%` },
+        },
         element("span", { class: "rank" }, String(key)),
         element("code", {}, visible(exploration.text(exploration.ids[key]))),
         element("span", { class: "number" }, percent(row[key])),

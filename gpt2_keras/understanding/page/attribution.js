@@ -38,7 +38,10 @@ function contents(explorer) {
       { class: "row" },
       choice(
         "What is explained",
-        [[false, `why ${target}`], [true, `why ${target} and not ${foil}`]],
+        [
+          [false, `why ${target}`],
+          [true, `why ${target} and not ${foil}`],
+        ],
         contrast,
         (value) => explorer.set({ contrast: value }),
       ),
@@ -49,35 +52,53 @@ function contents(explorer) {
   const strip = Array.from(values, (value, index) =>
     element(
       "span",
-      { class: `token ${value < 0 ? "against" : "for"}`, title: signed(value, 3),
-        style: { "--strength": `${(100 * Math.abs(value)) / largest}%` } },
+      {
+        class: `token ${value < 0 ? "against" : "for"}`,
+        title: signed(value, 3),
+        style: { "--strength": `${(100 * Math.abs(value)) / largest}%` },
+      },
       visible(exploration.text(exploration.ids[index])),
     ),
   );
-  parts.push(element("div", { class: "tokens strip" }, ...strip), bars(exploration, values, largest));
+  parts.push(
+    element("div", { class: "tokens strip" }, ...strip),
+    bars(exploration, values, largest),
+  );
   const unit = contrast ? "the difference of two logits" : "the log-probability, in nats";
-  parts.push(element("p", { class: "note" }, `${METHODS[exploration.panels.method]}; adds to ${unit}.`));
+  parts.push(
+    element("p", { class: "note" }, `${METHODS[exploration.panels.method]}; adds to ${unit}.`),
+  );
   return parts;
 }
 
 function bars(exploration, values, largest) {
   const order = Array.from(values.keys()).sort((a, b) => Math.abs(values[b]) - Math.abs(values[a]));
-  const rows = order.slice(0, SHOWN).map((index) =>
-    element(
-      "li",
-      { class: values[index] < 0 ? "bar against" : "bar for", "data-index": index, "data-value": values[index],
-        style: { "--size": `${(100 * Math.abs(values[index])) / largest}%` } },
-      element("span", { class: "rank" }, String(index)),
-      element("code", {}, visible(exploration.text(exploration.ids[index]))),
-      element("span", { class: "number" }, signed(values[index])),
-    ),
-  );
+  const rows = order
+    .slice(0, SHOWN)
+    .map((index) =>
+      element(
+        "li",
+        {
+          class: values[index] < 0 ? "bar against" : "bar for",
+          "data-index": index,
+          "data-value": values[index],
+          style: { "--size": `${(100 * Math.abs(values[index])) / largest}%` },
+        },
+        element("span", { class: "rank" }, String(index)),
+        element("code", {}, visible(exploration.text(exploration.ids[index]))),
+        element("span", { class: "number" }, signed(values[index])),
+      ),
+    );
   return element("ol", { class: "bars" }, ...rows);
 }
 
 /** Asks for another token to compare with. */
 function foilForm(explorer) {
-  const field = element("input", { type: "text", "aria-label": "Another token to compare with", placeholder: "another token" });
+  const field = element("input", {
+    type: "text",
+    "aria-label": "Another token to compare with",
+    placeholder: "another token",
+  });
   return element(
     "form",
     {

@@ -21,7 +21,13 @@ function items(explorer) {
   );
   if (isKnown && !candidates.some(({ id }) => id === target)) {
     const probability = Math.exp(exploration.logProb(position));
-    shown.push(candidateBar({ id: target, text: exploration.text(target), probability }, exploration.rank(position), true));
+    shown.push(
+      candidateBar(
+        { id: target, text: exploration.text(target), probability },
+        exploration.rank(position),
+        true,
+      ),
+    );
   }
   return shown;
 }
@@ -36,9 +42,19 @@ export function candidateBar({ id, text, probability }, rank, isTarget = false, 
   const data = { "data-id": id, "data-probability": probability };
   return element(
     "li",
-    { class: isTarget ? "bar target" : "bar", ...data, style: { "--size": `${100 * probability}%` } },
+    {
+      class: isTarget ? "bar target" : "bar",
+      ...data,
+      style: { "--size": `${100 * probability}%` },
+    },
     ...(onClick
-      ? [element("button", { type: "button", class: "bar-button", ...data, onclick: () => onClick(id) }, ...parts)]
+      ? [
+          element(
+            "button",
+            { type: "button", class: "bar-button", ...data, onclick: () => onClick(id) },
+            ...parts,
+          ),
+        ]
       : parts),
   );
 }

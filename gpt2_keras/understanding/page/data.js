@@ -73,7 +73,9 @@ export class Exploration {
 
   /** The text of a token; of bytes that are no text, these in hexadecimal. */
   text(id) {
-    return this.fragments[id] === undefined ? (this.names[id] ?? `[${id}]`) : `⟨${this.fragments[id]}⟩`;
+    return this.fragments[id] === undefined
+      ? (this.names[id] ?? `[${id}]`)
+      : `⟨${this.fragments[id]}⟩`;
   }
 
   /** The token that is predicted at a position; after the last one the most likely. */
@@ -89,7 +91,12 @@ export class Exploration {
   lens(point, position) {
     const index = point * this.time + position;
     return {
-      candidates: this.#candidates(this.lensIds, this.lensProbs, index, this.lensIds.length / this.lensRanks.length),
+      candidates: this.#candidates(
+        this.lensIds,
+        this.lensProbs,
+        index,
+        this.lensIds.length / this.lensRanks.length,
+      ),
       rank: this.lensRanks[index],
       kl: this.lensKl[index],
     };

@@ -43,8 +43,12 @@ export function choice(label, options, chosen, onChoose) {
   const buttons = options.map(([value, text]) =>
     element(
       "button",
-      { type: "button", "aria-pressed": String(value === chosen), "data-value": String(value),
-        onclick: () => onChoose(value) },
+      {
+        type: "button",
+        "aria-pressed": String(value === chosen),
+        "data-value": String(value),
+        onclick: () => onChoose(value),
+      },
       text,
     ),
   );
@@ -55,9 +59,12 @@ const CONTROLS = { " ": "␣", "\n": "↵", "\t": "⇥", "\r": "␍" };
 
 /** A token's text with spaces, line ends and control characters made visible. */
 export function visible(text) {
-  return text.replace(/[\u0000-\u0020\u007f-\u00a0\u00ad\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g, (each) => {
-    return CONTROLS[each] ?? `⟨${each.codePointAt(0).toString(16).padStart(4, "0")}⟩`;
-  });
+  return text.replace(
+    /[\u0000-\u0020\u007f-\u00a0\u00ad\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g,
+    (each) => {
+      return CONTROLS[each] ?? `⟨${each.codePointAt(0).toString(16).padStart(4, "0")}⟩`;
+    },
+  );
 }
 
 /** `12.3 %`, with more decimals where that is 0. */
@@ -80,7 +87,9 @@ export function signed(value, digits = Math.abs(value) < 0.095 ? 3 : 2) {
 export function colour(name) {
   const probe = element("span", { style: { color: `var(${name})` }, hidden: true });
   document.body.append(probe);
-  const numbers = getComputedStyle(probe).color.match(/[\d.]+/g).map(Number);
+  const numbers = getComputedStyle(probe)
+    .color.match(/[\d.]+/g)
+    .map(Number);
   probe.remove();
   return numbers.slice(0, 3);
 }

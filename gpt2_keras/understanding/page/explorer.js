@@ -74,20 +74,33 @@ export class Explorer {
     const focused = selectorOf(document.activeElement);
     for (const { update } of this.panels) update();
     // Panels make their controls again, and a keyboard must not lose its place.
-    if (focused && document.activeElement === document.body) this.root.querySelector(focused)?.focus();
+    if (focused && document.activeElement === document.body)
+      this.root.querySelector(focused)?.focus();
   }
 
   /** Whether the page is light or dark. */
   scheme() {
-    return getComputedStyle(document.documentElement).colorScheme + matchMedia("(prefers-color-scheme: dark)").matches;
+    return (
+      getComputedStyle(document.documentElement).colorScheme +
+      matchMedia("(prefers-color-scheme: dark)").matches
+    );
   }
 
   #heading() {
-    const toggle = element("button", { type: "button", id: "scheme", onclick: () => this.#switchScheme() }, "light / dark");
+    const toggle = element(
+      "button",
+      { type: "button", id: "scheme", onclick: () => this.#switchScheme() },
+      "light / dark",
+    );
     return element(
       "header",
       {},
-      element("div", {}, element("h1", {}, "Inside GPT-2"), element("p", { class: "model" }, this.explorations.map(({ model }) => model).join(" · "))),
+      element(
+        "div",
+        {},
+        element("h1", {}, "Inside GPT-2"),
+        element("p", { class: "model" }, this.explorations.map(({ model }) => model).join(" · ")),
+      ),
       toggle,
     );
   }
@@ -101,7 +114,15 @@ export class Explorer {
   }
 }
 
-const NAMES = ["id", "aria-label", "data-value", "data-head", "data-point", "data-position", "data-id"];
+const NAMES = [
+  "id",
+  "aria-label",
+  "data-value",
+  "data-head",
+  "data-point",
+  "data-position",
+  "data-id",
+];
 
 /** What finds a control of a panel again, or null. */
 function selectorOf(node) {

@@ -7,7 +7,12 @@ const SIZE = { width: 520, height: 190, left: 44, right: 12, top: 12, bottom: 34
 
 export function lensPanel(explorer) {
   const chart = element("div", { class: "chart" });
-  const table = element("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Table of the lens" });
+  const table = element("div", {
+    class: "scroll",
+    tabindex: "0",
+    role: "region",
+    "aria-label": "Table of the lens",
+  });
   const details = element("p", { class: "summary", role: "status" });
   const node = panel(
     "lens",
@@ -31,7 +36,11 @@ function update(explorer, chart, table, details) {
     {},
     element("th", { scope: "col" }, "after"),
     ...positions.map((each) =>
-      element("th", { scope: "col", class: each === position ? "chosen" : null }, visible(exploration.text(exploration.ids[each]))),
+      element(
+        "th",
+        { scope: "col", class: each === position ? "chosen" : null },
+        visible(exploration.text(exploration.ids[each])),
+      ),
     ),
   );
   const rows = exploration.points.map((name, point) =>
@@ -42,7 +51,9 @@ function update(explorer, chart, table, details) {
       ...positions.map((each) => cell(explorer, point, each, details)),
     ),
   );
-  table.replaceChildren(element("table", {}, element("thead", {}, head), element("tbody", {}, ...rows.reverse())));
+  table.replaceChildren(
+    element("table", {}, element("thead", {}, head), element("tbody", {}, ...rows.reverse())),
+  );
   const column = table.querySelector("th.chosen");
   table.scrollLeft = column.offsetLeft - table.clientWidth / 2;
   describe(exploration, exploration.points.length - 1, position, details);
@@ -69,7 +80,9 @@ function cell(explorer, point, position, details) {
 
 function describe(exploration, point, position, details) {
   const { candidates, rank, kl } = exploration.lens(point, position);
-  const best = candidates.slice(0, 5).map(({ text, probability }) => `${visible(text)} ${percent(probability)}`);
+  const best = candidates
+    .slice(0, 5)
+    .map(({ text, probability }) => `${visible(text)} ${percent(probability)}`);
   const token = visible(exploration.text(exploration.target(position)));
   details.textContent =
     `After ${exploration.points[point]}: ${best.join(", ")}. ` +
@@ -83,15 +96,28 @@ function line(exploration, position) {
   const decades = Math.max(1, Math.ceil(Math.log10(Math.max(...ranks))));
   const x = (index) => left + ((width - left - right) * index) / Math.max(1, ranks.length - 1);
   const y = (rank) => top + ((height - top - bottom) * Math.log10(rank)) / decades;
-  const picture = drawing("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": `Rank at each step: ${ranks.join(", ")}` });
+  const picture = drawing("svg", {
+    viewBox: `0 0 ${width} ${height}`,
+    role: "img",
+    "aria-label": `Rank at each step: ${ranks.join(", ")}`,
+  });
   for (let decade = 0; decade <= decades; decade++) {
     const at = y(10 ** decade);
     picture.append(
       drawing("line", { x1: left, x2: width - right, y1: at, y2: at, class: "grid" }),
-      drawing("text", { x: left - 6, y: at + 4, "text-anchor": "end" }, (10 ** decade).toLocaleString("en")),
+      drawing(
+        "text",
+        { x: left - 6, y: at + 4, "text-anchor": "end" },
+        (10 ** decade).toLocaleString("en"),
+      ),
     );
   }
-  picture.append(drawing("polyline", { points: ranks.map((rank, index) => `${x(index)},${y(rank)}`).join(" "), class: "line" }));
+  picture.append(
+    drawing("polyline", {
+      points: ranks.map((rank, index) => `${x(index)},${y(rank)}`).join(" "),
+      class: "line",
+    }),
+  );
   ranks.forEach((rank, index) => {
     const dot = drawing("circle", { cx: x(index), cy: y(rank), r: 3.5, class: "dot" });
     dot.append(drawing("title", {}, `after ${exploration.points[index]}: rank ${rank}`));
@@ -100,7 +126,11 @@ function line(exploration, position) {
   picture.append(
     drawing("text", { x: left, y: height - 10 }, "embeddings"),
     drawing("text", { x: width - right, y: height - 10, "text-anchor": "end" }, "last layer"),
-    drawing("text", { x: (left + width - right) / 2, y: height - 10, "text-anchor": "middle" }, "rank of the chosen token, by step"),
+    drawing(
+      "text",
+      { x: (left + width - right) / 2, y: height - 10, "text-anchor": "middle" },
+      "rank of the chosen token, by step",
+    ),
   );
   return picture;
 }

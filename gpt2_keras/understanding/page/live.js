@@ -69,14 +69,19 @@ export function showLive(root, data) {
         look({ text: field.value });
       },
     },
-    element("label", { for: "prompt" }, "Type a text, and look; or click a candidate to go on with it."),
+    element(
+      "label",
+      { for: "prompt" },
+      "Type a text, and look; or click a candidate to go on with it.",
+    ),
     field,
     element("div", { class: "row" }, element("button", { type: "submit" }, "Look"), status),
   );
   root.replaceChildren(form, panels);
   field.value = data.text;
   const explorer = new Explorer(panels, unpack(data), {
-    onCandidate: (id) => look({ ids: [...explorer.exploration.ids.slice(0, explorer.position + 1), id] }),
+    onCandidate: (id) =>
+      look({ ids: [...explorer.exploration.ids.slice(0, explorer.position + 1), id] }),
     onFoil: explain,
     onPosition: () => explain(),
   });

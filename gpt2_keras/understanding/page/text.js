@@ -51,7 +51,8 @@ function update(explorer, controls, legend, tokens, summary) {
   tokens.replaceChildren();
   nodes.forEach((node, index) => {
     tokens.append(node);
-    if (exploration.text(exploration.ids[index] ?? 0).includes("\n") && index < exploration.time) tokens.append(element("br"));
+    if (exploration.text(exploration.ids[index] ?? 0).includes("\n") && index < exploration.time)
+      tokens.append(element("br"));
   });
   if (hadFocus) nodes[position + 1].focus();
   summary.textContent = summaryOf(exploration, position);
@@ -106,13 +107,17 @@ function move(event, explorer) {
 }
 
 function classOf({ exploration, explorations, colouring }, index) {
-  if (colouring === "rank") return `level-${BUCKETS.findIndex(([rank]) => exploration.ranks[index] <= rank)}`;
+  if (colouring === "rank")
+    return `level-${BUCKETS.findIndex(([rank]) => exploration.ranks[index] <= rank)}`;
   if (colouring === "change") {
     const change = exploration.logProbs[index] - explorations[0].logProbs[index];
     if (Math.abs(change) < 0.1) return "same";
     return `${change > 0 ? "better" : "worse"}-${Math.min(3, 1 + Math.floor(Math.abs(change)))}`;
   }
-  const value = colouring === "bits" ? bits(exploration.logProbs[index]) : exploration.entropies[index - 1] / Math.LN2;
+  const value =
+    colouring === "bits"
+      ? bits(exploration.logProbs[index])
+      : exploration.entropies[index - 1] / Math.LN2;
   return `level-${BITS.findIndex((limit) => value <= limit)}`;
 }
 
@@ -123,7 +128,10 @@ function legendOf(colouring) {
       element("span", { class: "token worse-2" }, "less"),
     ];
   }
-  const labels = colouring === "rank" ? BUCKETS.map(([, label]) => label) : ["1 bit", "3.4", "6.7", "10", "more"];
+  const labels =
+    colouring === "rank"
+      ? BUCKETS.map(([, label]) => label)
+      : ["1 bit", "3.4", "6.7", "10", "more"];
   const title = { rank: "rank", bits: "surprisal", entropy: "entropy before it" }[colouring];
   return [
     element("span", {}, title),

@@ -59,7 +59,8 @@ async function use(page) {
 
 async function loaded(page) {
   await page.waitForFunction(
-    () => /loaded in/.test(document.querySelector("#status").textContent) ||
+    () =>
+      /loaded in/.test(document.querySelector("#status").textContent) ||
       document.querySelector("#status.error"),
     { timeout: 120_000 },
   );

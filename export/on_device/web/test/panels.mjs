@@ -16,7 +16,11 @@ const seen = { errors: [], requests: [], read: {} };
 try {
   const page = await browser.newPage();
   page.on("pageerror", (error) => seen.errors.push(error.message));
-  page.on("console", (line) => /^(ERROR|error)|Refused|Content Security/.test(line.text()) && seen.errors.push(line.text()));
+  page.on(
+    "console",
+    (line) =>
+      /^(ERROR|error)|Refused|Content Security/.test(line.text()) && seen.errors.push(line.text()),
+  );
   page.on("request", (request) => seen.requests.push(`${request.method()} ${request.url()}`));
   if (url.startsWith("file:")) await page.setOfflineMode(true);
   await page.setViewport({ width: 1280, height: 900 });
@@ -42,16 +46,27 @@ async function take(page, { click, focus, key, hover, fill, wait, view, shot, re
     await page.mouse.move(box.x + x * box.width, box.y + y * box.height);
   }
   if (fill) {
-    await page.$eval(fill[0], (field, text) => {
-      field.value = text;
-      field.dispatchEvent(new Event("input"));
-      field.dispatchEvent(new Event("change"));
-    }, fill[1]);
+    await page.$eval(
+      fill[0],
+      (field, text) => {
+        field.value = text;
+        field.dispatchEvent(new Event("input"));
+        field.dispatchEvent(new Event("change"));
+      },
+      fill[1],
+    );
   }
   if (wait) await page.waitForSelector(wait, { timeout: 60_000 });
   if (view) {
-    await page.emulateMediaFeatures([{ name: "prefers-color-scheme", value: view.scheme ?? "light" }]);
-    await page.setViewport({ width: view.width, height: view.height, isMobile: view.width < 500, deviceScaleFactor: view.scale ?? 1 });
+    await page.emulateMediaFeatures([
+      { name: "prefers-color-scheme", value: view.scheme ?? "light" },
+    ]);
+    await page.setViewport({
+      width: view.width,
+      height: view.height,
+      isMobile: view.width < 500,
+      deviceScaleFactor: view.scale ?? 1,
+    });
     await page.evaluate(() => new Promise((resolve) => setTimeout(resolve, 300)));
   }
   if (shot) await page.screenshot({ path: shot, fullPage: false });
@@ -89,8 +104,14 @@ function shown() {
       isTarget: node.classList.contains("target"),
       rank: Number(node.querySelector(".rank").textContent),
     })),
-    attribution: all("#attribution .bars .bar", (node) => [Number(node.dataset.index), Number(node.dataset.value)]),
-    why: all("#attribution .choice button", (node) => [node.textContent, node.getAttribute("aria-pressed")]),
+    attribution: all("#attribution .bars .bar", (node) => [
+      Number(node.dataset.index),
+      Number(node.dataset.value),
+    ]),
+    why: all("#attribution .choice button", (node) => [
+      node.textContent,
+      node.getAttribute("aria-pressed"),
+    ]),
     missing: text("#attribution .empty"),
     lens: all("#lens td button", (node) => ({
       point: Number(node.dataset.point),
@@ -99,15 +120,26 @@ function shown() {
     })),
     ranks: document.querySelector("#lens svg")?.getAttribute("aria-label") ?? null,
     lensDetails: text("#lens .summary"),
-    looksAt: all("#attention .bars .bar", (node) => [Number(node.dataset.key), Number(node.dataset.weight)]),
+    looksAt: all("#attention .bars .bar", (node) => [
+      Number(node.dataset.key),
+      Number(node.dataset.weight),
+    ]),
     head: all("#attention select", (node) => node.value),
     readout: text("#attention .summary"),
     colours: [canvas("#attention .heads"), canvas("#attention .map")],
-    ablation: all("#ablation [data-head]", (node) => [node.dataset.head, Number(node.dataset.change)]),
+    ablation: all("#ablation [data-head]", (node) => [
+      node.dataset.head,
+      Number(node.dataset.change),
+    ]),
     pairs: all("#ablation .pair h3", (node) => node.textContent),
-    without: all("#ablation .pair > :last-child .bar", (node) => [Number(node.dataset.id), Number(node.dataset.probability)]),
+    without: all("#ablation .pair > :last-child .bar", (node) => [
+      Number(node.dataset.id),
+      Number(node.dataset.probability),
+    ]),
     model: text("#compare output"),
-    models: all("#compare tbody tr", (node) => Array.from(node.children, (cell) => cell.textContent)),
+    models: all("#compare tbody tr", (node) =>
+      Array.from(node.children, (cell) => cell.textContent),
+    ),
     busy: document.body.getAttribute("aria-busy"),
   };
 }
