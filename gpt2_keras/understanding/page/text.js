@@ -49,9 +49,11 @@ function update(explorer, controls, legend, tokens, summary) {
   const nodes = exploration.ids.map((id, index) => token(explorer, id, index));
   nodes.push(next(explorer));
   tokens.replaceChildren();
+  const texts = exploration.ids.map((id) => exploration.text(id));
   nodes.forEach((node, index) => {
     tokens.append(node);
-    if (exploration.text(exploration.ids[index] ?? 0).includes("\n") && index < exploration.time)
+    // After the last line end of several.
+    if (texts[index]?.includes("\n") && !texts[index + 1]?.startsWith("\n"))
       tokens.append(element("br"));
   });
   if (hadFocus) nodes[position + 1].focus();
