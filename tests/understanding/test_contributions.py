@@ -66,7 +66,7 @@ def test_a_head_without_output_contributes_nothing():
 
 def test_what_lora_has_learned_is_counted():
     model = random_model()
-    finetuning.enable_lora(model, rank=2)
+    finetuning.enable_lora(model, rank=2, layers=["qkv", "output_projection"])
     random = np.random.default_rng(0)
     for variable in model.trainable_variables:
         variable.assign(random.normal(size=variable.shape) * 0.3)

@@ -138,10 +138,11 @@ def test_every_module_comes_after_those_it_imports():
 
 
 def test_hostile_texts_stay_data(model):
-    found = explore(model, HOSTILE)
+    found = explore(model, HOSTILE, name="</script><!--<script>alert(1)</script>")
     page = page_of([found])
     assert page.count("</script>") == 2  # of the data, and of the script
-    assert "alert(1)" not in page.replace("\\u003c", "<").split('id="data"')[0]
+    assert "alert(1)" not in page.split('id="data"')[0]
+    assert data_of(page)["explorations"][0]["model"] == found.model
     assert "<!--" not in page.split('id="data">')[1].split("</script>")[0]
     data = data_of(page)
     shown = "".join(
