@@ -157,7 +157,7 @@ def new_file(path: str | Path) -> Iterator[Path]:
         raise
 
 
-def check_output_file(path: str | Path) -> None:
+def check_output_file(path: str | os.PathLike[str]) -> None:
     """Checks that there is no file of that name yet; for the start of long work.
 
     Raises:
@@ -165,8 +165,7 @@ def check_output_file(path: str | Path) -> None:
     """
     if Path(path).exists():
         raise FileExistsError(
-            f"{path} exists, and nothing is overwritten. Name another file, or move this one away "
-            "first."
+            f"{path} exists, and nothing is overwritten. Name another path, or move it away first."
         )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gpt2_keras import atomic
-from gpt2_keras.atomic import check_room, new_directory, new_file, recover
+from gpt2_keras.atomic import check_output_file, check_room, new_directory, new_file, recover
 
 
 def names(path):
@@ -49,6 +49,16 @@ def test_a_replaced_directory_is_gone_only_after_the_new_one_is_complete(tmp_pat
         assert names(tmp_path / "out") == ["old"]
     assert names(tmp_path / "out") == ["new"]
     assert names(tmp_path) == ["out"]
+
+
+def test_a_file_that_exists_is_told_before_the_work(tmp_path):
+    check_output_file(tmp_path / "new.html")
+    (tmp_path / "mine").touch()
+    message = (
+        r"mine exists, and nothing is overwritten\. Name another path, or move it away first\.$"
+    )
+    with pytest.raises(FileExistsError, match=message):
+        check_output_file(tmp_path / "mine")
 
 
 def test_a_path_that_exists_is_an_error(tmp_path):

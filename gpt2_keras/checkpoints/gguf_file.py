@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from gpt2_keras.atomic import new_file
+from gpt2_keras.atomic import check_output_file, new_file
 from gpt2_keras.checkpoints import huggingface
 from gpt2_keras.layers.initializers import LAYER_NORM_EPSILON
 from gpt2_keras.model import GPT2Model
@@ -35,8 +35,7 @@ def save(model: GPT2Model, path: str | Path, *, dtype: str = "float32") -> None:
     """
     check_choice("dtype", dtype, DTYPES, advice="Quantize the file with llama.cpp's own tools.")
     tokenizer = model.require_tokenizer()
-    if Path(check_path("path", path)).exists():
-        raise FileExistsError(f"{path} exists, and no file is overwritten. Name another file.")
+    check_output_file(check_path("path", path))
     try:
         import gguf
     except ModuleNotFoundError as error:

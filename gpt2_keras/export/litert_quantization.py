@@ -6,6 +6,7 @@ import io
 import re
 from pathlib import Path
 
+from gpt2_keras.atomic import check_output_file
 from gpt2_keras.model import GPT2Model
 from gpt2_keras.private_api.tensorflow import lite_schema
 from gpt2_keras.validation import check_choice, check_integer
@@ -31,10 +32,7 @@ def checked_options(
         ImportError: If `dtype` needs ai-edge-quantizer, and that is missing.
     """
     path, config = Path(path), model.config
-    if path.exists():
-        raise FileExistsError(
-            f"{path} exists. Nothing is overwritten. Name another path, or move it away first."
-        )
+    check_output_file(path)
     if context_length is None:
         context_length = config.context_length
     advice = "The maximum is the model's context_length."

@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import http.server
+import itertools
 import json
 import threading
 import time
@@ -62,6 +63,7 @@ class ExplorerServer(http.server.ThreadingHTTPServer):
         check_integer("port", port, minimum=0, maximum=65535)
         self._models, self._options = models, options
         self._lock = threading.Lock()
+        self._numbers, self._newest = itertools.count(), -1
         self.page = page_of(self._explore(text), live=True, text=self._text_of(text)).encode()
         try:
             super().__init__((ADDRESS, port), _Handler)
@@ -88,16 +90,18 @@ class ExplorerServer(http.server.ThreadingHTTPServer):
             request: These.
 
         Raises:
-            RequestError: If there is no such path, or something is missing.
+            RequestError: If there is no such path, something is missing, or another request comes
+                while every head is asked, which takes long.
             TypeError, ValueError: If what is asked for cannot be computed.
         """
         started = time.perf_counter()
+        number = self._newest = next(self._numbers)
         with self._lock:
             if path == "/explore":
                 asked = self._asked(request)
                 answer = {"text": self._text_of(asked), **pack(self._explore(asked))}
             elif path == "/panels":
-                answer = pack([self._with_panels(request)])
+                answer = pack([self._with_panels(request, number)])
             else:
                 raise RequestError(404, f"{path} is not there. Ask for /explore or /panels.")
         return {**answer, "seconds": time.perf_counter() - started}
@@ -119,13 +123,23 @@ class ExplorerServer(http.server.ThreadingHTTPServer):
             explore(model, text, name=name, **self._options) for name, model in self._models.items()
         ]
 
-    def _with_panels(self, request: dict[str, Any]) -> Exploration:
+    def _with_panels(self, request: dict[str, Any], number: int) -> Exploration:
         name, model = next(iter(self._models.items()))
         asked = self._asked(request)
         exploration = explore(model, asked, name=name, **self._options)
         position = request.get("position", len(exploration.token_ids) - 1)
-        foil = request.get("foil")
-        return with_panels(model, exploration, positions=[position], foil=foil)
+
+        def give_way(_done: int, _total: int) -> None:
+            if self._newest != number:
+                raise RequestError(409, "Another request came meanwhile. Ask again.")
+
+        return with_panels(
+            model,
+            exploration,
+            positions=[position],
+            foil=request.get("foil"),
+            on_progress=give_way,
+        )
 
     def _text_of(self, text: str | Sequence[int]) -> str:
         """Returns the text of ids, without the start token."""

@@ -20,7 +20,7 @@ def test_another_dtype_and_a_missing_tokenizer_are_errors(tmp_path):
 
 def test_a_file_that_exists_is_not_overwritten(tmp_path):
     (tmp_path / "model.gguf").write_text("mine")
-    message = r"model.gguf exists, and no file is overwritten\. Name another file\.$"
+    message = r"model.gguf exists, and nothing is overwritten\. Name another path"
     with pytest.raises(FileExistsError, match=message):
         save_gguf(text_model(), tmp_path / "model.gguf")
     assert (tmp_path / "model.gguf").read_text() == "mine"

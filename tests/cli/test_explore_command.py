@@ -223,6 +223,15 @@ def test_nothing_is_overwritten_and_no_page_is_half_written(home, tmp_path, caps
     assert [each.name for each in tmp_path.iterdir()] == ["page.html"]
 
 
+def test_a_text_too_long_for_a_page_is_told_which_layers_fit(home, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("gpt2_keras.understanding.page.packing.MAX_ATTENTION_BYTES", 60)
+    page = tmp_path / "page.html"
+    assert run(TEXT, "--model", home / "one", "--out", page) == 1
+    assert "Choose up to 1 by `--layers`, for example 1, or" in capsys.readouterr().err
+    assert run(TEXT, "--model", home / "one", "--out", page, "--layers", "1", "--quick") == 0
+    assert page_data(page)["explorations"][0]["layers"] == [1]
+
+
 @pytest.mark.parametrize(
     ("words", "status", "message"),
     [

@@ -29,7 +29,7 @@ def test_a_tflite_file_is_certified(model_directory, tmp_path, capsys):
     summary = Certificate.read(path).summary
     assert capsys.readouterr().out == f"wrote {path}\ncertified: {summary}\n"
     assert main([*words, "--no-certificate"]) == 1
-    assert "m.tflite exists. Nothing is overwritten." in capsys.readouterr().err
+    assert "m.tflite exists, and nothing is overwritten." in capsys.readouterr().err
 
 
 @pytest.fixture

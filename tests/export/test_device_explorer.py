@@ -60,6 +60,7 @@ def test_a_model_without_tokenizer_has_it_too(tmp_path):
     assert_equal(found, explore(model, ids), 1e-3)
 
 
+@pytest.mark.slow
 def test_with_eight_bits_it_looks_inside_what_they_compute(exported, tmp_path):
     model, _, _ = exported
     _, interpreter = file_of(model, tmp_path, dtype="int8")

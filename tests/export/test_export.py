@@ -57,7 +57,7 @@ def test_a_directory_with_other_files_is_left_as_it_is(model, tmp_path):
 def test_a_file_that_exists_is_left_as_it_is(model, tmp_path, format):
     path = tmp_path / f"model.{'tflite' if format == 'litert' else 'litertlm'}"
     path.write_text("mine")
-    with pytest.raises(FileExistsError, match=rf"{path.name} exists\. Nothing is overwritten\."):
+    with pytest.raises(FileExistsError, match=rf"{path.name} exists, and nothing is overwritten\."):
         model.export(path, format=format, certificate=False)
     assert path.read_text() == "mine"
 
@@ -69,7 +69,7 @@ def test_a_conversion_that_fails_leaves_nothing(model, tmp_path, monkeypatch, mo
     if module is litertlm:
         pytest.importorskip("litert_lm_builder", reason="needs it: gpt2-keras[litertlm]")
 
-    def fail(model, context_length):
+    def fail(model, context_length, *_):
         raise OSError(28, f"No space left for {context_length}")
 
     monkeypatch.setattr(module, "_convert", fail)

@@ -68,13 +68,13 @@ def test_gradients_and_occlusion_equal_the_oracles(model, foil):
 
 @pytest.mark.parametrize("foil", [None, FOIL])
 def test_integrated_gradients_add_up_to_the_score_minus_the_baselines(model, foil):
-    found = attribute(model, IDS, TARGET, foil, "integrated_gradients", steps=4000)
+    found = attribute(model, IDS, TARGET, foil, "integrated_gradients", steps=1000)
     with edit(model, {"hook_embed": lambda value, _: 0 * value}):
         baseline = attribute(model, IDS, TARGET, foil, "occlusion")
     weights = weights_of(model)
     zero = oracle_score(weights, np.zeros((len(IDS), TINY.hidden_dim)), foil)
-    # Near 0 the norms turn quickly, which midpoints of 4000 intervals follow to 1 %.
-    assert found.values.sum() == pytest.approx(found.score - zero, rel=0.01)
+    # Near 0 the norms turn quickly, which midpoints of 1000 intervals follow to 2 %.
+    assert found.values.sum() == pytest.approx(found.score - zero, rel=0.02)
     assert baseline.score == pytest.approx(found.score, abs=1e-4)  # its own observer comes last
 
 

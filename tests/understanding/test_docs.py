@@ -6,6 +6,8 @@ import runpy
 import shlex
 from pathlib import Path
 
+import pytest
+
 from gpt2_keras.cli.main import main
 from tests.models import text_model
 
@@ -20,14 +22,20 @@ def blocks(language):
 def test_its_programs_run(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     text_model(context_length=64).save_to_preset("run")
-    first, export = blocks("sh")
+    first, _ = blocks("sh")
     assert main(shlex.split(first)[1:]) == 0
     Path("page.html").unlink()
     (program,) = blocks("python")
     exec(program, {})  # noqa: S102
     assert Path("page.html").is_file()
     assert "the cat sat" in capsys.readouterr().out
-    words = shlex.split(export)[1:]
+
+
+@pytest.mark.slow
+def test_its_export_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text_model(context_length=64).save_to_preset("run")
+    words = shlex.split(blocks("sh")[1])[1:]
     words[words.index("--out") + 1] = "model.tflite"
     assert main([*words, "--no-certificate"]) == 0
     assert b"explore" in Path("model.tflite").read_bytes()

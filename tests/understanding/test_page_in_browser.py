@@ -284,7 +284,8 @@ def test_one_types_and_goes_on_with_a_click(model):
             {"wait": "body[aria-busy=false]"},
             {"read": "position"},
         )  # fmt: skip
-    assert [each for each in seen["errors"] if "400" not in each] == []
+    # Chromium writes an answer that is an error to its console.
+    assert [each for each in seen["errors"] if not re.search(r"status of 40[09]", each)] == []
     assert all(f" {url}" in each or " data:" in each for each in seen["requests"])
     read = seen["read"]
     second = int(explore(model, "the cat").candidate_ids[-1, 1])

@@ -2,6 +2,8 @@ import http.client
 import json
 import re
 import socket
+import threading
+import time
 
 import pytest
 
@@ -77,6 +79,36 @@ def test_a_prediction_is_explained_against_a_foil(server, model):
     assert panels["foils"][2] == foil
     status, answer = post(server, "/panels", {"ids": ids})
     assert answer["explorations"][0]["panels"]["positions"] == [len(ids) - 1]
+
+
+def test_what_takes_long_gives_way_to_the_next_request(server, model, monkeypatch):
+    ids = explore(model, TEXT).token_ids.tolist()
+    answers = {}
+
+    def ask_meanwhile(*arguments, on_progress, **options):
+        number = server._newest
+        on_progress(1, 9)  # nobody has asked
+        later = threading.Thread(
+            target=lambda: answers.update(later=post(server, "/explore", {"text": "a"}))
+        )
+        later.start()
+        wait_until(lambda: server._newest != number)
+        on_progress(2, 9)
+        raise AssertionError
+
+    monkeypatch.setattr("gpt2_keras.understanding.server.with_panels", ask_meanwhile)
+    status, answer = post(server, "/panels", {"ids": ids})
+    assert (status, answer["error"]) == (409, "Another request came meanwhile. Ask again.")
+    wait_until(lambda: "later" in answers)
+    assert answers["later"][0] == 200
+
+
+def wait_until(condition):
+    for _ in range(3000):
+        if condition():
+            return
+        time.sleep(0.01)
+    raise TimeoutError
 
 
 def test_several_models_answer_together(model):

@@ -138,8 +138,8 @@ def _check_size(explorations: Sequence["Exploration"]) -> None:
         f"The attention of {layers} layers of {heads} heads to {time} tokens "
         f"{'by ' + str(len(explorations)) + ' models ' if len(explorations) > 1 else ''}is "
         f"{size / 2**20:.0f} MB, and a page holds at most {MAX_ATTENTION_BYTES / 2**20:.0f}. "
-        f"Choose up to {fitting} layers, for example "
-        f"layers={list(range(layers))[-fitting:]}, or a shorter text."
+        f"Choose up to {fitting} by `layers`, for example "
+        f"{', '.join(map(str, range(layers)[-fitting:]))}, or a shorter text."
     )
 
 
