@@ -166,6 +166,20 @@ def test_generate_and_score_and_predict_are_edited_and_then_as_before():
     np.testing.assert_array_equal(model.predict(ids, verbose=0), logits)
 
 
+def test_every_activation_can_be_edited_while_text_is_generated():
+    model = text_model()
+    text = model.generate("the cat", max_new_tokens=8)
+    seen = set()
+
+    def same(value, name):
+        seen.add(name)
+        return value * 1.0  # another tensor of the same numbers
+
+    with edit(model, {"*": same}):
+        assert model.generate(["the cat", "it's"], max_new_tokens=8)[0] == text
+    assert seen == set(activation_names(model.config.num_layers))
+
+
 @pytest.mark.slow
 @needs_tensorflow
 def test_what_xla_compiles_is_edited_and_then_as_before():
