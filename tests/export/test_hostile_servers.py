@@ -32,6 +32,11 @@ def server(*pieces, hold=0.0):
                     return
                 time.sleep(hold)
                 connection.sendall(piece)
+            # To close with a part of the request unread would take the answer back (a reset).
+            connection.shutdown(socket.SHUT_WR)
+            connection.settimeout(5)
+            while connection.recv(1 << 16):
+                pass
 
     def serve():
         with contextlib.suppress(OSError):
