@@ -143,7 +143,7 @@ def test_it_looks_inside_as_keras_does(site, model):
         {"click": '#text [data-index="2"]'},
         {"read": "chosen"},
         {"click": "#candidates li:nth-child(3) button"},
-        {"wait": "body[aria-busy=true]"},
+        {"wait": 'body[data-position="2"]'},
         {"wait": LOADED},
         {"read": "longer"},
     )

@@ -280,7 +280,7 @@ def test_one_types_and_goes_on_with_a_click(model):
             {"wait": ".status.error"},
             {"read": "wrong"},
             {"click": '#text [data-index="1"]'},
-            {"wait": "body[aria-busy=true]"},
+            {"wait": "#attribution .bars"},  # gone at the click, until they are computed
             {"wait": "body[aria-busy=false]"},
             {"read": "position"},
         )  # fmt: skip
