@@ -114,6 +114,7 @@ def ablate(
 def ablate_each(
     model: GPT2Model,
     token_ids: np.ndarray,
+    targets: np.ndarray,
     mode: str = "mean",
     k: int = 5,
     *,
@@ -125,19 +126,17 @@ def ablate_each(
     Args:
         model: The model.
         token_ids: Int32 array `(time,)`.
+        targets: Int32 array `(time,)`: the token whose log-probability after each is asked for.
         mode, seed: As for `ablate`; the text is its own reference.
         k: Number of candidates.
         on_progress: Called with the number of heads done, and of all.
 
     Returns:
-        The log-probability of the token that follows each, after the last one of the most likely
-        one of the whole model, float32 `(layers, heads, time)`; the most likely tokens, int32
-        `(layers, heads, time, k)`, and their probabilities, float32 of that shape.
+        The log-probabilities of the targets, float32 `(layers, heads, time)`; the most likely
+        tokens, int32 `(layers, heads, time, k)`, and their probabilities, float32 of that shape.
     """
     config, time = model.config, len(token_ids)
     replacements = _replacements(model, token_ids, time, mode, seed)
-    best = int(ops.convert_to_numpy(ops.argmax(model(token_ids[None], num_logits=1)[0, -1])))
-    targets = np.append(token_ids[1:], best).astype("int32")
     shape = (config.num_layers, config.num_heads, time)
     log_probs = np.zeros(shape, "float32")
     ids, probs = np.zeros((*shape, k), "int32"), np.zeros((*shape, k), "float32")
@@ -149,7 +148,7 @@ def ablate_each(
             with observing(Observer(model, {_z(layer): without})):
                 logits = model(np.repeat(token_ids[None], len(heads), axis=0), training=False)
             for row, head in enumerate(heads):
-                found = predict(logits[row], targets, k)
+                found = predict(ops.log_softmax(logits[row], axis=-1), targets, k)
                 log_probs[layer, head] = found.log_probs
                 ids[layer, head], probs[layer, head] = found.ids, found.probs
             if on_progress is not None:
@@ -216,10 +215,11 @@ def _gate_gradients(model: GPT2Model, token_ids: np.ndarray) -> np.ndarray:
 
 def _loss_rises(model: GPT2Model, token_ids: np.ndarray, mode: str) -> np.ndarray:
     """Returns how much the mean loss of a text rises without each head."""
-    logits = model(token_ids[None], training=False)[0, :-1]
-    whole = predict(logits, token_ids[1:], 1).log_probs.mean()
-    log_probs, _, _ = ablate_each(model, token_ids, mode, k=1)
-    return np.asarray(whole - log_probs[:, :, :-1].mean(axis=2))
+    log_probs = ops.log_softmax(model(token_ids[None], training=False)[0], axis=-1)
+    targets = np.append(token_ids[1:], token_ids[:1])  # after the last token nothing is asked
+    whole = predict(log_probs, targets, 1).log_probs[:-1].mean()
+    without, _, _ = ablate_each(model, token_ids, targets, mode, k=1)
+    return np.asarray(whole - without[:, :, :-1].mean(axis=2))
 
 
 def _replacements(

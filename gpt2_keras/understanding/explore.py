@@ -14,8 +14,6 @@ from gpt2_keras.understanding.lens import lens_names, look_through, predict
 from gpt2_keras.understanding.texts import ids_of, tokens_of, vocabulary_of
 from gpt2_keras.validation import check_integer, check_list
 
-_WHITESPACE = b" \t\n\r\x0b\x0c"
-
 
 def explore(
     model: GPT2Model,
@@ -58,7 +56,7 @@ def explore(
     """
     config = model.config
     check_integer("k", k, minimum=1, maximum=config.vocab_size)
-    layers = checked_layers(model, layers)
+    layers = _checked_layers(model, layers)
     ids, has_start = ids_of(model, text, start_token=start_token, special_tokens=special_tokens)
     points = lens_names(config.num_layers)
     patterns = {f"blocks.{layer}.attn.hook_pattern": layer for layer in layers}
@@ -76,8 +74,9 @@ def explore(
         logits = model(ids[None], training=False)[0]  # (time, vocab)
     next_best = int(ops.convert_to_numpy(ops.argmax(logits[-1])))
     targets = np.append(ids[1:], next_best).astype("int32")
-    found = predict(logits, targets, k)
-    lens = look_through(model, residuals, logits, targets, k)
+    log_probs = ops.log_softmax(logits, axis=-1)
+    found = predict(log_probs, targets, k)
+    lens = look_through(model, residuals, log_probs, targets, k)
     tokens, token_bytes = tokens_of(model, ids)
     starts, ends = character_spans([b"", *token_bytes[1:]] if has_start else token_bytes)
     named = {*ids.tolist(), *found.ids.ravel().tolist(), *lens.ids.ravel().tolist()}
@@ -95,14 +94,14 @@ def explore(
         candidate_ids=found.ids,
         candidate_probs=found.probs,
         vocabulary=vocabulary_of(model, named),
-        word_start_log_probs=_word_start_log_probs(model, logits),
+        word_start_log_probs=_word_start_log_probs(model, log_probs),
         layers=layers,
         attention=attention,
         lens=lens,
     )
 
 
-def checked_layers(model: GPT2Model, layers: Sequence[int] | None) -> tuple[int, ...]:
+def _checked_layers(model: GPT2Model, layers: Sequence[int] | None) -> tuple[int, ...]:
     """Returns the layers that were asked for, in order; all for None."""
     count = model.config.num_layers
     if layers is None:
@@ -125,7 +124,7 @@ def begins_word(token: bytes) -> bool:
         >>> begins_word(b" the"), begins_word(b"ing")
         (True, False)
     """
-    return token[:1] in (bytes([each]) for each in _WHITESPACE)
+    return token[:1].isspace()
 
 
 def _are_special(model: GPT2Model, ids: np.ndarray) -> np.ndarray:
@@ -134,13 +133,12 @@ def _are_special(model: GPT2Model, ids: np.ndarray) -> np.ndarray:
     return np.isin(ids, special)
 
 
-def _word_start_log_probs(model: GPT2Model, logits: Any) -> np.ndarray:
+def _word_start_log_probs(model: GPT2Model, log_probs: Any) -> np.ndarray:
     """Returns the log-probabilities that a word ends after each token, float32 `(time,)`."""
     tokenizer = model.tokenizer
     if tokenizer is None:
-        return np.full(logits.shape[0], np.nan, "float32")
+        return np.full(log_probs.shape[0], np.nan, "float32")
     starts = [each for each, data in enumerate(tokenizer.token_bytes) if begins_word(data)]
     starts = sorted({*starts, *tokenizer.special_tokens.values()})
-    chosen = ops.take(logits, np.array(starts, "int32"), axis=1)
-    difference = ops.logsumexp(chosen, axis=1) - ops.logsumexp(logits, axis=1)
-    return np.asarray(ops.convert_to_numpy(difference))
+    chosen = ops.take(log_probs, np.array(starts, "int32"), axis=1)
+    return np.asarray(ops.convert_to_numpy(ops.logsumexp(chosen, axis=1)))

@@ -97,20 +97,19 @@ def logits_of(model: GPT2Model, x: Any, normalize: bool = False) -> Any:
     return keras.layers.Lambda(logits, dtype=model.dtype_policy)(x)
 
 
-def predict(logits: Any, targets: np.ndarray, k: int) -> Prediction:
-    """Returns what logits predict.
+def predict(log_probs: Any, targets: np.ndarray, k: int) -> Prediction:
+    """Returns what log-probabilities say of the next tokens.
 
     Args:
-        logits: Float32 tensor `(time, vocab)`.
+        log_probs: Float32 tensor `(time, vocab)`.
         targets: Int32 array `(time,)`.
         k: Number of candidates.
     """
-    log_probs = ops.log_softmax(logits, axis=-1)  # (time, vocab)
     top, ids = ops.top_k(log_probs, k)
     index = ops.expand_dims(ops.convert_to_tensor(targets, "int32"), 1)  # (time, 1)
     own = ops.take_along_axis(log_probs, index, 1)  # (time, 1)
     # Among equals the smaller id comes first, as in `top_k`.
-    columns = ops.expand_dims(ops.arange(logits.shape[1], dtype="int32"), 0)
+    columns = ops.expand_dims(ops.arange(log_probs.shape[1], dtype="int32"), 0)
     earlier = ops.logical_or(log_probs > own, ops.logical_and(log_probs == own, columns < index))
     ranks = 1 + ops.sum(ops.cast(earlier, "int32"), axis=1)
     entropies = -ops.sum(ops.exp(log_probs) * log_probs, axis=1)
@@ -126,17 +125,15 @@ def look_through(
     Args:
         model: The model.
         residuals: Activations `(1, time, width)` by the names that `lens_names` says.
-        final: The model's logits, float32 `(time, vocab)`.
+        final: The model's own log-probabilities, float32 `(time, vocab)`.
         targets: Int32 array `(time,)`: the tokens whose ranks are asked for.
         k: Number of candidates.
     """
     points, found, divergences = lens_names(model.config.num_layers), [], []
-    final_log_probs = ops.log_softmax(final, axis=-1)
     for name in points.values():
-        logits = lens_logits(model, residuals[name])[0]  # (time, vocab)
-        found.append(predict(logits, targets, k))
-        difference = final_log_probs - ops.log_softmax(logits, axis=-1)
-        kl = ops.sum(ops.exp(final_log_probs) * difference, axis=1)
+        log_probs = ops.log_softmax(lens_logits(model, residuals[name])[0], axis=-1)
+        found.append(predict(log_probs, targets, k))  # log_probs: (time, vocab)
+        kl = ops.sum(ops.exp(final) * (final - log_probs), axis=1)
         divergences.append(ops.convert_to_numpy(kl))
     return Lens(
         list(points),

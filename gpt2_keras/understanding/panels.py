@@ -95,7 +95,12 @@ def with_panels(
         return lambda done, _: on_progress(before + done, total)
 
     log_probs, best, probs = ablate_each(
-        model, ids, mode, min(_NUM_CANDIDATES, model.config.vocab_size), on_progress=progress(0)
+        model,
+        ids,
+        targets,
+        mode,
+        min(_NUM_CANDIDATES, model.config.vocab_size),
+        on_progress=progress(0),
     )
     own = [Question(each, int(targets[each])) for each in positions]
     against = [dataclasses.replace(each, foil=int(foils[each.position])) for each in own]

@@ -1,4 +1,4 @@
-"""Every activation of GPT-2 in NumPy by TransformerLens' name; shares no code with the package."""
+"""Every activation of GPT-2 in NumPy by TransformerLens' name, written apart from the package."""
 
 import numpy as np
 

@@ -3,6 +3,7 @@ import pytest
 
 from gpt2_keras.understanding import ablate, edit, explore, head_importance, record
 from gpt2_keras.understanding.ablation import MODES, ablate_each
+from gpt2_keras.understanding.panels import targets_of
 from tests.models import random_ids, text_model
 
 TEXT = "the cat sat on the log"
@@ -70,10 +71,15 @@ def test_ids_and_options_of_explore_are_taken(model):
 @pytest.mark.parametrize("mode", MODES)
 def test_every_head_in_turn_is_as_each_by_itself(model, mode, monkeypatch):
     monkeypatch.setattr("gpt2_keras.understanding.ablation._LOGITS_BYTES", 1)
-    ids = explore(model, TEXT).token_ids
+    whole = explore(model, TEXT)
     done = []
     log_probs, best, probs = ablate_each(
-        model, ids, mode, k=3, on_progress=lambda *how_many: done.append(how_many)
+        model,
+        whole.token_ids,
+        targets_of(whole),
+        mode,
+        k=3,
+        on_progress=lambda *how_many: done.append(how_many),
     )
     assert done == [(1, 4), (2, 4), (3, 4), (4, 4)]
     for layer, head in np.ndindex(2, 2):
@@ -84,8 +90,8 @@ def test_every_head_in_turn_is_as_each_by_itself(model, mode, monkeypatch):
 
 
 def test_heads_are_ablated_several_at_once(model):
-    ids = explore(model, TEXT).token_ids
-    together = ablate_each(model, ids)[0]
+    whole = explore(model, TEXT)
+    together = ablate_each(model, whole.token_ids, targets_of(whole))[0]
     for layer, head in np.ndindex(2, 2):
         alone = ablate(model, TEXT, (layer, head)).log_probs[1:]
         np.testing.assert_allclose(together[layer, head, :-1], alone, rtol=0, atol=1e-4)

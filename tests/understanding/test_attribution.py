@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from gpt2_keras.layers.kernels.portable import Kernels
 from gpt2_keras.understanding import attribute, edit
 from gpt2_keras.understanding.attribution import METHODS
 from tests import reference
@@ -136,6 +137,11 @@ def test_a_model_of_half_precision_is_attributed_too():
 def test_wrong_arguments_are_told(arguments, error, message):
     with pytest.raises(error, match=message):
         attribute(text_model(), *arguments)
+
+
+def test_another_backend_has_no_gradients():
+    with pytest.raises(NotImplementedError, match=r"Keras runs on \w+\. Gradients are computed on"):
+        Kernels().value_and_gradient(lambda x: x, np.zeros(1))
 
 
 def test_wrong_steps_are_told(model):

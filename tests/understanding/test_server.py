@@ -166,7 +166,9 @@ def test_other_hosts_and_sites_are_sent_away(server):
 
 
 def test_requests_of_other_forms_are_told(server):
-    assert ask(server, "GET", "/secret")[0].status == 404
+    answer, body = ask(server, "GET", "/secret")
+    assert answer.status == 404
+    assert "/secret is not there. The page is /." in body.decode()
     answer, body = ask(server, "POST", "/explore", b"{}", Content_Type="text/plain")
     assert (answer.status, "text/plain" in body.decode()) == (415, True)
     big = {"Content_Type": "application/json", "Content_Length": str(2**21)}
