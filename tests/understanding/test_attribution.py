@@ -5,6 +5,7 @@ from gpt2_keras.layers.kernels.portable import Kernels
 from gpt2_keras.understanding import attribute, edit
 from gpt2_keras.understanding.attribution import METHODS
 from tests import reference
+from tests.bfloat16 import needs_bfloat16
 from tests.models import TINY, random_ids, random_model, text_model, weights_of
 
 IDS = random_ids((7,))
@@ -110,6 +111,7 @@ def test_texts_and_tokens_are_named_by_their_text():
     assert attribute(model, "the cat", "<|endoftext|>").target == model.tokenizer.end_token_id
 
 
+@needs_bfloat16
 def test_a_model_of_half_precision_is_attributed_too():
     whole, half = random_model(), random_model(dtype="mixed_bfloat16")
     for method in METHODS:

@@ -9,6 +9,7 @@ from gpt2_keras.understanding import Exploration, edit, explore, record, words
 from gpt2_keras.understanding.exploration import character_spans
 from gpt2_keras.understanding.lens import lens_logits, lens_names, predict
 from tests import reference
+from tests.bfloat16 import needs_bfloat16
 from tests.models import TINY, random_ids, random_model, text_model, weights_of
 from tests.test_model import ROUNDING
 
@@ -81,21 +82,21 @@ def test_attention_is_that_of_the_forward_pass_and_its_rows_sum_to_1(model, expl
     assert not np.triu(exploration.attention, 1).any()
 
 
-def test_the_lens_ends_at_the_logits_bit_for_bit_in_every_policy():
-    for dtype in ("float32", "mixed_bfloat16"):
-        model = random_model(dtype=dtype)
-        ids = random_ids((1, 11))
-        last = list(lens_names(TINY.num_layers).values())[-1]
-        assert last == "blocks.1.hook_resid_post"
-        seen = {}
-        with edit(model, {last: lambda value, name, seen=seen: seen.update({name: value})}):
-            logits = np.array(model(ids))
-        np.testing.assert_array_equal(lens_logits(model, seen[last]), logits)
-        whole = explore(model, ids[0], k=4)
-        np.testing.assert_array_equal(whole.lens.ids[-1], whole.candidate_ids)
-        np.testing.assert_array_equal(whole.lens.probs[-1], whole.candidate_probs)
-        np.testing.assert_array_equal(whole.lens.ranks[-1][:-1], whole.ranks[1:])
-        assert not whole.lens.kl[-1].any()
+@pytest.mark.parametrize("dtype", ["float32", pytest.param("mixed_bfloat16", marks=needs_bfloat16)])
+def test_the_lens_ends_at_the_logits_bit_for_bit_in_every_policy(dtype):
+    model = random_model(dtype=dtype)
+    ids = random_ids((1, 11))
+    last = list(lens_names(TINY.num_layers).values())[-1]
+    assert last == "blocks.1.hook_resid_post"
+    seen = {}
+    with edit(model, {last: lambda value, name, seen=seen: seen.update({name: value})}):
+        logits = np.array(model(ids))
+    np.testing.assert_array_equal(lens_logits(model, seen[last]), logits)
+    whole = explore(model, ids[0], k=4)
+    np.testing.assert_array_equal(whole.lens.ids[-1], whole.candidate_ids)
+    np.testing.assert_array_equal(whole.lens.probs[-1], whole.candidate_probs)
+    np.testing.assert_array_equal(whole.lens.ranks[-1][:-1], whole.ranks[1:])
+    assert not whole.lens.kl[-1].any()
 
 
 def test_every_point_of_the_lens_normalizes_the_stream_anew(model, exploration):
