@@ -2,13 +2,15 @@
 
 FILE is UTF-8 text, plain or compressed. Each of its tokens is scored once, in
 sliding windows: perplexity per token and per word, bits per byte, and top-1 and
-top-5 accuracy. --last-word takes JSONL of {"text"}, as LAMBADA; --multiple-choice
-JSONL of {"context", "choices", "label"}. The table ends with the protocol: only
-figures of one protocol can be compared.
+top-5 accuracy. --last-word takes JSONL of {"text"}; --multiple-choice JSONL of
+{"context", "choices", "label"}. --task measures a published task on its own files,
+by a published protocol, and prints what was published. Each table ends with its
+protocol: only figures of one protocol can be compared.
 
 Example:
   gpt2-keras evaluate book.txt --model RUN
   gpt2-keras evaluate wiki.test.tokens --detokenizer wikitext --model RUN --model gpt2
+  gpt2-keras evaluate --task lambada-openai --data lambada_test.jsonl --model gpt2
 """
 
 import argparse
@@ -20,10 +22,15 @@ from typing import Any
 from gpt2_keras.cli.arguments import DEVICE, add_flags, integer
 from gpt2_keras.cli.quiet import load_tensorflow
 from gpt2_keras.cli.table import in_columns
+from gpt2_keras.cli.task_table import task_rows, task_table
 from gpt2_keras.devices import current_device, warn_of_unused_gpu
+from gpt2_keras.evaluation.detokenizers import DETOKENIZERS
+from gpt2_keras.evaluation.protocols import PROTOCOL_NAMES, find_protocol
+from gpt2_keras.evaluation.protocols import TASKS as PUBLISHED
 
 HELP = "measure how well models predict texts"
 TASKS = ("last_word", "multiple_choice")
+_PROTOCOL = f"{', '.join(PROTOCOL_NAMES)}; repeat it for several (default: the task's first one)"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,12 +51,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser,
         ("--stride", "N", integer(1), between),
         ("--batch-size", "N", integer(1), per_batch),
-        ("--detokenizer", None, ("none", "wikitext"), original, "none"),
+        ("--detokenizer", "NAME", DETOKENIZERS, original, "none"),
         ("--last-word", "FILE", [str], "passages, JSONL", []),
         ("--multiple-choice", "FILE", [str], "questions, JSONL", []),
+        ("--task", "NAME", tuple(PUBLISHED), "a published task"),
+        (
+            "--protocol",
+            "NAME",
+            [str],
+            _PROTOCOL,
+            [],
+        ),
         ("--out", "FILE", _table_file, "also write the results to a .json or .csv file"),
         ("--json", None, bool, "print the results as JSON"),
         DEVICE,
+    )
+    parser.add_argument(
+        "--data", nargs="+", default=[], metavar="FILE", help="the files of the task"
     )
     parser.set_defaults(usage_error=parser.error)
 
@@ -61,9 +79,10 @@ def run(args: argparse.Namespace) -> None:
         ValueError: If a text is too short or not UTF-8, or an example is damaged.
         FileNotFoundError: If a file or a model does not exist.
     """
-    named = [*args.files, *args.last_word, *args.multiple_choice]
+    named = [*args.files, *args.last_word, *args.multiple_choice, *args.data]
     if not named:
-        args.usage_error("name a FILE, --last-word FILE or --multiple-choice FILE")
+        args.usage_error("name a FILE, --last-word FILE, --multiple-choice FILE or --task")
+    _check_task(args)
     from gpt2_keras.data.corpus_files import check_paths
 
     check_paths(named)  # before the models are loaded, which takes longer
@@ -106,7 +125,33 @@ def _evaluate(name: str, args: argparse.Namespace) -> dict[str, Any]:
                 measure = getattr(evaluation, task)
                 result = measure(model, file, batch_size=args.batch_size, on_progress=on_progress)
             found.setdefault(task, []).append(result.to_dict())
+    for protocol in args.protocol or [None] * bool(args.task):
+        with count_progress(args.task) as on_progress:
+            measured = evaluation.evaluate_task(
+                model,
+                args.task,
+                args.data,
+                protocol=protocol,
+                batch_size=args.batch_size,
+                on_progress=on_progress,
+            )
+        found.setdefault("task", []).append(measured.to_dict())
     return found
+
+
+def _check_task(args: argparse.Namespace) -> None:
+    """Ends with a usage error if the flags of a task do not fit."""
+    if bool(args.task) != bool(args.data):
+        args.usage_error("--task NAME and --data FILE belong together; name both")
+    if args.protocol and not args.task:
+        args.usage_error("--protocol is of a --task; name one")
+    if not args.task:
+        return
+    try:
+        for name in args.protocol:
+            find_protocol(args.task, name)
+    except ValueError as error:
+        args.usage_error(str(error))
 
 
 def _rows(results: list[dict[str, Any]], measure: str) -> list[dict[str, Any]]:
@@ -132,6 +177,7 @@ def _write(path: Path, results: list[dict[str, Any]]) -> None:
         for measure in ("texts", *TASKS):
             for row in _rows(results, measure):
                 rows.append({"kind": measure.removesuffix("s"), **row})
+        rows += [{"kind": "task", **row} for row in task_rows(results)]
         columns = list(dict.fromkeys(name for row in rows for name in row))
         writer: Any = csv.DictWriter(file, columns)
         writer.writeheader()
@@ -182,6 +228,8 @@ def _text(results: list[dict[str, Any]]) -> str:
     protocols = [found["protocol"]["text"] for found in results if "protocol" in found]
     if protocols:
         parts.append("\n".join(dict.fromkeys(protocols)))
+    if any("task" in found for found in results):
+        parts.append(task_table(results))
     return "\n\n".join(parts)
 
 

@@ -1,31 +1,71 @@
 """Evaluation: how well a model predicts texts, and zero-shot tasks.
 
 evaluate          perplexity, bits per byte and accuracy, in sliding windows
-last_word         the last word of passages, as in LAMBADA
+evaluate_task     a published task by a published protocol, of `protocols.py`
+last_word         the last word of passages of your own
 multiple_choice   the most likely of several continuations
 detokenize        undoes the word splitting of a data set
 
-The protocol is in `perplexity.py`; `spans.py` scores the tokens.
+`spans.py` scores the tokens; `continuations.py` says which of a text. The names are loaded on
+first use: the protocols need no TensorFlow.
 """
 
-from gpt2_keras.evaluation.detokenizers import detokenize
-from gpt2_keras.evaluation.perplexity import evaluate
-from gpt2_keras.evaluation.report import Protocol, Report, TextResult
-from gpt2_keras.evaluation.tasks import (
-    LastWordResult,
-    MultipleChoiceResult,
-    last_word,
-    multiple_choice,
-)
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gpt2_keras.evaluation.detokenizers import detokenize
+    from gpt2_keras.evaluation.perplexity import evaluate
+    from gpt2_keras.evaluation.protocols import TASKS, TaskProtocol, find_protocol
+    from gpt2_keras.evaluation.published import PublishedFigure
+    from gpt2_keras.evaluation.report import Protocol, Report, TextResult
+    from gpt2_keras.evaluation.task_evaluation import TaskResult, evaluate_task
+    from gpt2_keras.evaluation.tasks import (
+        LastWordResult,
+        MultipleChoiceResult,
+        last_word,
+        multiple_choice,
+    )
+
+_HOMES = {
+    "TASKS": "protocols",
+    "LastWordResult": "tasks",
+    "MultipleChoiceResult": "tasks",
+    "Protocol": "report",
+    "PublishedFigure": "published",
+    "Report": "report",
+    "TaskProtocol": "protocols",
+    "TaskResult": "task_evaluation",
+    "TextResult": "report",
+    "detokenize": "detokenizers",
+    "evaluate": "perplexity",
+    "evaluate_task": "task_evaluation",
+    "find_protocol": "protocols",
+    "last_word": "tasks",
+    "multiple_choice": "tasks",
+}
 
 __all__ = [
+    "TASKS",
     "LastWordResult",
     "MultipleChoiceResult",
     "Protocol",
+    "PublishedFigure",
     "Report",
+    "TaskProtocol",
+    "TaskResult",
     "TextResult",
     "detokenize",
     "evaluate",
+    "evaluate_task",
+    "find_protocol",
     "last_word",
     "multiple_choice",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Loads a public name from its module (PEP 562)."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'gpt2_keras.evaluation' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"gpt2_keras.evaluation.{_HOMES[name]}"), name)

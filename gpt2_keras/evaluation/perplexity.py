@@ -110,13 +110,17 @@ def evaluate(
     return Report(protocol, tuple(results))
 
 
-def windows(token_ids: Sequence[int], context_length: int, stride: int) -> Iterator[Span]:
+def windows(
+    token_ids: Sequence[int], context_length: int, stride: int, *, full_last_window: bool = False
+) -> Iterator[Span]:
     """Splits a text into the windows that `evaluate` describes.
 
     Args:
         token_ids: The start token and the text; at least two tokens.
         context_length: Largest number of inputs of a window.
         stride: Tokens from the beginning of a window to that of the next.
+        full_last_window: Whether the last window begins earlier, to read as many tokens as the
+            others.
 
     Returns:
         The windows. Their targets, concatenated, are `token_ids[1:]`.
@@ -132,6 +136,8 @@ def windows(token_ids: Sequence[int], context_length: int, stride: int) -> Itera
     scored = 1
     for begin in range(0, len(ids) - 1, stride):
         end = min(begin + context_length, len(ids) - 1)
+        if full_last_window:
+            begin = max(0, end - context_length)
         yield Span(ids[begin:end], ids[scored : end + 1])
         scored = end + 1
         if scored == len(ids):

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import itertools
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -43,10 +44,18 @@ class SpanScore:
         log_probs: Float32 array `(count,)`: the log-probability of each target, in nats.
         ranks: Int32 array `(count,)`: how many tokens of the vocabulary are more likely;
             0 for the most likely token.
+        filtered_ranks: The same among the tokens that are not ignored; the size of the
+            vocabulary for one that is.
     """
 
     log_probs: np.ndarray
     ranks: np.ndarray
+    filtered_ranks: np.ndarray
+
+    @property
+    def total(self) -> float:
+        """The log-probability of all targets together, in nats."""
+        return math.fsum(self.log_probs.astype("float64"))
 
 
 def score_spans(
@@ -54,6 +63,7 @@ def score_spans(
     spans: Sequence[Span],
     *,
     batch_size: int | None = None,
+    ignored_ids: Sequence[int] = (),
     on_progress: Callable[[int, int], None] | None = None,
 ) -> list[SpanScore]:
     """Scores the targets of many spans.
@@ -66,6 +76,7 @@ def score_spans(
         spans: The spans.
         batch_size: Spans in a batch. By default as many as keep the logits under
             256 MB, at most 32.
+        ignored_ids: Tokens that `filtered_ranks` leaves out.
         on_progress: Called with the number of tokens scored and of all.
 
     Returns:
@@ -80,6 +91,7 @@ def score_spans(
     counts = _logit_counts([len(span.targets) for span in spans], model.config.context_length)
     order = sorted(range(len(spans)), key=lambda index: (counts[index], len(spans[index].inputs)))
     scores: dict[int, SpanScore] = {}
+    ignored = np.array(sorted(ignored_ids), "int32")
     done, total = 0, sum(len(span.targets) for span in spans)
     for count, group in itertools.groupby(order, key=counts.__getitem__):
         largest = max(1, LARGEST_LOGITS // (count * model.config.vocab_size))
@@ -90,17 +102,18 @@ def score_spans(
             inputs = [spans[index].inputs for index in batch]
             token_ids, num_tokens = pad(inputs, 0, side="left", width=count)
             targets, _ = pad([spans[index].targets for index in batch], 0, side="left", width=count)
-            log_probs, ranks = call_cached(
+            log_probs, *ranks = call_cached(
                 model,
                 f"score the last {count}",
-                (),
-                functools.partial(_score, model, count),
+                tuple(ignored.tolist()),
+                functools.partial(_score, model, count, ignored),
                 [IDS, COUNTS, IDS],
                 *(token_ids, num_tokens, targets),
             )
             for row, index in enumerate(batch):
                 first = count - len(spans[index].targets)
-                scores[index] = SpanScore(log_probs[row, first:], ranks[row, first:])
+                found = [values[row, first:] for values in (log_probs, ranks[0], ranks[-1])]
+                scores[index] = SpanScore(*found)
                 _check_finite(scores[index].log_probs)
                 done += count - first
             if on_progress is not None:
@@ -115,14 +128,26 @@ def check_batch_size(batch_size: object) -> None:
 
 
 def _score(
-    model: GPT2Model, count: int, token_ids: Any, num_tokens: Any, targets: Any
-) -> tuple[Array, Array]:
-    """Scores targets; (batch, time), (batch,), (batch, count) → two tensors (batch, count)."""
+    model: GPT2Model,
+    count: int,
+    ignored: np.ndarray,
+    token_ids: Any,
+    num_tokens: Any,
+    targets: Any,
+) -> tuple[Array, ...]:
+    """Scores targets; (batch, time), (batch,), (batch, count) → tensors (batch, count)."""
     mask = left_padding_mask(num_tokens, xp.shape(token_ids)[1])
     logits = model(token_ids, padding_mask=mask, num_logits=count, training=False)
     own = xp.gather(logits, xp.expand_dims(targets, 2), batch_dims=2)  # (batch, count, 1)
-    ranks = xp.sum(xp.cast(logits > own, "int32"), axis=2)  # (batch, count)
-    return token_log_probs(logits, targets), ranks
+    more = xp.cast(logits > own, "int32")  # (batch, count, vocab)
+    scores = (token_log_probs(logits, targets), xp.sum(more, axis=2))
+    if not len(ignored):
+        return scores
+    kept = np.ones(model.config.vocab_size, "int32")
+    kept[ignored] = 0
+    is_kept = xp.gather(xp.constant(kept), targets)  # (batch, count)
+    filtered = xp.sum(more * kept, axis=2) + (1 - is_kept) * len(kept)
+    return (*scores, filtered)
 
 
 def _logit_counts(num_targets: Sequence[int], most: int) -> list[int]:

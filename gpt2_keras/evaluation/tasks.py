@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from gpt2_keras.evaluation.continuations import continuation_span, encode_pair, with_start_token
 from gpt2_keras.evaluation.examples import CHOICES, LABEL, TEXT, check_example, read_examples
 from gpt2_keras.evaluation.report import as_json, exponential
-from gpt2_keras.evaluation.spans import Span, SpanScore, score_spans
+from gpt2_keras.evaluation.spans import Span, score_spans
 from gpt2_keras.model import GPT2Model
 from gpt2_keras.validation import check_integer, check_texts
 
@@ -129,7 +130,7 @@ def last_word(
         name=name,
         num_examples=len(pairs),
         num_correct=sum(not score.ranks.any() for score in scores),
-        log_prob=math.fsum(_total(score) for score in scores),
+        log_prob=math.fsum(score.total for score in scores),
     )
 
 
@@ -175,7 +176,7 @@ def multiple_choice(
     correct = np.zeros(3, "int64")
     for _, row in rows:
         choices = [next(scores) for _ in row["choices"]]
-        totals = np.array([_total(score) for score in choices])
+        totals = np.array([score.total for score in choices])
         lengths = [
             np.ones(len(choices)),
             np.array([len(score.ranks) for score in choices]),
@@ -208,20 +209,9 @@ def _join(context: str, choice: str) -> tuple[str, str]:
 def _spans(model: GPT2Model, pairs: Sequence[tuple[str, str, str]]) -> list[Span]:
     """Returns a span for each continuation; truncates the beginning of a context too long."""
     tokenizer = model.require_tokenizer()
-    context = model.config.context_length
-    given = tokenizer.encode([before for _, before, _ in pairs])
-    scored = tokenizer.encode([after for _, _, after in pairs])
     spans = []
-    for (source, _, after), first, last in zip(pairs, given, scored, strict=True):
-        if len(last) > context:
-            raise ValueError(
-                f"{source} has {len(last)} tokens to score in {after[:40]!r}, more than "
-                f"context_length={context}. Leave it out."
-            )
-        ids = np.array([tokenizer.end_token_id, *first, *last], "int32")
-        spans.append(Span(ids[:-1][-context:], ids[-len(last) :]))
+    for source, before, after in pairs:
+        given, scored = encode_pair(tokenizer, before, after, together=False)
+        given = with_start_token(tokenizer, given, "always")
+        spans.append(continuation_span(source, given, scored, model.config.context_length))
     return spans
-
-
-def _total(score: SpanScore) -> float:
-    return math.fsum(score.log_probs.astype("float64"))

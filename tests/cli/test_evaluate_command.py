@@ -6,7 +6,8 @@ import json
 import pytest
 
 from gpt2_keras.cli.main import main
-from gpt2_keras.evaluation import evaluate
+from gpt2_keras.evaluation import evaluate, evaluate_task
+from tests.evaluation.data_sets import write
 from tests.models import CORPUS, text_model
 
 
@@ -71,12 +72,58 @@ def test_tasks_alone_have_tables_and_reports_are_written(folder, tmp_path, capsy
     assert set(found) == {"model", "multiple_choice"}
 
 
+def test_published_figures_and_rules_stand_beside_ours(folder, tmp_path, capsys):
+    file = write(tmp_path, "wikitext-2")
+    words = ["evaluate", "--model", str(folder / "one"), "--task", "wikitext-2"]
+    words += ["--data", str(file), "--protocol", "lm-eval", "--protocol", "paper"]
+    assert main([*words, "--out", str(tmp_path / "table.csv")]) == 0
+    printed = capsys.readouterr()
+    lines = printed.out.splitlines()
+    assert lines[0].split() == ["model", *["task", "protocol", "measure", "here", "published", "of", "in"]]
+    model = text_model(context_length=16, num_layers=1)
+    for line, name, published in ((lines[1], "lm-eval", "37.37"), (lines[3], "paper", "29.41")):
+        measures = evaluate_task(model, "wikitext-2", file, protocol=name).measures
+        ours = f"{measures['perplexity']:,.4g}"
+        assert line.split()[2:7] == [name, "perplexity", ours, published, "gpt2"]
+    assert lines[4].split()[3:] == ["token_perplexity", *lines[4].split()[4:5], "-", "-", "-"]
+    assert lines[6].startswith(
+        "lm-eval: scored: text; disjoint windows, the last one full; per page"
+    )
+    assert lines[8].startswith("paper, not known: The windows are not stated")
+    with (tmp_path / "table.csv").open(newline="") as table:
+        rows = list(csv.DictReader(table))
+    assert [(row["kind"], row["protocol"]) for row in rows[::2]] == [
+        ("task", "lm-eval"),
+        ("task", "paper"),
+    ]
+    assert main([*words, "--json"]) == 0
+    (found,) = json.loads(capsys.readouterr().out)
+    assert [each["protocol"]["name"] for each in found["task"]] == ["lm-eval", "paper"]
+
+
+def test_accuracies_are_shown_in_percent(folder, tmp_path, capsys):
+    words = ["evaluate", "--model", str(folder / "two"), "--task", "hellaswag"]
+    assert main([*words, "--data", str(write(tmp_path, "hellaswag"))]) == 0
+    line = capsys.readouterr().out.splitlines()[1]
+    assert line.split()[3] == "accuracy"
+    assert line.split()[4] in ("0.00%", "100.00%")
+    assert line.split()[5:7] == ["28.92%", "gpt2"]
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ([], "error: name a FILE, --last-word FILE or --multiple-choice FILE"),
+        ([], "error: name a FILE, --last-word FILE, --multiple-choice FILE or --task"),
+        (["a", "--task", "ptb"], "error: --task NAME and --data FILE belong together; name both"),
+        (["--data", "a"], "error: --task NAME and --data FILE belong together; name both"),
+        (["a", "--protocol", "paper"], "error: --protocol is of a --task; name one"),
+        (["--task", "lambada", "--data", "a"], "argument --task: invalid choice: 'lambada'"),
+        (
+            ["--task", "ptb", "--data", "a", "--protocol", "llm.c"],
+            "error: protocol='llm.c' says nothing of task='ptb', which has 'paper' and 'megatron'.",
+        ),
         (["a", "--stride", "0"], "argument --stride: expected an integer of at least 1, got 0"),
-        (["a", "--detokenizer", "ptb"], "argument --detokenizer: invalid choice: 'ptb'"),
+        (["a", "--detokenizer", "penn"], "argument --detokenizer: invalid choice: 'penn'"),
         (["a", "--out", "x.txt"], "argument --out: expected a name that ends in .json or .csv"),
     ],
 )

@@ -191,7 +191,7 @@ def test_progress_counts_tokens(model):
         (TEXT, {"stride": True}, TypeError, "stride=True is a bool. Use an integer from 1 to 16."),
         (TEXT, {"batch_size": 0}, ValueError, "batch_size=0 is less than 1. Use an integer of at"),
         (TEXT, {"batch_size": 2.0}, TypeError, "batch_size=2.0 is a float. Use an integer of at"),
-        (TEXT, {"detokenizer": "ptb"}, ValueError, "detokenizer='ptb' is unknown. Use one of"),
+        (TEXT, {"detokenizer": "penn"}, ValueError, "detokenizer='penn' is unknown. Use one of"),
         (TEXT, {"detokenizer": None}, TypeError, "detokenizer is None. Use one of 'none', 'wiki"),
     ],
 )

@@ -144,7 +144,7 @@ def test_standard_errors_are_those_of_a_proportion(model):
         ('{"text": "a"}', r"line 1 has fewer than two words: 'a'\. Leave it out\.$"),
         (
             '{"text": "a ' + "zq" * 20 + '"}',
-            r"line 1 has 41 tokens to score in ' zqzq.*', more than context_length=16\.",
+            r"line 1 has 41 tokens to score, more than context_length=16\.",
         ),
     ],
 )
