@@ -11,6 +11,7 @@ from gpt2_keras.export.device_explorer import DeviceExplorer
 from gpt2_keras.export.device_graph import DeviceModel
 from gpt2_keras.export.flatbuffer import finish
 from gpt2_keras.export.litert_quantization import checked_options, quantize
+from gpt2_keras.export.metadata import artifact_metadata
 from gpt2_keras.export.weights import StoredWeights
 from gpt2_keras.generation.tensorflow_functions import traced
 from gpt2_keras.layers.kernels import using_kernels
@@ -18,7 +19,6 @@ from gpt2_keras.layers.kernels.litert import LITERT
 from gpt2_keras.litert_conversion import convert
 from gpt2_keras.model import GPT2Model
 from gpt2_keras.validation import check_flag
-from gpt2_keras.version import __version__
 
 
 def to_litert(
@@ -72,7 +72,7 @@ def to_litert(
     path, context_length = checked_options(model, path, context_length, dtype)
     with new_file(path) as unfinished:
         contents = _convert(model, context_length, with_explore)
-        finished = finish(contents, _metadata(model, context_length, dtype))
+        finished = finish(contents, artifact_metadata(model, context_length, dtype))
         unfinished.write_bytes(quantize(finished, dtype))
     return path
 
@@ -110,24 +110,6 @@ def _convert(model: GPT2Model, context_length: int, with_explore: bool) -> bytes
             for name, (function, specs) in functions.items()
         }
     return convert(module, concrete)
-
-
-def _metadata(model: GPT2Model, context_length: int, dtype: str) -> dict[str, Any]:
-    """Returns the metadata of the file."""
-    config = model.config.to_dict() | {"context_length": context_length}
-    made_by = f"gpt2_keras {__version__}"
-    metadata: dict[str, Any] = {
-        "name": "GPT-2",
-        "made_by": made_by,
-        "weights": dtype,
-        "config": config,
-    }
-    if model.tokenizer is not None:
-        metadata |= {
-            "start_token_id": model.tokenizer.end_token_id,  # an empty text is read as this token
-            "end_token_ids": list(model.end_token_ids),
-        }
-    return metadata
 
 
 def _request_specs() -> list[tf.TensorSpec]:

@@ -1,5 +1,6 @@
 """SavedModel: strings in, strings out, in core TensorFlow ops."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import tensorflow as tf
 
 from gpt2_keras.atomic import new_directory
+from gpt2_keras.export.metadata import artifact_metadata
 from gpt2_keras.export.requests import per_row, sampling_of_request
 from gpt2_keras.export.text_graph import Tensors, TextModel
 from gpt2_keras.export.warmup import write_warmup
@@ -18,6 +20,8 @@ from gpt2_keras.generation.tensorflow_functions import traced
 from gpt2_keras.model import GPT2Model
 from gpt2_keras.private_api.tensorflow import file_errors
 from gpt2_keras.validation import check_flag, check_integer
+
+METADATA_FILE = "assets.extra/gpt2_keras.json"
 
 
 def to_saved_model(
@@ -39,6 +43,8 @@ def to_saved_model(
     | `serving_default` | `text` | `text`, `text_bytes`, `token_ids`, `num_tokens`, `finish_reason` |
     | `generate` | `text`, `max_new_tokens`, `temperature`, `top_k`, `top_p`, `repetition_penalty`, `seed` | the same |
     | `score` | `text` | `token_ids`, `log_probs`, `num_tokens` |
+    | `score_tokens` | `token_ids`, `num_tokens` | `log_probs`, `ranks` of every token but the first |
+    | `generate_tokens` | `token_ids`, `num_tokens`, and the parameters of `generate` | `token_ids`, `num_tokens`, `finish_reason` |
     | `next_token` | `text` | `tokens`, `token_bytes`, `ids`, `probs` of the 10 most likely |
     | `tokenize` | `text` | `token_ids`, `num_tokens` |
     | `detokenize` | `token_ids`, `num_tokens` | `text`, `text_bytes` |
@@ -46,7 +52,8 @@ def to_saved_model(
     `TextModel` says what each means. `serving_default` is greedy unless the
     model's generation config says otherwise. A parameter of
     `generate` has one value for all rows, or one for each; TensorFlow Serving fills in
-    what a request leaves out (`defaults` of the signature).
+    what a request leaves out (`defaults` of the signature). `assets.extra/gpt2_keras.json` has
+    the model's shape and the ids of its end tokens.
 
     Args:
         model: A model with a tokenizer.
@@ -86,6 +93,7 @@ def to_saved_model(
         with file_errors():
             tf.saved_model.save(module, str(unfinished), signatures=signatures)
             write_warmup(unfinished, max_new_tokens, required=warmup)
+            _write_metadata(unfinished, artifact_metadata(model, longest + 1, dtype))
     return path
 
 
@@ -94,11 +102,15 @@ def _signatures(
 ) -> dict[str, Callable[..., Tensors]]:
     """Returns the functions to save, by name."""
     texts = tf.TensorSpec([None], tf.string, name="text")
+    ids = tf.TensorSpec([None, None], tf.int32, name="token_ids")
+    counts = tf.TensorSpec([None], tf.int32, name="num_tokens")
     numbers = {"max_new_tokens": tf.constant([default_limit])} | _numbers_of_request(defaults)
+    specs = [tf.TensorSpec([None], value.dtype, name=name) for name, value in numbers.items()]
 
-    # Its defaults become those of the SavedModel's signature.
-    def generate(
-        text: Any,
+    # The defaults become those of the SavedModel's signature.
+    def generate_tokens(
+        token_ids: Any,
+        num_tokens: Any,
         max_new_tokens: Any = numbers["max_new_tokens"],
         temperature: Any = numbers["temperature"],
         top_k: Any = numbers["top_k"],
@@ -106,7 +118,7 @@ def _signatures(
         repetition_penalty: Any = numbers["repetition_penalty"],
         seed: Any = numbers["seed"],
     ) -> Tensors:
-        batch_size = tf.shape(text)[0]
+        batch_size = tf.shape(token_ids)[0]
         limits = per_row("max_new_tokens", max_new_tokens, batch_size)
         sampling = sampling_of_request(
             batch_size,
@@ -118,9 +130,28 @@ def _signatures(
             seed=seed,
         )
         with weights.in_use():
-            return text_model.generate(text, sampling, limits)
+            return text_model.generate_tokens(token_ids, num_tokens, sampling, limits)
 
-    specs = [tf.TensorSpec([None], value.dtype, name=name) for name, value in numbers.items()]
+    def score_tokens(token_ids: Any, num_tokens: Any) -> Tensors:
+        with weights.in_use():
+            return text_model.score_tokens(token_ids, num_tokens)
+
+    # Functions of text call these, so that the graph has the model once for each task.
+    traced_generate_tokens = traced(generate_tokens, [ids, counts, *specs])
+    traced_score_tokens = traced(score_tokens, [ids, counts])
+
+    def generate(
+        text: Any,
+        max_new_tokens: Any = numbers["max_new_tokens"],
+        temperature: Any = numbers["temperature"],
+        top_k: Any = numbers["top_k"],
+        top_p: Any = numbers["top_p"],
+        repetition_penalty: Any = numbers["repetition_penalty"],
+        seed: Any = numbers["seed"],
+    ) -> Tensors:
+        given = (max_new_tokens, temperature, top_k, top_p, repetition_penalty, seed)
+        return text_model.generate(text, lambda *ids: traced_generate_tokens(*ids, *given))
+
     traced_generate = traced(generate, [texts, *specs])
 
     def serving_default(text: Any) -> Tensors:
@@ -128,19 +159,18 @@ def _signatures(
         return traced_generate(text, *numbers.values())
 
     def score(text: Any) -> Tensors:
-        with weights.in_use():
-            return text_model.score(text)
+        return text_model.score(text, traced_score_tokens)
 
     def next_token(text: Any) -> Tensors:
         with weights.in_use():
             return text_model.next_token(text)
 
-    ids = tf.TensorSpec([None, None], tf.int32, name="token_ids")
-    counts = tf.TensorSpec([None], tf.int32, name="num_tokens")
     return {
         "serving_default": traced(serving_default, [texts]),
         "generate": traced_generate,
         "score": traced(score, [texts]),
+        "score_tokens": traced_score_tokens,
+        "generate_tokens": traced_generate_tokens,
         "next_token": traced(next_token, [texts]),
         "tokenize": traced(text_model.tokenize, [texts]),
         "detokenize": traced(text_model.detokenize, [ids, counts]),
@@ -151,3 +181,10 @@ def _numbers_of_request(defaults: SamplingTensors) -> dict[str, tf.Tensor]:
     """Returns the sampling parameters of a request that names none."""
     names = ("temperature", "top_k", "top_p", "repetition_penalty", "seed")
     return {name: tf.constant(getattr(defaults, name)) for name in names}
+
+
+def _write_metadata(directory: Path, metadata: dict[str, Any]) -> None:
+    """Writes the metadata where TensorFlow Serving leaves it alone."""
+    path = directory / METADATA_FILE
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(metadata, indent=2) + "\n", encoding="utf-8")

@@ -1,5 +1,6 @@
 """Tokenizer, decoding loop and detokenizer as one graph of strings."""
 
+from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
@@ -8,7 +9,7 @@ from gpt2_keras.export.requests import check_fit, check_max_new_tokens, check_te
 from gpt2_keras.generation import decoding_loop
 from gpt2_keras.generation.defaults import export_processors
 from gpt2_keras.generation.finish_reason import FINISH_REASONS
-from gpt2_keras.generation.log_probs import most_likely_next_tokens, text_log_probs
+from gpt2_keras.generation.log_probs import most_likely_next_tokens, score_tokens
 from gpt2_keras.generation.sampler import SamplingTensors
 from gpt2_keras.generation.specs import COUNTS, IDS
 from gpt2_keras.generation.tensorflow_functions import traced
@@ -49,28 +50,56 @@ class TextModel:
         self._vocab_size = model.config.vocab_size
         self._model, self._checks_texts = model, on_invalid_text == "error"
 
-    def generate(self, texts: Any, sampling: SamplingTensors, max_new_tokens: Any) -> Tensors:
+    def generate(self, texts: Any, generate_tokens: Callable[..., Tensors]) -> Tensors:
         """Continues texts, as `GPT2LM.generate` does.
 
         Args:
             texts: String tensor `(batch,)`.
-            sampling: Each row's settings.
-            max_new_tokens: Int32 tensor `(batch,)`: largest number of tokens to add.
+            generate_tokens: `self.generate_tokens` with the settings of the request.
 
         Returns:
             `text`, string `(batch,)`: prompt and new text in valid UTF-8;
-            `text_bytes`: the same as raw bytes; `token_ids`, int32 `(batch,
-            steps)`: the new tokens, padded; `num_tokens`, int32 `(batch,)`: the
-            number of new tokens of each row; `finish_reason`, string `(batch,)`:
-            `end` if an end token was sampled, `length` if it has
-            `max_new_tokens`, `context` if the context is full.
+            `text_bytes`: the same as raw bytes; and what `generate_tokens` returns.
 
         Raises:
             InvalidArgumentError: When run, if a number is below 1 or, unless
                 `on_invalid_text` is `"accept"`, a text is invalid.
         """
-        check_max_new_tokens(max_new_tokens)
         prompt_ids = self._encode(texts)
+        found = generate_tokens(prompt_ids.to_tensor(self._end_token_id), _lengths(prompt_ids))
+        prompt = prompt_ids.to_tensor()  # (batch, time)
+        prompt_text, _ = self._detokenize(prompt, _lengths(prompt_ids))
+        new_text, new_bytes = self._detokenize(found["token_ids"], found["num_tokens"])
+        return {
+            "text": tf.strings.join([prompt_text, new_text]),
+            "text_bytes": tf.strings.join([texts, new_bytes]),
+            **found,
+        }
+
+    def generate_tokens(
+        self, token_ids: Any, num_tokens: Any, sampling: SamplingTensors, max_new_tokens: Any
+    ) -> Tensors:
+        """Continues prompts of ids.
+
+        Args:
+            token_ids: Int32 tensor `(batch, time)`, padded on the right.
+            num_tokens: Int32 tensor `(batch,)`: the length of each row without padding; a row
+                of 0 begins after the end token.
+            sampling: Each row's settings.
+            max_new_tokens: Int32 tensor `(batch,)`: largest number of tokens to add.
+
+        Returns:
+            `token_ids`, int32 `(batch, steps)`: the new tokens, padded; `num_tokens`, int32
+            `(batch,)`: the number of new tokens of each row; `finish_reason`, string `(batch,)`:
+            `end` if an end token was sampled, `length` if it has `max_new_tokens`, `context` if
+            the context is full.
+
+        Raises:
+            InvalidArgumentError: When run, if a number is below 1 or, unless
+                `on_invalid_text` is `"accept"`, a prompt is too long.
+        """
+        check_max_new_tokens(max_new_tokens)
+        prompt_ids = tf.RaggedTensor.from_tensor(token_ids, lengths=num_tokens)
         lengths = tf.maximum(_lengths(prompt_ids), 1)
         room = tf.maximum(self._context_length - lengths, 0)
         if self._checks_texts:
@@ -83,24 +112,20 @@ class TextModel:
             export_processors(self._model),
             limits=limits,
         )
-        prompt = prompt_ids.to_tensor()  # (batch, time)
-        prompt_text, _ = self._detokenize(prompt, _lengths(prompt_ids))
-        new_text, new_bytes = self._detokenize(new_ids, counts)
         end, length, context, _ = FINISH_REASONS
         full = tf.where(limits < max_new_tokens, context, length)
         return {
-            "text": tf.strings.join([prompt_text, new_text]),
-            "text_bytes": tf.strings.join([texts, new_bytes]),
             "token_ids": new_ids,
             "num_tokens": counts,
             "finish_reason": tf.where(counts < limits, end, full),
         }
 
-    def score(self, texts: Any) -> Tensors:
+    def score(self, texts: Any, score_tokens: Callable[..., Tensors]) -> Tensors:
         """Computes the log-probability of every token, as `GPT2LM.score` does.
 
         Args:
             texts: String tensor `(batch,)`.
+            score_tokens: `self.score_tokens`.
 
         Returns:
             `token_ids`, int32 `(batch, time)`; `log_probs`, float32 `(batch,
@@ -112,8 +137,27 @@ class TextModel:
             room = tf.fill(tf.shape(texts), self._context_length)
             check_fit(_lengths(ids), room, self._context_length)
         tokens = self._padded(ids[:, : self._context_length])
-        log_probs = text_log_probs(self._model, *tokens.values(), end_token_id=self._end_token_id)
-        return tokens | {"log_probs": log_probs}
+        ends = tf.fill([tf.shape(texts)[0], 1], self._end_token_id)
+        read = tf.concat([ends, tokens["token_ids"]], axis=1)
+        scored = score_tokens(read, tokens["num_tokens"] + 1)
+        return tokens | {"log_probs": scored["log_probs"]}
+
+    def score_tokens(self, token_ids: Any, num_tokens: Any) -> Tensors:
+        """Computes the log-probability and rank of every token but the first.
+
+        Args:
+            token_ids: Int32 tensor `(batch, time)`, padded on the right; `time` is at most
+                `context_length + 1`.
+            num_tokens: Int32 tensor `(batch,)`: the length of each row without padding.
+
+        Returns:
+            `log_probs`, float32 `(batch, time - 1)`, in nats; `ranks`, int32 `(batch, time - 1)`:
+            how many tokens are more likely. Both are 0 for padding.
+        """
+        log_probs, ranks = score_tokens(
+            self._model, token_ids, num_tokens, padding_id=self._end_token_id
+        )
+        return {"log_probs": log_probs, "ranks": ranks}
 
     def next_token(self, texts: Any) -> Tensors:
         """Finds the most likely next tokens, as `GPT2LM.next_tokens` does.

@@ -66,6 +66,8 @@ def _requests(texts: list[str], max_new_tokens: int) -> list[tuple[str, dict[str
         ("serving_default", text),
         ("generate", text | sampling),
         ("score", text),
+        ("score_tokens", ids),
+        ("generate_tokens", ids | sampling),
         ("next_token", text),
         ("tokenize", text),
         ("detokenize", ids),

@@ -10,6 +10,7 @@ score, next_tokens                    log-probabilities of texts and of next tok
 from gpt2_keras.generation.generate import generate, generate_details, stream
 from gpt2_keras.generation.logits_processors import LogitsProcessors
 from gpt2_keras.generation.prefix_cache import PrefixCache, cache_prefix
+from gpt2_keras.generation.prompts import EncodedPrompt
 from gpt2_keras.generation.sampler import Sampler
 from gpt2_keras.generation.scoring import NextToken, Score, next_tokens, score
 from gpt2_keras.generation.search.beam_search import BeamSearch
@@ -20,6 +21,7 @@ from gpt2_keras.generation.session import Generation
 __all__ = [
     "BeamSearch",
     "ContrastiveSearch",
+    "EncodedPrompt",
     "Generation",
     "LogitsProcessors",
     "NextToken",

@@ -5,6 +5,7 @@ from typing import Any
 
 from gpt2_keras.generation.logits_processors import LogitsProcessors
 from gpt2_keras.generation.prefix_cache import PrefixCache
+from gpt2_keras.generation.prompts import EncodedPrompt, Prompt, check_prompts
 from gpt2_keras.generation.sampler import Sampler
 from gpt2_keras.generation.search.choice import Search, choose_sampler
 from gpt2_keras.generation.search.results import search_texts
@@ -12,12 +13,12 @@ from gpt2_keras.generation.search.speculative_decoding import SpeculativeDecodin
 from gpt2_keras.generation.session import Generation, GenerationSession
 from gpt2_keras.model import GPT2Model
 from gpt2_keras.tokenizer.special_tokens import SpecialTokens
-from gpt2_keras.validation import check_flag, check_integer, check_text, check_texts
+from gpt2_keras.validation import check_flag, check_integer, check_text
 
 
 def generate(
     model: GPT2Model,
-    prompts: str | Sequence[str] = "",
+    prompts: Prompt | Sequence[Prompt] = "",
     *,
     max_new_tokens: int | None = None,
     sampler: Sampler | Search | str | None = None,
@@ -42,7 +43,8 @@ def generate(
 
     Args:
         model: A model with a tokenizer.
-        prompts: One text, or several. An empty one is for a text from its start.
+        prompts: One text, or several. An empty one is for a text from its start. An
+            `EncodedPrompt` has the tokens of the caller's choice.
         max_new_tokens: Largest number of new tokens, at least 1. By default 64, or the
             generation config's, but at most half the context.
         sampler: A `Sampler`, or the name of one: `"greedy"`, `"random"`, `"top_k"`,
@@ -121,7 +123,9 @@ def generate(
     return _shaped(texts, prompts, num_return_sequences)
 
 
-def generate_details(model: GPT2Model, prompts: str | Sequence[str] = "", **arguments: Any) -> Any:
+def generate_details(
+    model: GPT2Model, prompts: Prompt | Sequence[Prompt] = "", **arguments: Any
+) -> Any:
     """Continues texts, and returns tokens, log-probabilities and finish reasons with them.
 
     Args:
@@ -140,7 +144,7 @@ def generate_details(model: GPT2Model, prompts: str | Sequence[str] = "", **argu
 
 def _generate(
     model: GPT2Model,
-    prompts: str | Sequence[str],
+    prompts: Prompt | Sequence[Prompt],
     *,
     with_log_probs: bool,
     max_new_tokens: int | None = None,
@@ -154,7 +158,7 @@ def _generate(
     **settings: Any,
 ) -> list[list[Generation]]:
     """Returns `num_return_sequences` generations of each prompt; see `generate`."""
-    listed = check_texts("prompts", prompts)
+    listed = check_prompts(prompts)
     check_integer("num_return_sequences", num_return_sequences, minimum=1)
     check_integer("best_of", best_of, minimum=1)
     numbers = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
@@ -206,7 +210,7 @@ def _generate(
 
 def stream(
     model: GPT2Model,
-    prompt: str = "",
+    prompt: Prompt = "",
     *,
     max_new_tokens: int | None = None,
     sampler: Sampler | str | None = None,
@@ -241,7 +245,8 @@ def stream(
     Raises:
         TypeError, ValueError: As for `generate`, and if the sampler is a search.
     """
-    check_text("prompt", prompt, advice="`generate` takes several texts.")
+    if not isinstance(prompt, EncodedPrompt):
+        check_text("prompt", prompt, advice="`generate` takes several texts.")
     numbers = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
     chosen = choose_sampler(model, sampler, **numbers)
     if isinstance(chosen, Search):
@@ -289,8 +294,8 @@ def _check_search_arguments(search: Search, **arguments: Any) -> None:
 
 
 def _shaped(
-    groups: list[list[Any]], prompts: str | Sequence[str], num_return_sequences: int
+    groups: list[list[Any]], prompts: Prompt | Sequence[Prompt], num_return_sequences: int
 ) -> Any:
     """Returns one result or a list for each prompt, and one entry for a single `str`."""
     shaped = [group[0] if num_return_sequences == 1 else group for group in groups]
-    return shaped[0] if isinstance(prompts, str) else shaped
+    return shaped[0] if isinstance(prompts, str | EncodedPrompt) else shaped

@@ -37,12 +37,34 @@ def text_log_probs(
     Returns:
         Float32 tensor `(batch, time)`, in nats; 0 for padding.
     """
-    time = xp.shape(token_ids)[1]
-    real = xp.sequence_mask(num_tokens, time)  # (batch, time)
-    token_ids = xp.where(real, token_ids, end_token_id)
-    before = xp.concat([xp.full([xp.shape(token_ids)[0], 1], end_token_id), token_ids], axis=1)
-    logits = model(before[:, :-1], padding_mask=real, training=False)  # (batch, time, vocab)
-    return xp.where(real, token_log_probs(logits, token_ids), 0.0)
+    ends = xp.full([xp.shape(token_ids)[0], 1], end_token_id)
+    token_ids = xp.concat([ends, token_ids], axis=1)  # (batch, 1 + time)
+    return score_tokens(model, token_ids, num_tokens + 1, padding_id=end_token_id)[0]
+
+
+def score_tokens(
+    model: GPT2Model, token_ids: Any, num_tokens: Any, *, padding_id: int
+) -> tuple[Array, Array]:
+    """Computes the log-probability and rank of every token but the first, given those before it.
+
+    Args:
+        model: The model.
+        token_ids: Int32 tensor `(batch, time)`, padded on the right; `time` at most
+            `context_length + 1`, as the last token is not read.
+        num_tokens: Int32 tensor `(batch,)`: the length of each row without padding.
+        padding_id: An id of the vocabulary, which is read in place of padding.
+
+    Returns:
+        Log-probabilities, float32 `(batch, time - 1)`, in nats; ranks, int32 `(batch, time - 1)`:
+        how many tokens of the vocabulary are more likely. Both are 0 for padding.
+    """
+    real = xp.sequence_mask(num_tokens, xp.shape(token_ids)[1])  # (batch, time)
+    token_ids = xp.where(real, token_ids, padding_id)
+    targets, real = token_ids[:, 1:], real[:, 1:]  # (batch, time - 1)
+    logits = model(token_ids[:, :-1], padding_mask=real, training=False)
+    own = xp.gather(logits, xp.expand_dims(targets, 2), batch_dims=2)  # (batch, time - 1, 1)
+    ranks = xp.sum(xp.cast(logits > own, "int32"), axis=2)
+    return xp.where(real, token_log_probs(logits, targets), 0.0), xp.where(real, ranks, 0)
 
 
 def continuation_log_probs(model: GPT2Model, token_ids: Any, num_tokens: Any) -> Array:

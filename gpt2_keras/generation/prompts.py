@@ -1,15 +1,71 @@
 """Prompts encoded and checked for the decoding loop."""
 
+import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
 
 from gpt2_keras.model import GPT2Model
 from gpt2_keras.tokenizer.special_tokens import SpecialTokens
-from gpt2_keras.validation import check_integer
+from gpt2_keras.validation import (
+    check_instance,
+    check_integer,
+    check_list,
+    check_text,
+    check_texts,
+)
 
 DEFAULT_MAX_NEW_TOKENS = 64
 ON_OVERFLOW = ("error", "truncate", "sliding_window")
+
+
+@dataclasses.dataclass(frozen=True)
+class EncodedPrompt:
+    """A prompt whose tokens the caller has chosen: cropped, joined, or of special tokens.
+
+    Args:
+        token_ids: Its ids, at least one.
+        text: Its text, which `generate` returns before the new text.
+
+    Raises:
+        TypeError: If an id is no integer, or the text no `str`.
+        ValueError: If there is no id.
+
+    Example:
+        >>> EncodedPrompt((7, 8), "ab").token_ids
+        (7, 8)
+    """
+
+    token_ids: tuple[int, ...]
+    text: str = ""
+
+    def __post_init__(self) -> None:
+        check_text("text", self.text)
+        ids = check_list("token_ids", self.token_ids, "a list of token ids")
+        checked = tuple(check_integer("a token id", each, minimum=0) for each in ids)
+        if not checked:
+            raise ValueError("token_ids=() is empty. An empty prompt is the end token's id.")
+        object.__setattr__(self, "token_ids", checked)
+
+
+Prompt = str | EncodedPrompt
+
+
+def check_prompts(prompts: Prompt | Sequence[Prompt]) -> list[Prompt]:
+    """Returns one prompt or several as a list; raises as `check_texts` does."""
+    if isinstance(prompts, EncodedPrompt):
+        return [prompts]
+    if isinstance(prompts, list | tuple) and any(isinstance(p, EncodedPrompt) for p in prompts):
+        for index, prompt in enumerate(prompts):
+            rule = "a str or an EncodedPrompt"
+            check_instance(f"prompts[{index}]", prompt, (str, EncodedPrompt), rule)
+        return list(prompts)
+    return list(check_texts("prompts", prompts))
+
+
+def prompt_text(prompt: Prompt) -> str:
+    """Returns the text of a prompt."""
+    return prompt if isinstance(prompt, str) else prompt.text
 
 
 def default_max_new_tokens(model: GPT2Model) -> int:
@@ -20,7 +76,7 @@ def default_max_new_tokens(model: GPT2Model) -> int:
 
 def encode_prompts(
     model: GPT2Model,
-    prompts: Sequence[str],
+    prompts: Sequence[Prompt],
     *,
     max_new_tokens: int,
     on_overflow: str = "error",
@@ -31,8 +87,8 @@ def encode_prompts(
 
     Args:
         model: A model with a tokenizer.
-        prompts: The texts. An empty one becomes the end token, which stands before every
-            document of GPT-2's training text.
+        prompts: The texts, or their tokens. An empty text becomes the end token, which stands
+            before every document of GPT-2's training text.
         max_new_tokens: Number of new tokens.
         on_overflow: What to do with a prompt that is too long: `"error"`, `"truncate"` its
             beginning, or `"sliding_window"`: only one new token must fit at a time, and a
@@ -58,7 +114,11 @@ def encode_prompts(
         )
     rows = []
     for index, prompt in enumerate(prompts):
-        ids = tokenizer.encode(prompt) or [tokenizer.end_token_id]
+        if isinstance(prompt, EncodedPrompt):
+            ids = list(prompt.token_ids)
+            model.check_token_ids(ids)
+        else:
+            ids = tokenizer.encode(prompt) or [tokenizer.end_token_id]
         if len(ids) > room and on_overflow == "error":
             raise ValueError(
                 f"prompts[{index}] has {len(ids)} tokens: with max_new_tokens={max_new_tokens} "

@@ -15,8 +15,10 @@ from gpt2_keras.generation.padding import pad
 from gpt2_keras.generation.prefix_cache import PrefixCache, no_prefix
 from gpt2_keras.generation.prompts import (
     ON_OVERFLOW,
+    Prompt,
     default_max_new_tokens,
     encode_prompts,
+    prompt_text,
 )
 from gpt2_keras.generation.sampler import Sampler, sampling_tensors
 from gpt2_keras.generation.streaming import TextDeltas
@@ -121,7 +123,7 @@ class GenerationSession:
     def __init__(
         self,
         model: GPT2Model,
-        prompts: list[str],
+        prompts: list[Prompt],
         sampler: Sampler,
         *,
         max_new_tokens: int | None,
@@ -171,7 +173,7 @@ class GenerationSession:
         checks = self._stop or steps_between_checks == 1
         self._steps_between_checks = steps_between_checks if checks else None
         stop_ids = set(self._processors.stop_ids.tolist())
-        self.rows = [_Row(model, prompt, self._stop, stop_ids) for prompt in prompts]
+        self.rows = [_Row(model, prompt_text(each), self._stop, stop_ids) for each in prompts]
 
     def deltas(self) -> Iterator[list[str]]:
         """Yields the next text delta of each row, again and again, until all are finished."""

@@ -79,7 +79,10 @@ def test_published_figures_and_rules_stand_beside_ours(folder, tmp_path, capsys)
     assert main([*words, "--out", str(tmp_path / "table.csv")]) == 0
     printed = capsys.readouterr()
     lines = printed.out.splitlines()
-    assert lines[0].split() == ["model", *["task", "protocol", "measure", "here", "published", "of", "in"]]
+    assert lines[0].split() == [
+        "model",
+        *["task", "protocol", "measure", "here", "published", "of", "in"],
+    ]
     model = text_model(context_length=16, num_layers=1)
     for line, name, published in ((lines[1], "lm-eval", "37.37"), (lines[3], "paper", "29.41")):
         measures = evaluate_task(model, "wikitext-2", file, protocol=name).measures

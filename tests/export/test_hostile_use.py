@@ -68,7 +68,11 @@ def test_a_megabyte_has_the_ids_of_the_host(served):
 
 
 @pytest.mark.parametrize(
-    "name", ["serving_default", "generate", "score", "next_token", "tokenize", "detokenize"]
+    "name",
+    [
+        *("serving_default", "generate", "score", "next_token", "tokenize", "detokenize"),
+        *("score_tokens", "generate_tokens"),
+    ],
 )
 def test_no_rows_are_no_rows(served, name):
     _, _, signatures = served
@@ -78,7 +82,7 @@ def test_no_rows_are_no_rows(served, name):
         else tf.constant([], tf.string)
         for key, spec in signatures[name].structured_input_signature[1].items()
     }
-    if name == "generate":
+    if name.startswith("generate"):
         numbers = {"max_new_tokens": [3], "temperature": [0.0], "top_k": [0], "top_p": [1.0],
                    "repetition_penalty": [1.0], "seed": [0]}  # fmt: skip
         inputs |= {key: tf.constant(value) for key, value in numbers.items()}

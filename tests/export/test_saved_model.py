@@ -2,12 +2,14 @@ import json
 import subprocess
 import sys
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
 from gpt2_keras.export import clients, saved_model
+from gpt2_keras.export.saved_model import METADATA_FILE
 from gpt2_keras.generation.sampler import Sampler
 from tests.export.tolerances import log_prob_error
 from tests.models import text_model
@@ -92,6 +94,8 @@ def test_every_input_and_output_has_a_name_and_a_batch(signatures):
         "serving_default": OUTPUTS,
         "generate": OUTPUTS,
         "score": {"token_ids", "log_probs", "num_tokens"},
+        "score_tokens": {"log_probs", "ranks"},
+        "generate_tokens": {"token_ids", "num_tokens", "finish_reason"},
         "next_token": {"tokens", "token_bytes", "ids", "probs"},
         "tokenize": {"token_ids", "num_tokens"},
         "detokenize": {"text", "text_bytes"},
@@ -120,6 +124,50 @@ def test_generate_equals_the_model_with_the_parameters_of_each_row(exported, sig
         assert answers["token_ids"][row, :count].tolist() == alone.token_ids
         assert answers["text"][row].decode() == prompt + alone.text
         assert answers["finish_reason"][row].decode() == alone.finish_reason
+
+
+def test_tokens_are_continued_as_their_text_is(exported, signatures):
+    model, _, ask = exported
+    encode = model.tokenizer.encode
+    rows = [encode(prompt) for prompt in PROMPTS]
+    count = np.array([len(row) for row in rows], "int32")
+    # What stands in the padding does not matter.
+    ids = np.array([row + [7] * (max(count) - len(row)) for row in rows], "int32")
+    found = signatures["generate_tokens"](
+        token_ids=tf.constant(ids), num_tokens=tf.constant(count), **DEFAULTS
+    )
+    expected = ask(text=tf.constant(PROMPTS))
+    for name in ("token_ids", "num_tokens", "finish_reason"):
+        assert found[name].numpy().tolist() == expected[name].numpy().tolist()
+
+
+def test_tokens_have_the_log_probabilities_and_ranks_of_the_logits(exported, signatures):
+    model = exported[0]
+    rows = [[3, 1, 4, 1, 5], [9, 2], [6]]
+    ids = np.array([row + [7] * (5 - len(row)) for row in rows], "int32")
+    count = np.array([len(row) for row in rows], "int32")
+    answer = numpy_of(
+        signatures["score_tokens"](token_ids=tf.constant(ids), num_tokens=tf.constant(count))
+    )
+    for row, tokens in enumerate(rows):
+        logits = keras.ops.convert_to_numpy(model(np.array([tokens])))[0]
+        targets = np.array(tokens[1:], "int32")
+        own = logits[np.arange(len(targets)), targets]
+        log_probs = own - np.log(np.exp(logits[:-1]).sum(axis=1))
+        np.testing.assert_allclose(answer["log_probs"][row, : len(targets)], log_probs, atol=1e-4)
+        ranks = (logits[:-1] > own[:, None]).sum(axis=1)
+        assert answer["ranks"][row, : len(targets)].tolist() == ranks.tolist()
+        assert not answer["log_probs"][row, len(targets) :].any()
+        assert not answer["ranks"][row, len(targets) :].any()
+
+
+def test_the_small_file_has_the_shape_and_the_end_tokens(exported):
+    model, path, _ = exported
+    metadata = json.loads((path / METADATA_FILE).read_text())
+    assert metadata["config"] == model.config.to_dict()
+    assert metadata["end_token_ids"] == list(model.end_token_ids)
+    assert metadata["start_token_id"] == model.tokenizer.end_token_id
+    assert metadata["weights"] == "float32"
 
 
 def test_generate_penalizes_repeated_tokens(exported, signatures):
@@ -334,11 +382,12 @@ def test_a_process_with_tensorflow_alone_runs_it_with_core_ops_alone(exported):
     assert imported == []
 
 
-def test_there_is_no_file_beside_graph_and_variables(exported):
+def test_there_is_one_small_file_beside_graph_and_variables(exported):
     files = sorted(
         str(path.relative_to(exported[1])) for path in exported[1].rglob("*") if path.is_file()
     )
     assert files == [
+        "assets.extra/gpt2_keras.json",
         "fingerprint.pb",
         "saved_model.pb",
         "variables/variables.data-00000-of-00001",

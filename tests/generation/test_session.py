@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from gpt2_keras.generation import Sampler, cache_prefix
+from gpt2_keras.generation import EncodedPrompt, Sampler, cache_prefix
 from tests.models import text_model
 
 
@@ -28,6 +28,36 @@ def test_details_are_the_tokens_with_the_models_log_probabilities(model):
             probs = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
             expected = np.log(probs[np.arange(len(logits)), generation.token_ids])
             np.testing.assert_allclose(generation.log_probs, expected, atol=1e-3)
+
+
+def test_a_prompt_of_ids_is_continued_as_its_text_is(model):
+    texts = ["the cat", "a", "it's 42"]
+    ids = [EncodedPrompt(tuple(model.tokenizer.encode(text)), text) for text in texts]
+    assert model.generate(ids, max_new_tokens=5) == model.generate(texts, max_new_tokens=5)
+    assert model.generate([ids[0], texts[1]]) == model.generate(texts[:2])
+    assert model.generate(ids[2]) == model.generate(texts[2])
+    assert "".join(model.stream(ids[0])) == "".join(model.stream(texts[0]))
+    (best, *_) = model.generate([ids[0]], sampler="beam")
+    assert best == model.generate(texts[0], sampler="beam")
+    other = EncodedPrompt([5, 6], "called so")  # a list is kept as a tuple
+    assert other.token_ids == (5, 6)
+    details = model.generate_details(other, max_new_tokens=3)
+    assert details.prompt == "called so"
+    assert model.generate(other, max_new_tokens=3) == "called so" + details.text
+
+
+def test_prompts_of_ids_are_checked(model):
+    with pytest.raises(ValueError, match=r"^token_ids=\(\) is empty\. An empty prompt is the end"):
+        EncodedPrompt(())
+    with pytest.raises(TypeError, match=r"^a token id=1\.5 is a float\."):
+        EncodedPrompt((1.5,))
+    with pytest.raises(TypeError, match=r"^text=3 is an int\. Use a str\."):
+        EncodedPrompt((1,), 3)
+    with pytest.raises(ValueError, match=r"^Token id 280 is not in the vocabulary"):
+        model.generate(EncodedPrompt((280,)))
+    message = r"^prompts\[1\]=3 is an int\. Use a str or an EncodedPrompt\.$"
+    with pytest.raises(TypeError, match=message):
+        model.generate([EncodedPrompt((1,)), 3])
 
 
 def test_the_reason_of_the_end_is_told(model):

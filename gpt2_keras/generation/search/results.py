@@ -9,9 +9,11 @@ from gpt2_keras.generation.compiled import compiled
 from gpt2_keras.generation.padding import pad
 from gpt2_keras.generation.prompts import (
     ON_OVERFLOW,
+    Prompt,
     check_fits,
     default_max_new_tokens,
     encode_prompts,
+    prompt_text,
 )
 from gpt2_keras.generation.session import Generation, make_seeds
 from gpt2_keras.model import GPT2Model
@@ -60,7 +62,7 @@ class PromptSearch(Protocol):
 
 def search_texts(
     model: GPT2Model,
-    prompts: Sequence[str],
+    prompts: Sequence[Prompt],
     search: PromptSearch,
     *,
     max_new_tokens: int | None = None,
@@ -98,7 +100,7 @@ def search_texts(
     return [
         [
             Generation(
-                prompt,
+                prompt_text(prompt),
                 tokenizer.decode(ids),
                 ids,
                 log_probs[row][index] if log_probs else [],
