@@ -19,9 +19,14 @@ import pytest
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# These modules are imported only where Apache Beam is installed.
-_BEAM = "gpt2_keras/data/apache_beam/*.py"
-collect_ignore_glob = [] if importlib.util.find_spec("apache_beam") else [_BEAM]
+# Modules that are imported only where what they are for is installed.
+_NEEDS = {
+    "gpt2_keras/data/apache_beam/*.py": "apache_beam",
+    "gpt2_keras/evaluation/harness.py": "lm_eval",
+}
+collect_ignore_glob = [
+    path for path, package in _NEEDS.items() if importlib.util.find_spec(package) is None
+]
 
 
 @pytest.fixture(autouse=True, scope="session")

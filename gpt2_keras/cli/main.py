@@ -19,6 +19,7 @@ COMMANDS = (
     "prepare",
     "train",
     "evaluate",
+    "lm-eval",
     "generate",
     "import",
     "export",
@@ -93,13 +94,14 @@ def _parser() -> argparse.ArgumentParser:
             help=module.HELP,
             description=module.__doc__,
             formatter_class=argparse.RawDescriptionHelpFormatter,
+            **getattr(module, "PARSER_OPTIONS", {}),
         )
         module.add_arguments(subparser)
     return parser
 
 
 def _command(name: str):  # type: ignore[no-untyped-def]  # a module
-    module = "import_" if name == "import" else name  # a keyword of Python's
+    module = "import_" if name == "import" else name.replace("-", "_")  # a keyword of Python's
     return importlib.import_module(f"gpt2_keras.cli.{module}")
 
 

@@ -2,8 +2,14 @@
 
 import codecs
 from collections.abc import Iterable, Sequence
+from typing import Protocol
 
-from gpt2_keras.tokenizer import GPT2Tokenizer
+
+class BytesDecoder(Protocol):
+    """What turns ids into bytes: a tokenizer, or an artifact that has one inside."""
+
+    def decode_bytes(self, token_ids: list[int]) -> bytes:
+        """Returns the bytes of ids."""
 
 
 class TextDeltas:
@@ -13,7 +19,7 @@ class TextDeltas:
     is held back.
 
     Args:
-        tokenizer: The tokenizer of the ids.
+        tokenizer: Decodes the ids.
         stop: Strings that end the text; they are no part of it.
 
     Example:
@@ -25,7 +31,7 @@ class TextDeltas:
         ('a', True)
     """
 
-    def __init__(self, tokenizer: GPT2Tokenizer, stop: Sequence[str] = ()) -> None:
+    def __init__(self, tokenizer: BytesDecoder, stop: Sequence[str] = ()) -> None:
         self.stopped = False
         self._tokenizer = tokenizer
         self._stop = [text.encode() for text in stop]
