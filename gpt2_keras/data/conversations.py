@@ -23,7 +23,7 @@ from gpt2_keras.validation import check_instance, check_text
 
 ROLES = {"system": "System", "user": "User", "assistant": "Assistant"}
 _ASSISTANT = "assistant"
-_SEPARATOR = "\n\n"
+SEPARATOR = "\n\n"
 
 
 def read_conversations(
@@ -86,7 +86,7 @@ def conversation_prompt(messages: Sequence[Mapping[str, str]]) -> str:
 
 
 def _prompt_of(messages: Sequence[Mapping[str, str]]) -> str:
-    turns = [f"{ROLES[one['role']]}: {one['content']}{_SEPARATOR}" for one in messages]
+    turns = [f"{ROLES[one['role']]}: {one['content']}{SEPARATOR}" for one in messages]
     return "".join([*turns, f"{ROLES[_ASSISTANT]}:"])
 
 

@@ -6,8 +6,8 @@ last_word         the last word of passages of your own
 multiple_choice   the most likely of several continuations
 detokenize        undoes the word splitting of a data set
 
-`spans.py` scores the tokens; `continuations.py` says which of a text. The names are loaded on
-first use: the protocols need no TensorFlow.
+`continuations.py` says which tokens of a text are scored, `generation/spans.py` scores them. The
+names are loaded on first use: the protocols need no TensorFlow.
 """
 
 import importlib

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from gpt2_keras.evaluation.spans import Span
+from gpt2_keras.generation.spans import Span
 from gpt2_keras.tokenizer import GPT2Tokenizer
 
 START_TOKENS = ("always", "if empty", "never")

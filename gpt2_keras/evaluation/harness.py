@@ -21,7 +21,7 @@ from gpt2_keras.evaluation.harness_models import (
     SavedModelHarnessModel,
 )
 from gpt2_keras.evaluation.perplexity import windows
-from gpt2_keras.evaluation.spans import Span
+from gpt2_keras.generation.spans import Span
 
 NAME = "gpt2-keras"
 TARGET = "gpt2_keras.evaluation.harness:GPT2KerasLM"

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from gpt2_keras import checkpoints
-from gpt2_keras.evaluation.spans import Span, score_spans
 from gpt2_keras.generation import EncodedPrompt, generate
 from gpt2_keras.generation.defaults import default_sampler
+from gpt2_keras.generation.spans import Span, score_spans
 from gpt2_keras.generation.streaming import TextDeltas
 from gpt2_keras.json_text import parse_json
 from gpt2_keras.model import GPT2Model

@@ -10,7 +10,7 @@ from gpt2_keras.data.corpus_files import check_paths
 from gpt2_keras.data.documents import empty_corpus, read_documents
 from gpt2_keras.evaluation.detokenizers import check_detokenizer, detokenize
 from gpt2_keras.evaluation.report import Protocol, Report, TextResult
-from gpt2_keras.evaluation.spans import Span, check_batch_size, score_spans
+from gpt2_keras.generation.spans import Span, check_batch_size, score_spans
 from gpt2_keras.model import GPT2Model
 from gpt2_keras.validation import check_integer, check_path
 

@@ -19,8 +19,8 @@ from gpt2_keras.evaluation.protocols import TaskProtocol, find_protocol
 from gpt2_keras.evaluation.published import PublishedFigure, published_figures
 from gpt2_keras.evaluation.questions import read_questions
 from gpt2_keras.evaluation.report import exponential
-from gpt2_keras.evaluation.spans import Span, SpanScore, score_spans
 from gpt2_keras.evaluation.stop_words import stop_word_ids
+from gpt2_keras.generation.spans import Span, SpanScore, score_spans
 from gpt2_keras.model import GPT2Model
 
 PathLike = str | os.PathLike[str]

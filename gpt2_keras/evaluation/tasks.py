@@ -12,7 +12,7 @@ import numpy as np
 from gpt2_keras.evaluation.continuations import continuation_span, encode_pair, with_start_token
 from gpt2_keras.evaluation.examples import CHOICES, LABEL, TEXT, check_example, read_examples
 from gpt2_keras.evaluation.report import as_json, exponential
-from gpt2_keras.evaluation.spans import Span, score_spans
+from gpt2_keras.generation.spans import Span, score_spans
 from gpt2_keras.model import GPT2Model
 from gpt2_keras.validation import check_integer, check_texts
 

@@ -104,10 +104,15 @@ def start(
     return sample(state, logits[:, 0], sampling, processors, limits)
 
 
-def prefill(model: GPT2Model, token_ids: Any) -> Any:
-    """Returns the cache of one text, int32 `(1, time)`."""
-    cache = model.make_cache(1, xp.shape(token_ids)[1])
-    _, cache = model(token_ids, cache=cache, num_logits=1, training=False)
+def prefill(model: GPT2Model, token_ids: Any, prefix: Prefix) -> Any:
+    """Returns the cache of a prefix and of a text after it, int32 `(1, time)`, not empty."""
+    empty = model.make_cache(1, xp.shape(token_ids)[1])
+    cache = [
+        tuple(xp.concat(parts, axis=2) for parts in zip(*pairs, strict=True))
+        for pairs in zip(prefix.cache, empty, strict=True)
+    ]
+    start = xp.shape(prefix.token_ids)[0]
+    _, cache = model(token_ids, cache=cache, cache_index=start, num_logits=1, training=False)
     return cache
 
 

@@ -1,6 +1,8 @@
 """Prefix caching: the keys and values of a prefix of many prompts, computed once."""
 
 import dataclasses
+import itertools
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -56,10 +58,43 @@ def cache_prefix(
             f"context_length={model.config.context_length}. "
             "Leave an empty prefix out; shorten a long one."
         )
-    array = np.array([token_ids], "int32")
-    return PrefixCache(
-        text, token_ids, decoding_loop.Prefix(compiled(model).prefill(array), array[0])
-    )
+    return PrefixCache(text, token_ids, extended(model, no_prefix(model), token_ids))
+
+
+def reuse_prefix(
+    model: GPT2Model, cached: PrefixCache | None, token_ids: Sequence[int], text: str = ""
+) -> PrefixCache:
+    """Computes the cache of ids, of which those of an earlier cache are not computed again.
+
+    Args:
+        model: A model. Its weights must be those of the earlier cache.
+        cached: A cache whose first ids may be the same, or None.
+        token_ids: The ids; at least one, and fewer than `context_length`.
+        text: Their text.
+    """
+    prefix, ids = no_prefix(model), list(token_ids)
+    if cached is not None:
+        pairs = zip(cached.token_ids, ids, strict=False)
+        same = sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
+        if same == len(ids) == len(cached.token_ids):
+            return cached
+        prefix = _shortened(cached.tensors, min(same, len(ids) - 1))
+    return PrefixCache(text, ids, extended(model, prefix, ids[len(prefix.token_ids) :]))
+
+
+def extended(
+    model: GPT2Model, prefix: decoding_loop.Prefix, token_ids: Sequence[int]
+) -> decoding_loop.Prefix:
+    """Returns a prefix with ids after it, at least one."""
+    array = np.array([list(token_ids)], "int32")
+    cache = compiled(model).prefill(array, prefix)
+    return decoding_loop.Prefix(cache, np.concatenate([np.asarray(prefix.token_ids), array[0]]))
+
+
+def _shortened(prefix: decoding_loop.Prefix, length: int) -> decoding_loop.Prefix:
+    """Returns the beginning of a prefix."""
+    cache = [tuple(part[:, :, :length] for part in pair) for pair in prefix.cache]
+    return decoding_loop.Prefix(cache, np.asarray(prefix.token_ids)[:length])
 
 
 def no_prefix(model: GPT2Model) -> decoding_loop.Prefix:

@@ -74,7 +74,7 @@ class TracedModel:
         self.advance = traced(
             functools.partial(decoding_loop.advance, model), [state, sampling, processors, INTEGER]
         )
-        self.prefill = traced(functools.partial(decoding_loop.prefill, model), [IDS])
+        self.prefill = traced(functools.partial(decoding_loop.prefill, model), [IDS, prefix])
         log_probs = functools.partial(text_log_probs, model, end_token_id=end_token_id)
         self.text_log_probs = traced(log_probs, [IDS, COUNTS])
         self.continuation_log_probs = traced(
