@@ -1,8 +1,8 @@
 """Classification by prompt, calibrated."""
 
 import dataclasses
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
 
 import numpy as np
 
@@ -38,6 +38,12 @@ class ClassificationTask:
     def to_dict(self) -> dict[str, Any]:
         """Returns the task for JSON."""
         return {**dataclasses.asdict(self), "prompt": self.prompt.to_dict()}
+
+    @classmethod
+    def from_dict(cls, contents: Mapping[str, Any]) -> Self:
+        """Returns the task of a `to_dict` dictionary."""
+        labels, bias = tuple(contents["labels"]), tuple(contents["bias"])
+        return cls(TextTask.from_dict(contents["prompt"]), labels, bias)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -168,9 +174,11 @@ def classify(
     return found[0] if isinstance(text, str) else found
 
 
-def run_classification(model: GPT2Model, task: ClassificationTask, text: str) -> Classification:
-    """Finds the label of a text."""
-    scores, prompt, cropped = _score(model, task, text)
+def run_classification(
+    model: GPT2Model, task: ClassificationTask, text: str, context_length: int | None = None
+) -> Classification:
+    """Finds the label of a text; the arguments are those of `run_task`."""
+    scores, prompt, cropped = _score(model, task, text, context_length)
     calibrated = scores - np.array(task.bias)
     probabilities = np.exp(calibrated - np.logaddexp.reduce(calibrated))
     best = int(probabilities.argmax())
@@ -188,9 +196,11 @@ def label_text(label: str) -> str:
     return f" {label}{LABEL_END}"
 
 
-def _score(model: GPT2Model, task: ClassificationTask, text: str) -> tuple[np.ndarray, str, str]:
+def _score(
+    model: GPT2Model, task: ClassificationTask, text: str, context_length: int | None = None
+) -> tuple[np.ndarray, str, str]:
     """Returns the log-probability of each label, float64 `(labels,)`, prompt and cropped text."""
-    prompt, cropped = fill(model, task.prompt, {"text": text})
+    prompt, cropped = fill(model, task.prompt, {"text": text}, context_length)
     tokenizer = model.require_tokenizer().with_special_tokens_policy("none")
     spans = []
     for ids in tokenizer.encode([label_text(label) for label in task.labels]):

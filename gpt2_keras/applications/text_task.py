@@ -124,6 +124,7 @@ def run_task(
     rows: Sequence[Mapping[str, str]],
     *,
     seed: int | Sequence[int] | None = None,
+    context_length: int | None = None,
 ) -> list[TaskOutput]:
     """Runs a task on several inputs, in one batch.
 
@@ -132,13 +133,14 @@ def run_task(
         task: The task.
         rows: For each input the texts of the task's fields.
         seed: As for `generate`.
+        context_length: Largest number of tokens of prompt and answer; by default the model's.
 
     Raises:
         TypeError: If a text is no `str`.
         ValueError: If a text that must not be empty is, or one that must not be cropped does
             not fit.
     """
-    prompts = [fill(model, task, row) for row in rows]
+    prompts = [fill(model, task, row, context_length) for row in rows]
     found: list[Generation] = generate_details(
         model,
         [prompt for prompt, _ in prompts],
@@ -153,12 +155,14 @@ def run_task(
     ]
 
 
-def fill(model: GPT2Model, task: TextTask, row: Mapping[str, str]) -> tuple[EncodedPrompt, str]:
+def fill(
+    model: GPT2Model, task: TextTask, row: Mapping[str, str], context_length: int | None = None
+) -> tuple[EncodedPrompt, str]:
     """Returns the prompt of an input, and what was cropped to fit.
 
     A special token in a text is text.
     """
-    context = model.config.context_length
+    context = context_length or model.config.context_length
     check_integer("max_new_tokens", task.max_new_tokens, minimum=1, maximum=context - 1)
     tokenizer = model.require_tokenizer().with_special_tokens_policy("none")
     parts, cropped = _encode(tokenizer, task, row), ""

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from gpt2_keras.generation import decoding_loop
 from gpt2_keras.generation.defaults import export_processors
-from gpt2_keras.generation.logits_processors import NO_TOKEN, History
+from gpt2_keras.generation.logits_processors import NO_TOKEN, History, ProcessorTensors
 from gpt2_keras.generation.padding import is_any
 from gpt2_keras.generation.sampler import SamplingTensors
 from gpt2_keras.layers.kernels.litert import LITERT, BlockCache
@@ -116,14 +116,20 @@ class DeviceDecoder(tf.Module):
         return logits[:, 0]
 
     def generate(
-        self, token_ids: tf.Tensor, sampling: SamplingTensors, limits: tf.Tensor
+        self,
+        token_ids: tf.Tensor,
+        sampling: SamplingTensors,
+        limits: tf.Tensor,
+        processors: ProcessorTensors | None = None,
     ) -> tf.Tensor:
         """Continues a prompt, int32 (tokens,), by at most `limits`, int32 (1,), tokens.
+
+        The processors are by default those of the generation config.
 
         Returns:
             The new tokens, int32 `(new_tokens,)`, without an end token.
         """
-        processors = export_processors(self._model)
+        processors = processors or export_processors(self._model)
         count, logits = tf.size(token_ids), self.prefill(token_ids)
         state = decoding_loop.sample(
             self._state(count, limits < 1), logits, sampling, processors, limits

@@ -6,12 +6,15 @@ from typing import Any
 
 import tensorflow as tf
 
+from gpt2_keras.applications import Task
 from gpt2_keras.atomic import new_file
 from gpt2_keras.export.device_explorer import DeviceExplorer
 from gpt2_keras.export.device_graph import DeviceModel
+from gpt2_keras.export.device_task import DeviceTask
 from gpt2_keras.export.flatbuffer import finish
 from gpt2_keras.export.litert_quantization import checked_options, quantize
 from gpt2_keras.export.metadata import artifact_metadata
+from gpt2_keras.export.tasks import resolve_task
 from gpt2_keras.export.weights import StoredWeights
 from gpt2_keras.generation.tensorflow_functions import traced
 from gpt2_keras.layers.kernels import using_kernels
@@ -28,6 +31,7 @@ def to_litert(
     context_length: int | None = None,
     dtype: str = "float32",
     with_explore: bool = False,
+    task: Task | str | None = None,
 ) -> Path:
     """Writes a `.tflite` file with tokenizer, model, cache and decoding loop inside.
 
@@ -44,8 +48,9 @@ def to_litert(
     | `detokenize` | `token_ids` int32 `(tokens,)` | `text`, `text_bytes` uint8 `(size,)` |
 
     | `explore`, if asked for | `token_ids` int32 `(tokens,)` | candidates, ranks, attention, logit lens |
+    | the name of the task, if there is one | its texts, each uint8 `(size,)` | `text` uint8: the answer, or the label; `probabilities` of labels; `num_cropped` |
 
-    `DeviceModel` and `DeviceExplorer` say what each means. `prefill` and `decode` are for a host that
+    `DeviceModel`, `DeviceExplorer` and `DeviceTask` say what each means. `prefill` and `decode` are for a host that
     streams: they share a cache inside the interpreter.
 
     Args:
@@ -57,6 +62,8 @@ def to_litert(
         dtype: How the weights are stored: `"float32"`, `"float16"`, `"int8"` or `"int4"`; see
             `litert_quantization.quantize`.
         with_explore: Whether the file has the signature `explore`, which a page shows.
+        task: A task to have inside, of `gpt2_keras.applications`: `summary_task(model)` and the
+            like; or the name of one with its usual settings.
 
     Returns:
         The path.
@@ -69,15 +76,16 @@ def to_litert(
         ConversionError: If LiteRT's converter fails.
     """  # noqa: E501 -- a table's rows cannot be broken
     check_flag("with_explore", with_explore)
+    inside = resolve_task(model, task)
     path, context_length = checked_options(model, path, context_length, dtype)
     with new_file(path) as unfinished:
-        contents = _convert(model, context_length, with_explore)
-        finished = finish(contents, artifact_metadata(model, context_length, dtype))
+        contents = _convert(model, context_length, with_explore, inside)
+        finished = finish(contents, artifact_metadata(model, context_length, dtype, inside))
         unfinished.write_bytes(quantize(finished, dtype))
     return path
 
 
-def _convert(model: GPT2Model, context_length: int, with_explore: bool) -> bytes:
+def _convert(model: GPT2Model, context_length: int, with_explore: bool, task: Task | None) -> bytes:
     """Returns the contents of the file."""
     module = tf.Module()
     module.weights = StoredWeights(model).module
@@ -102,6 +110,9 @@ def _convert(model: GPT2Model, context_length: int, with_explore: bool) -> bytes
             "decode": (device.decode, [_single("token_id"), _single("position")]),
             "detokenize": (device.tokenizer.detokenize, [ids]),
         }
+        if task is not None:
+            answering = DeviceTask(model, device, task)
+            functions[task.name] = (answering.run, answering.inputs())
     if with_explore:
         functions["explore"] = (DeviceExplorer(model).explore, [ids])
     with using_kernels(LITERT):

@@ -1,5 +1,6 @@
 """SavedModel: strings in, strings out, in core TensorFlow ops."""
 
+import inspect
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -7,9 +8,12 @@ from typing import Any
 
 import tensorflow as tf
 
+from gpt2_keras.applications import Task
 from gpt2_keras.atomic import new_directory
 from gpt2_keras.export.metadata import artifact_metadata
 from gpt2_keras.export.requests import per_row, sampling_of_request
+from gpt2_keras.export.saved_model_task import SavedModelTask
+from gpt2_keras.export.tasks import resolve_task
 from gpt2_keras.export.text_graph import Tensors, TextModel
 from gpt2_keras.export.warmup import write_warmup
 from gpt2_keras.export.weights import StoredWeights
@@ -32,6 +36,7 @@ def to_saved_model(
     dtype: str = "float32",
     on_invalid_text: str = "error",
     warmup: bool | None = None,
+    task: Task | str | None = None,
 ) -> Path:
     """Writes a SavedModel with the tokenizer inside.
 
@@ -55,6 +60,9 @@ def to_saved_model(
     what a request leaves out (`defaults` of the signature). `assets.extra/gpt2_keras.json` has
     the model's shape and the ids of its end tokens.
 
+    With a task, `serving_default`, also under the name of the task, answers it: its inputs are
+    the texts of the task, see `SavedModelTask`; `generate` still continues texts.
+
     Args:
         model: A model with a tokenizer.
         path: The new directory.
@@ -65,6 +73,8 @@ def to_saved_model(
         on_invalid_text: See `TextModel`.
         warmup: Whether to write the requests with which TensorFlow Serving warms up;
             they need `tensorflow-serving-api`. By default if that is installed.
+        task: A task to have inside, of `gpt2_keras.applications`: `summary_task(model)` and the
+            like; or the name of one with its usual settings.
 
     Returns:
         The path.
@@ -83,17 +93,22 @@ def to_saved_model(
     if warmup is not None:
         check_flag("warmup", warmup)
     text_model = TextModel(model, on_invalid_text=on_invalid_text)
+    inside = resolve_task(model, task)
     module = tf.Module()
     weights = StoredWeights(model, dtype)
     module.weights = weights.module
     with new_directory(path) as unfinished:
         signatures = _signatures(text_model, weights, max_new_tokens, export_numbers(model))
+        if inside is not None:
+            signatures |= _task_signatures(
+                SavedModelTask(model, text_model, inside), inside, weights
+            )
         for name, function in signatures.items():
             setattr(module, name, function)
         with file_errors():
             tf.saved_model.save(module, str(unfinished), signatures=signatures)
-            write_warmup(unfinished, max_new_tokens, required=warmup)
-            _write_metadata(unfinished, artifact_metadata(model, longest + 1, dtype))
+            write_warmup(unfinished, max_new_tokens, required=warmup, task=inside)
+            _write_metadata(unfinished, artifact_metadata(model, longest + 1, dtype, inside))
     return path
 
 
@@ -175,6 +190,28 @@ def _signatures(
         "tokenize": traced(text_model.tokenize, [texts]),
         "detokenize": traced(text_model.detokenize, [ids, counts]),
     }
+
+
+def _task_signatures(
+    answering: SavedModelTask, task: Task, weights: StoredWeights
+) -> dict[str, Callable[..., Tensors]]:
+    """Returns the signature of a task, under its name and as the default."""
+    inputs = answering.inputs()
+
+    def run(*texts: Any) -> Tensors:
+        with weights.in_use():
+            return answering.run(*texts)
+
+    # Names and defaults of the arguments become those of the SavedModel's signature.
+    none, kind = inspect.Parameter.empty, inspect.Parameter.POSITIONAL_OR_KEYWORD
+    run.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [
+            inspect.Parameter(spec.name, kind, default=none if default is None else default)
+            for spec, default in inputs
+        ]
+    )
+    function = traced(run, [spec for spec, _ in inputs])
+    return {task.name: function, "serving_default": function}
 
 
 def _numbers_of_request(defaults: SamplingTensors) -> dict[str, tf.Tensor]:

@@ -10,6 +10,7 @@ from gpt2_keras.generation import decoding_loop
 from gpt2_keras.generation.defaults import export_processors
 from gpt2_keras.generation.finish_reason import FINISH_REASONS
 from gpt2_keras.generation.log_probs import most_likely_next_tokens, score_tokens
+from gpt2_keras.generation.logits_processors import ProcessorTensors
 from gpt2_keras.generation.sampler import SamplingTensors
 from gpt2_keras.generation.specs import COUNTS, IDS
 from gpt2_keras.generation.tensorflow_functions import traced
@@ -77,7 +78,12 @@ class TextModel:
         }
 
     def generate_tokens(
-        self, token_ids: Any, num_tokens: Any, sampling: SamplingTensors, max_new_tokens: Any
+        self,
+        token_ids: Any,
+        num_tokens: Any,
+        sampling: SamplingTensors,
+        max_new_tokens: Any,
+        processors: ProcessorTensors | None = None,
     ) -> Tensors:
         """Continues prompts of ids.
 
@@ -87,6 +93,7 @@ class TextModel:
                 of 0 begins after the end token.
             sampling: Each row's settings.
             max_new_tokens: Int32 tensor `(batch,)`: largest number of tokens to add.
+            processors: By default those of the generation config.
 
         Returns:
             `token_ids`, int32 `(batch, steps)`: the new tokens, padded; `num_tokens`, int32
@@ -109,7 +116,7 @@ class TextModel:
             self._model,
             *self._align_right(prompt_ids),
             sampling,
-            export_processors(self._model),
+            export_processors(self._model) if processors is None else processors,
             limits=limits,
         )
         end, length, context, _ = FINISH_REASONS
@@ -182,6 +189,15 @@ class TextModel:
         shown = self._detokenize(single, tf.ones_like(single[:, 0]))
         tokens, token_bytes = (tf.reshape(strings, tf.shape(ids)) for strings in shown)
         return {"tokens": tokens, "token_bytes": token_bytes, "ids": ids, "probs": probs}
+
+    @property
+    def checks_texts(self) -> bool:
+        """Whether an invalid text fails its request."""
+        return self._checks_texts
+
+    def text_of(self, token_ids: Any, num_tokens: Any) -> tf.Tensor:
+        """Returns the texts of ids in valid UTF-8, string `(batch,)`."""
+        return self._detokenize(token_ids, num_tokens)[0]
 
     def tokenize(self, texts: Any) -> Tensors:
         """Encodes texts, or any other bytes, as `token_ids` and `num_tokens`."""

@@ -7,6 +7,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from gpt2_keras.applications import Task
+from gpt2_keras.export.tasks import prompt_of
+
 # The file that TensorFlow Serving reads, and the largest number of its records.
 # https://www.tensorflow.org/tfx/serving/saved_model_warmup
 WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
@@ -15,7 +18,13 @@ BATCH_SIZES = (1, 8)
 TEXTS = ("Once upon a time", "In the beginning of the story there was a very small model. ")
 
 
-def write_warmup(directory: Path, max_new_tokens: int, *, required: bool | None = None) -> None:
+def write_warmup(
+    directory: Path,
+    max_new_tokens: int,
+    *,
+    required: bool | None = None,
+    task: Task | None = None,
+) -> None:
     """Writes requests for each signature and the usual batch sizes.
 
     Args:
@@ -23,6 +32,7 @@ def write_warmup(directory: Path, max_new_tokens: int, *, required: bool | None 
         max_new_tokens: Of the requests to `generate`.
         required: True writes them or fails; None writes them if
             `tensorflow-serving-api` is installed; False does not write them.
+        task: The task inside, if there is one.
 
     Raises:
         ImportError: If `required`, and `tensorflow-serving-api` is missing.
@@ -42,14 +52,16 @@ def write_warmup(directory: Path, max_new_tokens: int, *, required: bool | None 
         (name, inputs)
         for batch_size in BATCH_SIZES
         for text in TEXTS
-        for name, inputs in _requests([text] * batch_size, max_new_tokens)
+        for name, inputs in _requests([text] * batch_size, max_new_tokens, task)
     ]
     with tf.io.TFRecordWriter(str(path)) as writer:
         for name, inputs in requests[:MAX_RECORDS]:
             writer.write(_record(name, inputs))
 
 
-def _requests(texts: list[str], max_new_tokens: int) -> list[tuple[str, dict[str, np.ndarray]]]:
+def _requests(
+    texts: list[str], max_new_tokens: int, task: Task | None
+) -> list[tuple[str, dict[str, np.ndarray]]]:
     """Returns one request to each signature, (name, inputs)."""
     text = {"text": np.array(texts, object)}
     count = len(texts)
@@ -62,8 +74,12 @@ def _requests(texts: list[str], max_new_tokens: int) -> list[tuple[str, dict[str
         "seed": np.arange(count, dtype="int32"),
     }
     ids = {"token_ids": np.zeros((count, 4), "int32"), "num_tokens": np.full(count, 4, "int32")}
+    asked = text
+    if task is not None:
+        asked = {field.name: text["text"] for field in prompt_of(task).fields}
     return [
-        ("serving_default", text),
+        *([(task.name, asked)] if task is not None else []),
+        ("serving_default", asked),
         ("generate", text | sampling),
         ("score", text),
         ("score_tokens", ids),

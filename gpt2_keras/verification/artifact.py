@@ -1,9 +1,9 @@
 """The interface through which every format of artifact is compared with its model."""
 
 import abc
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -17,6 +17,13 @@ class GreedyText(NamedTuple):
     text: str
     max_new_tokens: int
     by_config: bool = True  # whether it follows penalties and bans of the generation config
+
+
+class TaskAnswer(NamedTuple):
+    """The answer to a task: a text or a label, and the probabilities of the labels if any."""
+
+    text: str
+    probabilities: list[float]
 
 
 class Artifact(abc.ABC):
@@ -79,6 +86,14 @@ class Artifact(abc.ABC):
     def unsupported_strings(self, model: GPT2Model) -> tuple[str, ...]:  # noqa: ARG002 -- overridden
         """Returns the strings that its runtime does not read as text; by default none."""
         return ()
+
+    def task(self) -> dict[str, Any] | None:
+        """Returns the task that it has inside, as its metadata says; None if it has none."""
+        return None
+
+    def answer(self, name: str, row: Mapping[str, str]) -> TaskAnswer:
+        """Returns what it answers for the task of a name; `row` has the texts of its fields."""
+        raise NotImplementedError
 
     def weights(self) -> list[np.ndarray] | None:
         """Returns the weights in the order of the model's, float32; None if they cannot be read."""

@@ -16,6 +16,7 @@ from gpt2_keras.generation.tensorflow_functions import traced
 from gpt2_keras.model import GPT2Model
 from gpt2_keras.verification.artifact import Artifact
 from gpt2_keras.verification.certificate import Check
+from gpt2_keras.verification.task_check import check_task
 from gpt2_keras.verification.text_suite import (
     GREEDY_PROMPTS,
     passages,
@@ -89,6 +90,7 @@ def run_checks(
         _check_difference(artifact, exact, compared),
         _check_greedy_texts(model, artifact, exact),
         _check_perplexity(exact, compared),
+        *check_task(model, artifact, exact),
     ]
     return tuple(checks)
 

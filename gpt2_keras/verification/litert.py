@@ -1,6 +1,6 @@
 """A `.tflite` file as an artifact to compare, run by LiteRT."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from gpt2_keras.generation.finish_reason import FINISH_REASONS
 from gpt2_keras.model import GPT2Model
-from gpt2_keras.verification.artifact import GreedyText
+from gpt2_keras.verification.artifact import GreedyText, TaskAnswer
 from gpt2_keras.verification.litert_metadata import LiteRTBased, read_metadata
 
 _TEXT_SIGNATURES = ("tokenize", "detokenize", "generate", "prefill", "decode")
@@ -104,6 +104,18 @@ class LiteRTArtifact(LiteRTBased):
                 steps.append(answer["logits"][0].copy())
             rows.append(steps)
         return np.array(rows)
+
+    def task(self) -> dict[str, Any] | None:
+        """Returns the task in the file's metadata."""
+        found: dict[str, Any] | None = self._metadata.get("task")
+        return found
+
+    def answer(self, name: str, row: Mapping[str, str]) -> TaskAnswer:
+        """Returns the outputs of the signature of the task."""
+        texts = {key: np.frombuffer(text.encode(), np.uint8) for key, text in row.items()}
+        answer = self._run[name](**texts)
+        probabilities = answer["probabilities"].tolist() if "probabilities" in answer else []
+        return TaskAnswer(answer["text"].tobytes().decode(), probabilities)
 
     def context_length(self, model: GPT2Model) -> int:
         """Returns the number in the file's metadata."""

@@ -1,7 +1,7 @@
 """A SavedModel as an artifact to compare."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +9,9 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
+from gpt2_keras.json_text import parse_json
 from gpt2_keras.model import GPT2Model
-from gpt2_keras.verification.artifact import Artifact, GreedyText
+from gpt2_keras.verification.artifact import Artifact, GreedyText, TaskAnswer
 
 _VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"  # tensorflow/python/trackable/base.py
 _SIGNATURES = ("serving_default", "generate", "score", "tokenize", "detokenize")
@@ -110,7 +111,8 @@ class SavedModelArtifact(Artifact):
     def generate_greedily(self, prompts: Sequence[str], model: GPT2Model) -> list[GreedyText]:
         """Returns the outputs of `serving_default`, or of `generate` where that samples."""
         numbers = self._defaults
-        if numbers["temperature"][0]:
+        # With a task inside, the default answers it.
+        if numbers["temperature"][0] or self.task() is not None:
             numbers["temperature"] = np.zeros(1, np.float32)
             values = {name: tf.constant(value) for name, value in numbers.items()}
             answers = self._signatures["generate"](text=_strings(prompts), **values)
@@ -120,6 +122,19 @@ class SavedModelArtifact(Artifact):
         limit = self.max_new_tokens(model)
         pairs = zip(prompts, texts, strict=True)
         return [GreedyText(prompt, text.decode(), limit) for prompt, text in pairs]
+
+    def task(self) -> dict[str, Any] | None:
+        """Returns the task in the file that the export writes beside the graph."""
+        file = self.path / "assets.extra" / "gpt2_keras.json"
+        contents = parse_json(file.read_bytes()) if file.is_file() else {}
+        found: dict[str, Any] | None = contents.get("task")
+        return found
+
+    def answer(self, name: str, row: Mapping[str, str]) -> TaskAnswer:
+        """Returns the outputs of the signature of the task."""
+        answer = self._signatures[name](**{key: _strings([text]) for key, text in row.items()})
+        probabilities = answer["probabilities"].numpy()[0].tolist() if "labels" in answer else []
+        return TaskAnswer(answer["text"].numpy()[0].decode(), probabilities)
 
     def log_probs(self, texts: Sequence[str], model: GPT2Model) -> list[np.ndarray]:  # noqa: ARG002
         """Returns the outputs of `score`."""

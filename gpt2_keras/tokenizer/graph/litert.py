@@ -36,6 +36,10 @@ class LiteRTTokenizer(tf.Module):
             allowed_special = tuple(allowed_special)
         self._allowed_special = allowed_special
 
+    def with_allowed_special(self, allowed_special: AllowedSpecial) -> "LiteRTTokenizer":
+        """Returns a tokenizer with other special tokens that become their ids."""
+        return LiteRTTokenizer(self._tokenizer, allowed_special)
+
     @tf.autograph.experimental.do_not_convert
     def tokenize(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
         """Turns one text into token ids.
