@@ -12,7 +12,11 @@ Read `tensors.py` first, then `formats.py`.
 """
 
 from gpt2_keras.checkpoints.adapter_directory import fill_adapter, read_adapter, save_adapter
-from gpt2_keras.checkpoints.classifier_directory import load_classifier, save_classifier
+from gpt2_keras.checkpoints.classifier_directory import (
+    is_classifier,
+    load_classifier,
+    save_classifier,
+)
 from gpt2_keras.checkpoints.gguf_file import save as save_gguf
 from gpt2_keras.checkpoints.kerashub import from_keras_hub, to_keras_hub
 from gpt2_keras.checkpoints.kerashub import save as save_keras_hub
@@ -23,6 +27,7 @@ from gpt2_keras.checkpoints.openai import save as save_openai
 __all__ = [
     "fill_adapter",
     "from_keras_hub",
+    "is_classifier",
     "load",
     "load_classifier",
     "read_adapter",

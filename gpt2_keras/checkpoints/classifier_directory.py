@@ -43,6 +43,14 @@ def save_classifier(classifier: "GPT2Classifier", directory: str | Path) -> None
         write_files(unfinished, model, config_changes=changes, head=_head(classifier))
 
 
+def is_classifier(preset: str | Path) -> bool:
+    """Returns whether a directory, or an address, has a classifier; errors are `load`'s."""
+    checkpoint_format, directory = detect(locate(preset))
+    if checkpoint_format.open is not huggingface_files.open_directory:
+        return False
+    return bool(read_json(directory / CONFIG_FILE).get("architectures") == [ARCHITECTURE])
+
+
 def load_classifier(
     preset: str | Path,
     *,

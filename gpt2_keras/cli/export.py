@@ -10,15 +10,19 @@ openai, huggingface, keras_hub, gguf
 The first three are then run side by side with the model, and what was measured is written as
 their certificate; `gpt2-keras verify` measures it again.
 
+With --task a SavedModel or .tflite file answers instead: an article in, a summary out.
+
 Example:
   gpt2-keras export --model RUN --format tf_saved_model --out serving
+  gpt2-keras export --model RUN --format litert --out summarize.tflite --task summarize
 """
 
 import argparse
 import json
 from typing import Any
 
-from gpt2_keras.cli.arguments import MODEL, SPECIAL_TOKENS, add_flags, integer
+from gpt2_keras.cli.arguments import MODEL, SPECIAL_TOKENS, add_flags, integer, text
+from gpt2_keras.cli.export_task import check_task_flags, task_of
 from gpt2_keras.cli.quiet import load_tensorflow
 
 HELP = "write a SavedModel, a .tflite file, or another system's checkpoint"
@@ -32,10 +36,11 @@ CHECKPOINT_FORMATS = {
 }
 DTYPES = ("float32", "float16", "bfloat16", "int8", "int4")
 ON_INVALID_TEXT = ("error", "accept")
+TASKS = ("summarize", "translate", "answer", "classify", "chat")
 # Which flags a format has.
 _OPTIONS = {
-    "tf_saved_model": ("max_new_tokens", "dtype", "on_invalid_text", "version"),
-    "litert": ("dtype", "context_length", "with_explore"),
+    "tf_saved_model": ("max_new_tokens", "dtype", "on_invalid_text", "version", "task"),
+    "litert": ("dtype", "context_length", "with_explore", "task"),
     "litertlm": ("dtype", "context_length"),
 }
 _DEFAULT_VERSION = 1  # a directory of versions is what TensorFlow Serving reads
@@ -71,6 +76,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument_group("options of litert"),
         ("--with-explore", None, bool, explore, None),
     )
+    add_flags(
+        parser.add_argument_group("options of tf_saved_model and litert"),
+        ("--task", None, TASKS, "what it answers to a text"),
+        ("--label", "NAME", [text], "of the task classify; repeat it for each", []),
+        ("--examples", "FILE", str, "of translate, answer and classify: pairs, as their commands'"),
+        ("--system", "TEXT", text, "of chat: what stands before the conversation", ""),
+    )
     parser.set_defaults(usage_error=parser.error)
 
 
@@ -81,12 +93,15 @@ def run(args: argparse.Namespace) -> None:
         CertificateError: If the artifact does not equal the model.
     """
     options = _options(args)
+    check_task_flags(args)
     load_tensorflow()
     from gpt2_keras import GPT2LM
 
     model = GPT2LM.from_preset(args.model)
     if model.tokenizer is not None:
         model.tokenizer = model.tokenizer.with_special_tokens_policy(args.special_tokens)
+    if args.task is not None:
+        options["task"] = task_of(model, args)
     certified = not args.no_certificate and args.format in FORMATS
     if args.format in CHECKPOINT_FORMATS:
         from gpt2_keras import checkpoints

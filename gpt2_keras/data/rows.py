@@ -38,6 +38,7 @@ def read_rows(
     part: FilePart = WHOLE,
     on_bytes: Callable[[int], None] | None = None,
     open_file: Opener = open_local,
+    or_format: str = RowFile.or_format,
 ) -> Iterator[tuple[str, ...]]:
     """Reads the rows of a file, in constant memory but for the row itself.
 
@@ -50,6 +51,7 @@ def read_rows(
         part: The part to read, one of `parts_of`.
         on_bytes: Called with the number of bytes read from disk.
         open_file: Opens the file.
+        or_format: What errors advise besides correcting a row, see `RowFile`.
 
     Returns:
         The texts of the fields, row by row.
@@ -65,7 +67,7 @@ def read_rows(
         >>> list(read_rows(file, "jsonl"))
         [('One.',), ('Two.',)]
     """
-    source = RowFile(path, part, on_bytes, open_file)
+    source = RowFile(path, part, on_bytes, open_file, or_format)
     if input_format == "csv":
         return _read_csv(source, fields)
     read = read_parquet if input_format == "parquet" else _read_jsonl

@@ -9,6 +9,7 @@ import numpy as np
 from keras import ops
 
 from gpt2_keras import checkpoints
+from gpt2_keras.applications import Classification
 from gpt2_keras.layers.initializers import KERNEL_STDDEV
 from gpt2_keras.model import GPT2Model
 from gpt2_keras.tokenizer.special_tokens import SpecialTokens
@@ -130,6 +131,40 @@ class GPT2Classifier(keras.Model):
         encoded = self.encode(texts, special_tokens=special_tokens)
         logits = ops.convert_to_numpy(self(encoded, training=False))
         return [self.labels[index] for index in logits.argmax(axis=-1)]
+
+    def classify_details(
+        self, texts: str | Sequence[str], *, special_tokens: SpecialTokens | None = None
+    ) -> list[Classification]:
+        """Finds the label of texts, with the probabilities of all labels.
+
+        Args:
+            texts, special_tokens: As for `encode`.
+
+        Returns:
+            For each text a `Classification`, whose prompt is the text that was read.
+
+        Raises:
+            TypeError, ValueError: As for `encode`.
+        """
+        encoded = self.encode(texts, special_tokens=special_tokens)
+        logits = ops.convert_to_numpy(self(encoded, training=False)).astype("float64")
+        log_probs = logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)  # (batch, labels)
+        tokenizer = self.language_model.require_tokenizer()
+        tokenizer = tokenizer.with_special_tokens_policy(special_tokens)
+        length = self.language_model.config.context_length
+        found = []
+        for ids, row in zip(tokenizer.encode(check_texts("texts", texts)), log_probs, strict=True):
+            best = int(row.argmax())
+            found.append(
+                Classification(
+                    label=self.labels[best],
+                    probabilities=dict(zip(self.labels, np.exp(row).tolist(), strict=True)),
+                    prompt=tokenizer.decode(ids[-length:]),
+                    cropped=tokenizer.decode(ids[:-length]),
+                    log_prob=float(row[best]),
+                )
+            )
+        return found
 
     def compile(
         self, optimizer: Any = "auto", loss: Any = "auto", metrics: Any = "auto", **kwargs: Any
