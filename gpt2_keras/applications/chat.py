@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from gpt2_keras.applications.post_processing import strip
 from gpt2_keras.applications.text_task import Field, Literal, TextTask, token_limit
 from gpt2_keras.applications.turns import FORMATS, TurnEncoder
-from gpt2_keras.data.conversations import ROLES, SEPARATOR
+from gpt2_keras.data.conversation_text import ROLES, SEPARATOR
 from gpt2_keras.generation import EncodedPrompt, PrefixCache, Sampler
 from gpt2_keras.generation.defaults import default_sampler
 from gpt2_keras.generation.finish_reason import FinishReason

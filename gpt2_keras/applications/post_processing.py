@@ -30,3 +30,20 @@ def first_sentences(text: str, count: int) -> str:
     """
     ends = [match.end() for match in _SENTENCE_END.finditer(text)]
     return text[: ends[count - 1]] if 0 < count <= len(ends) else text
+
+
+def sentences(text: str) -> list[str]:
+    """Returns the sentences of a text; a line end ends one, too.
+
+    Example:
+        >>> sentences('One. "Two!" Three\\nFour')
+        ['One.', '"Two!"', 'Three', 'Four']
+    """
+    found = []
+    for line in text.split("\n"):
+        start = 0
+        for match in _SENTENCE_END.finditer(line):
+            found.append(line[start : match.end()])
+            start = match.end()
+        found.append(line[start:])
+    return [stripped for each in found if (stripped := strip(each))]

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from fractions import Fraction
 
-from gpt2_keras.data.conversations import ROLES, SEPARATOR
+from gpt2_keras.data.conversation_text import ROLES, SEPARATOR
 from gpt2_keras.tokenizer import GPT2Tokenizer
 
 # When a conversation does not fit, so many of its oldest turns are dropped that the others fill at

@@ -20,11 +20,12 @@ from gpt2_keras.checkpoints.classifier_directory import (
 from gpt2_keras.checkpoints.gguf_file import save as save_gguf
 from gpt2_keras.checkpoints.kerashub import from_keras_hub, to_keras_hub
 from gpt2_keras.checkpoints.kerashub import save as save_keras_hub
-from gpt2_keras.checkpoints.loading import load
+from gpt2_keras.checkpoints.loading import directory_of, load
 from gpt2_keras.checkpoints.model_directory import save
 from gpt2_keras.checkpoints.openai import save as save_openai
 
 __all__ = [
+    "directory_of",
     "fill_adapter",
     "from_keras_hub",
     "is_classifier",

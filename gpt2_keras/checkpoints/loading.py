@@ -52,3 +52,8 @@ def load(
     if tokenizer is not None and not isinstance(tokenizer, GPT2Tokenizer):
         tokenizer = GPT2Tokenizer.from_directory(check_path("tokenizer", tokenizer))
     return checkpoint_format.open(directory, tokenizer, changes).make_model(model_class, dtype)
+
+
+def directory_of(preset: str | Path) -> Path:
+    """Returns the directory with the files of a checkpoint; arguments and errors are `load`'s."""
+    return detect(locate(preset))[1]

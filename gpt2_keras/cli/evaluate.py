@@ -4,7 +4,8 @@ FILE is UTF-8 text, plain or compressed. Each of its tokens is scored once, in
 sliding windows: perplexity per token and per word, bits per byte, and top-1 and
 top-5 accuracy. --last-word takes JSONL of {"text"}; --multiple-choice JSONL of
 {"context", "choices", "label"}. --task measures a published task on its own files,
-by a published protocol, and prints what was published. Each table ends with its
+by a published protocol, and prints what was published; or an application on the
+examples that `train --task` takes. Each table ends with its
 protocol: only figures of one protocol can be compared.
 
 Example:
@@ -25,6 +26,7 @@ from gpt2_keras.cli.table import in_columns
 from gpt2_keras.cli.task_table import task_rows, task_table
 from gpt2_keras.devices import current_device, warn_of_unused_gpu
 from gpt2_keras.evaluation.detokenizers import DETOKENIZERS
+from gpt2_keras.evaluation.protocols import APPLICATION_PROTOCOLS as APPLICATIONS
 from gpt2_keras.evaluation.protocols import PROTOCOL_NAMES, find_protocol
 from gpt2_keras.evaluation.protocols import TASKS as PUBLISHED
 
@@ -54,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ("--detokenizer", "NAME", DETOKENIZERS, original, "none"),
         ("--last-word", "FILE", [str], "passages, JSONL", []),
         ("--multiple-choice", "FILE", [str], "questions, JSONL", []),
-        ("--task", "NAME", tuple(PUBLISHED), "a published task"),
+        ("--task", "NAME", (*PUBLISHED, *APPLICATIONS), "published, or of an application"),
         (
             "--protocol",
             "NAME",
@@ -125,14 +127,21 @@ def _evaluate(name: str, args: argparse.Namespace) -> dict[str, Any]:
                 measure = getattr(evaluation, task)
                 result = measure(model, file, batch_size=args.batch_size, on_progress=on_progress)
             found.setdefault(task, []).append(result.to_dict())
-    for protocol in args.protocol or [None] * bool(args.task):
+    options = {"batch_size": args.batch_size}
+    for file in args.data if args.task in APPLICATIONS else ():
+        with count_progress("examples") as on_progress:
+            application = evaluation.evaluate_application(
+                model, args.task, file, **options, on_progress=on_progress
+            )
+        found.setdefault("task", []).append(application.to_dict())
+    for protocol in (args.protocol or [None]) if args.task in PUBLISHED else ():
         with count_progress(args.task) as on_progress:
             measured = evaluation.evaluate_task(
                 model,
                 args.task,
                 args.data,
                 protocol=protocol,
-                batch_size=args.batch_size,
+                **options,
                 on_progress=on_progress,
             )
         found.setdefault("task", []).append(measured.to_dict())
@@ -145,7 +154,9 @@ def _check_task(args: argparse.Namespace) -> None:
         args.usage_error("--task NAME and --data FILE belong together; name both")
     if args.protocol and not args.task:
         args.usage_error("--protocol is of a --task; name one")
-    if not args.task:
+    if args.task in APPLICATIONS and args.protocol:
+        args.usage_error(f"--protocol is not for --task {args.task}, which has one; leave it out")
+    if args.task not in PUBLISHED:
         return
     try:
         for name in args.protocol:

@@ -1,7 +1,8 @@
 """Turns text files into token shards, which training reads from disk.
 
 A text file (UTF-8) is one document. Of .jsonl, .csv and .parquet files each row
-is one: its field `text`, or the first column of a CSV file. Those that end in
+is one: its field `text`, or the first column of a CSV file; a field of messages,
+objects with `role` and `content`, is a conversation. Those that end in
 .gz, .bz2 or .xz are decompressed. The tokenizer directory holds vocab.json and
 merges.txt, or encoder.json and vocab.bpe, or tokenizer.json.
 
@@ -9,6 +10,7 @@ Example:
   gpt2-keras prepare corpus/*.txt --tokenizer tokenizer --out tokens
   gpt2-keras prepare pages.jsonl.gz --tokenizer tokenizer --out tokens \\
       --deduplicate exact --min-characters 200 --validation-fraction 0.01
+  gpt2-keras prepare talks.jsonl --text-field messages --tokenizer tokenizer --out tokens
   gpt2-keras prepare pages/*.parquet --tokenizer tokenizer --out tokens \\
       --runner beam --beam-options="--direct_num_workers=8"
 """

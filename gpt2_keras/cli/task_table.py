@@ -53,4 +53,5 @@ def task_table(results: list[dict[str, Any]]) -> str:
 def _figure(measure: str, value: float | None) -> str:
     if value is None:
         return "-"
-    return f"{value:.2%}" if measure.startswith("accuracy") else f"{value:,.4g}"
+    is_fraction = measure.startswith(("accuracy", "rouge", "exact_match", "f1"))
+    return f"{value:.2%}" if is_fraction else f"{value:,.4g}"

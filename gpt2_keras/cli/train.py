@@ -2,17 +2,20 @@
 
 The best model, by validation loss, is RUN/model; RUN/history.csv and RUN/loss.png
 have the losses, RUN/logs is for TensorBoard, RUN/checkpoints has the state of the
-training. Ctrl-C and SIGTERM end the run after the current step, save it and exit
-with 130 or 143; `gpt2-keras train --out RUN --resume` continues it, after those and
-after any crash, as if it had never stopped.
+training. With --task the data is a file of examples, of which the model learns the
+answers; RUN then answers by the command of that name. Ctrl-C and SIGTERM end the run
+after the current step, save it and exit with 130 or 143; `gpt2-keras train --out RUN
+--resume` continues it, after those and after any crash, as if it had never stopped.
 
 Example:
   gpt2-keras prepare book.txt --tokenizer tokenizer --out shards
   gpt2-keras train --data shards --tokenizer tokenizer --out run --steps 2000
+  gpt2-keras train --task summarize --data articles.jsonl --init run --out summaries
 """
 
 import argparse
 import contextlib
+import csv
 import json
 import sys
 from pathlib import Path
@@ -52,6 +55,9 @@ def run(args: argparse.Namespace) -> None:
     from gpt2_keras import GPT2LM
     from gpt2_keras.runs import RunDirectory, TrainingSettings, resume, train
 
+    if _is_classification(args, settings):
+        _train_classifier(args, settings)
+        return
     if args.dry_run:
         check_output_directory(args.out)
         print_estimate(TrainingSettings(**settings), as_json=args.json)
@@ -83,9 +89,54 @@ def run(args: argparse.Namespace) -> None:
     _print_results(directory, as_json=args.json)
 
 
+def _is_classification(args: argparse.Namespace, settings: dict[str, Any]) -> bool:
+    """Returns whether a run, a new or an old one, trains a classifier."""
+    from gpt2_keras.runs import RunDirectory
+
+    if not args.resume:
+        return settings.get("task") == "classify"
+    return RunDirectory(Path(args.out)).settings().task == "classify"
+
+
+def _train_classifier(args: argparse.Namespace, settings: dict[str, Any]) -> None:
+    """Trains a classifier, and prints its accuracy."""
+    if args.dry_run or args.skip_batches or (args.resume and args.steps):
+        args.usage_error("--dry-run, --skip-batches and more --steps are not for --task classify")
+    from gpt2_keras import GPT2LM
+    from gpt2_keras.finetuning import resume_classifier, train_classifier
+    from gpt2_keras.runs import RunDirectory, TrainingSettings
+
+    verbose = 1 if sys.stderr.isatty() else 2
+    with contextlib.redirect_stdout(sys.stderr):  # Keras' progress bar
+        if args.resume:
+            resume_classifier(args.out, model_class=GPT2LM, verbose=verbose)
+        else:
+            given = TrainingSettings(**settings)
+            train_classifier(given, args.out, model_class=GPT2LM, verbose=verbose)
+    directory = RunDirectory(Path(args.out))
+    with directory.history.open(newline="", encoding="utf-8") as file:
+        rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+    best = min(rows, key=lambda row: row["val_loss"])
+    if args.json:
+        paths = {name: str(getattr(directory, name)) for name in ("model", "history", "loss_plot")}
+        print(json.dumps({"best": best, "last": rows[-1], **paths}, indent=2))
+        return
+    print(
+        f"accuracy  {best['val_accuracy']:.1%} at step {best['step']:.0f}, validation loss "
+        f"{best['val_loss']:.3f}\n"
+        f"model     {directory.model}\n"
+        f"losses    {directory.history}, {directory.loss_plot}\n"
+        "next      " + next_command("classify", "--model", directory.path, "a text")
+    )
+
+
 def _checked_settings(args: argparse.Namespace) -> dict[str, Any]:
     """Returns the given settings by field; ends with a usage error if some do not fit."""
     given = given_settings(args)
+    if "--task" in given and "--init" in given:
+        given.setdefault("--tokenizer", given["--init"])
+    if given.get("--task") == "classify" and "--init" not in given:
+        args.usage_error("--task classify needs --init MODEL, to which it adds a head")
     missing = [flag for flag in ("--data", "--tokenizer") if flag not in given]
     if missing and not args.resume:
         args.usage_error(f"the following arguments are required: {', '.join(missing)}")
@@ -133,6 +184,8 @@ def _print_results(directory: Any, *, as_json: bool) -> None:
         print(json.dumps(results, indent=2))
         return
     curve = loss_curve_text([row["val_loss"] for row in progress.history])
+    task = directory.settings().task
+    words = ["Once upon a time"] if task is None else ["a text"] if task != "chat" else []
     print(
         f"steps            {progress.step}\n"
         f"validation loss  {best['val_loss']:.3f} at step {best['step']:.0f}"
@@ -141,6 +194,5 @@ def _print_results(directory: Any, *, as_json: bool) -> None:
         f"curve            {curve}\n"
         f"model            {directory.model}\n"
         f"losses           {directory.history}, {directory.loss_plot}\n"
-        "next             "
-        + next_command("generate", "--model", directory.path, "Once upon a time")
+        "next             " + next_command(task or "generate", "--model", directory.path, *words)
     )

@@ -9,12 +9,30 @@ from gpt2_keras.config import SIZES
 _COUNT, _COUNT_OR_0 = integer(1), integer(0)
 _POSITIVE, _NOT_NEGATIVE = number(0, above=True), number(0)
 _FRACTION, _FRACTION_OR_0 = number(0, 1, above=True, below=True), number(0, 1, below=True)
+TASKS = ("summarize", "translate", "answer", "classify", "chat")
 _STRATEGIES = ("auto", "none", "mirrored", "multi-worker", "tpu")
 # By group, as `add_flags` takes them.
 _SETTINGS: dict[str, tuple[tuple[str, str | None, Any, str], ...]] = {
     "files": (
-        ("--data", "DIR", str, "token shards, made by `gpt2-keras prepare`"),
-        ("--tokenizer", "DIR", str, "the tokenizer that made them"),
+        (
+            "--data",
+            "PATH",
+            str,
+            "token shards, made by `gpt2-keras prepare`; or, with --task, a file of examples",
+        ),
+        (
+            "--tokenizer",
+            "DIR",
+            str,
+            "the tokenizer that made them (with --init and --task: its own)",
+        ),
+        (
+            "--task",
+            None,
+            TASKS,
+            "learn it from examples: JSONL of text and summary, source and "
+            "target, question and answer (and document), text and label, or messages",
+        ),
         ("--init", "MODEL", str, "model to start from: a directory, or a published one"),
     ),
     "model": (

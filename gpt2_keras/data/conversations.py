@@ -14,16 +14,14 @@ Each turn of the assistant is a completion, ` Paris`; its prompt is all text bef
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
 
+from gpt2_keras.data.conversation_text import ROLES, SEPARATOR, check_message
 from gpt2_keras.data.corpus_files import FilePath, check_paths, format_of
 from gpt2_keras.data.rows import read_objects
 from gpt2_keras.tokenizer.encoding import without_surrogates
 from gpt2_keras.validation import check_instance, check_text
 
-ROLES = {"system": "System", "user": "User", "assistant": "Assistant"}
 _ASSISTANT = "assistant"
-SEPARATOR = "\n\n"
 
 
 def read_conversations(
@@ -81,7 +79,7 @@ def conversation_prompt(messages: Sequence[Mapping[str, str]]) -> str:
     check_instance("messages", messages, (list, tuple), "a list of messages")
     for index, message in enumerate(messages):
         check_instance(f"messages[{index}]", message, Mapping, "a dict of role and content")
-        _check_message(f"messages[{index}]", message)
+        check_message(f"messages[{index}]", message)
     return _prompt_of(messages)
 
 
@@ -102,7 +100,7 @@ def _examples_of(files: Iterable[FilePath], field: str) -> Iterator[dict[str, st
                     "Name the field (`messages_field`), or correct the row."
                 )
             for index, message in enumerate(messages):
-                _check_message(f"{source} message {index + 1},", message)
+                check_message(f"{source} message {index + 1},", message)
             roles = [message["role"] for message in messages]
             if _ASSISTANT not in roles:
                 raise ValueError(
@@ -115,14 +113,3 @@ def _examples_of(files: Iterable[FilePath], field: str) -> Iterator[dict[str, st
                         "prompt": without_surrogates(_prompt_of(messages[:turn])),
                         "completion": without_surrogates(f" {message['content']}"),
                     }
-
-
-def _check_message(source: str, message: Any) -> None:
-    """Raises an error of a message without a known role or without text."""
-    is_object = isinstance(message, Mapping)
-    role, content = (message.get(name) if is_object else None for name in ("role", "content"))
-    if role not in [*ROLES] or not isinstance(content, str):
-        raise ValueError(
-            f"{source} is {message!r:.120}. Use a `role`, one of {', '.join(ROLES)}, and a text "
-            "as its `content`."
-        )

@@ -62,7 +62,7 @@ def read_examples(
 
 
 def make_instruction_dataset(
-    examples: Iterable[Mapping[str, str]],
+    examples: Iterable[Mapping[str, str | list[int]]],
     tokenizer: GPT2Tokenizer,
     *,
     context_length: int,
@@ -73,6 +73,7 @@ def make_instruction_dataset(
     repeat: bool = True,
     start_step: int = 0,
     drop_remainder: bool = False,
+    shard: tuple[int, int] = (0, 1),
     special_tokens: SpecialTokens | None = None,
 ) -> "tf.data.Dataset | KerasBatches":
     """Returns batches of examples whose targets are the completions alone.
@@ -88,7 +89,7 @@ def make_instruction_dataset(
 
     Args:
         examples: Mappings with the texts `prompt` and `completion`, such as those
-            of `read_examples`.
+            of `read_examples`; or with the ids of both.
         tokenizer: Encodes the texts.
         context_length: Number of inputs in a row, at least 1.
         batch_size: Number of rows in a batch, at least 1.
@@ -100,6 +101,7 @@ def make_instruction_dataset(
         start_step: Number of batches to skip at the start.
         drop_remainder: Without `repeat`, whether to leave out the last batch if
             it is smaller than the others.
+        shard: The part of each batch that this process reads, see `BatchPlan`.
         special_tokens: The special tokens in the texts that become their ids, see
             `GPT2Tokenizer.with_special_tokens_policy`; by default the tokenizer's policy.
 
@@ -155,13 +157,14 @@ def make_instruction_dataset(
         repeat=repeat,
         start_step=start_step,
         drop_remainder=drop_remainder,
+        shard=shard,
     )
     return make_batches(plan)
 
 
 def _encode(
     index: int,
-    example: Mapping[str, str],
+    example: Mapping[str, str | list[int]],
     tokenizer: GPT2Tokenizer,
     context_length: int,
     too_long: str,
@@ -169,12 +172,15 @@ def _encode(
     """Returns the ids of an example, int32 `(n,)`, and the number of those of the prompt."""
     check_instance(f"examples[{index}]", example, Mapping, "a dict of prompt and completion")
     texts = [example.get(name) for name in ("prompt", "completion")]
-    if not all(isinstance(text, str) for text in texts):
+    encoded = [ids for ids in texts if isinstance(ids, list)]
+    if not encoded and not all(isinstance(text, str) for text in texts):
         raise TypeError(
             f"examples[{index}]={dict(example)!r:.200} lacks a text as its prompt or completion. "
             "Rename its fields, or name them to `read_examples`."
         )
-    prompt, completion = tokenizer.encode([str(text) for text in texts])
+    if len(encoded) != len(texts):
+        encoded = tokenizer.encode([str(text) for text in texts])
+    prompt, completion = encoded
     prompt = prompt or [tokenizer.end_token_id]
     ids = [*prompt, *completion, tokenizer.end_token_id]
     if len(ids) <= context_length + 1:

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from gpt2_keras.data.conversation_text import check_message, conversation_text
 from gpt2_keras.data.corpus_files import FilePath, Opener, open_local
 from gpt2_keras.tokenizer.encoding import without_surrogates
 
@@ -53,7 +54,7 @@ def row_texts(values: Iterable[Any], fields: Fields, source: str, row: str) -> t
 
 
 def _field_text(value: Any, argument: str, field: str, source: str, row: str) -> str:
-    """Returns the text of a field, without lone surrogates.
+    """Returns the text of a field, without lone surrogates; of messages that of the conversation.
 
     Args:
         value: The value of the field; None if it is missing.
@@ -65,6 +66,10 @@ def _field_text(value: Any, argument: str, field: str, source: str, row: str) ->
     Raises:
         ValueError: If it is not text.
     """
+    if isinstance(value, list) and value and all(isinstance(each, Mapping) for each in value):
+        for index, message in enumerate(value):
+            check_message(f"{source} message {index + 1},", message)
+        value = conversation_text(value)
     if not isinstance(value, str):
         found = "nothing" if value is None else f"{value!r:.60}"
         raise ValueError(

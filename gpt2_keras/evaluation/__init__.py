@@ -4,6 +4,7 @@ evaluate          perplexity, bits per byte and accuracy, in sliding windows
 evaluate_task     a published task by a published protocol, of `protocols.py`
 last_word         the last word of passages of your own
 multiple_choice   the most likely of several continuations
+evaluate_application    summaries by ROUGE, translations by BLEU, answers by F1
 detokenize        undoes the word splitting of a data set
 
 `continuations.py` says which tokens of a text are scored, `generation/spans.py` scores them. The
@@ -14,6 +15,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from gpt2_keras.evaluation.application_evaluation import evaluate_application
     from gpt2_keras.evaluation.detokenizers import detokenize
     from gpt2_keras.evaluation.perplexity import evaluate
     from gpt2_keras.evaluation.protocols import TASKS, TaskProtocol, find_protocol
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
         last_word,
         multiple_choice,
     )
+    from gpt2_keras.evaluation.text_metrics import bleu, exact_match, f1, rouge
 
 _HOMES = {
     "TASKS": "protocols",
@@ -38,11 +41,16 @@ _HOMES = {
     "TaskResult": "task_evaluation",
     "TextResult": "report",
     "detokenize": "detokenizers",
+    "bleu": "text_metrics",
     "evaluate": "perplexity",
+    "evaluate_application": "application_evaluation",
     "evaluate_task": "task_evaluation",
+    "exact_match": "text_metrics",
+    "f1": "text_metrics",
     "find_protocol": "protocols",
     "last_word": "tasks",
     "multiple_choice": "tasks",
+    "rouge": "text_metrics",
 }
 
 __all__ = [
@@ -55,12 +63,17 @@ __all__ = [
     "TaskProtocol",
     "TaskResult",
     "TextResult",
+    "bleu",
     "detokenize",
     "evaluate",
+    "evaluate_application",
     "evaluate_task",
+    "exact_match",
+    "f1",
     "find_protocol",
     "last_word",
     "multiple_choice",
+    "rouge",
 ]
 
 

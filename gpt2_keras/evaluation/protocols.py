@@ -56,9 +56,10 @@ class TaskProtocol:
             stride = "disjoint windows" if self.stride is None else f"stride {self.stride}"
             last = ", the last one full" if self.full_last_window else ""
             rules += [f"{stride}{last}", f"per {self.document}", f"unit: {self.denominator}"]
-        else:
+        elif self.start:
             rules.append(f"encoded {'together' if self.together else 'apart'}")
-        rules += [f"<|endoftext|> before: {self.start}", f"detokenizer: {self.detokenizer}"]
+        if self.start:
+            rules += [f"<|endoftext|> before: {self.start}", f"detokenizer: {self.detokenizer}"]
         if self.normalization:
             rules.append(f"also divided by: {', '.join(self.normalization)}")
         if self.filter:
@@ -234,6 +235,23 @@ _PROTOCOLS = (
 TASKS: dict[str, dict[str, TaskProtocol]] = {}
 for _protocol in _PROTOCOLS:
     TASKS.setdefault(_protocol.task, {})[_protocol.name] = _protocol
+# Of applications, whose answers are generated and compared with the right ones.
+APPLICATION_PROTOCOLS = {
+    task: TaskProtocol(
+        task,
+        "paper",
+        source,
+        target,
+        start="",
+        unknown="The texts are those of the file; the published figures are of the data set named.",
+    )
+    for task, source, target in (
+        ("summarize", f"{_PAPER}.6", "ROUGE F1 with stemming, rougeLsum, of the first 3 sentences"),
+        ("translate", f"{_PAPER}.7", "BLEU of sacrebleu, of the first sentence, greedily"),
+        ("answer", f"{_PAPER}.5", "exact match and F1, normalized as SQuAD's, greedily"),
+        ("classify", "Zhao et al. (2021)", "accuracy by calibrated probabilities"),
+    )
+}
 PROTOCOL_NAMES = ("paper", "lm-eval", "llm.c", "megatron")
 
 

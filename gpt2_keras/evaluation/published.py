@@ -57,6 +57,15 @@ _OTHERS = (
     ("hellaswag", "llm.c", "gpt2_xl", "accuracy", 0.3842, _LLM_C),
     ("hellaswag", "llm.c", "gpt2_xl", "accuracy_by_token", 0.4893, _LLM_C),
 )  # fmt: skip
+# Of the largest model, in sections 3.5 to 3.7: on CoQA's development set, CNN/Daily Mail and
+# WMT-14 English to French.
+_APPLICATIONS = (
+    ("answer", "f1", 0.55, "section 3.5, CoQA"),
+    ("summarize", "rouge1", 0.2934, "table 4, CNN/Daily Mail"),
+    ("summarize", "rouge2", 0.0827, "table 4, CNN/Daily Mail"),
+    ("summarize", "rougeLsum", 0.2658, "table 4, CNN/Daily Mail"),
+    ("translate", "bleu", 5.0, "section 3.7, WMT-14 English to French"),
+)
 FIGURES = (
     *(
         PublishedFigure(task, "paper", size, measure, value, _TABLE_3)
@@ -65,6 +74,10 @@ FIGURES = (
         for size, value in zip(SIZES, values, strict=True)
     ),
     *(PublishedFigure(*fields) for fields in _OTHERS),
+    *(
+        PublishedFigure(task, "paper", "gpt2_xl", measure, value, f"Radford et al. (2019), {where}")
+        for task, measure, value, where in _APPLICATIONS
+    ),
 )
 
 
@@ -75,14 +88,15 @@ def published_figures(task: str, protocol: str, config: GPT2Config) -> list[Publ
         task: The task.
         protocol: The protocol.
         config: The shape of the model: of one of OpenAI's sizes, the figures of that size
-            alone; of another shape, those of the smallest one.
+            alone; of another shape, those of the smallest that has any.
 
     Example:
         >>> [each.value for each in published_figures("wikitext-2", "paper", GPT2Config.gpt2())]
         [29.41]
     """
-    fields = config.to_dict()
+    fields, listed = config.to_dict(), list(SIZES)
+    found = [each for each in FIGURES if (each.task, each.protocol) == (task, protocol)]
+    smallest = min((each.size for each in found), key=listed.index, default="")
     named = (name for name, shape in SIZES.items() if shape.items() <= fields.items())
-    size = next(named, next(iter(SIZES)))
-    key = (task, protocol, size)
-    return [each for each in FIGURES if (each.task, each.protocol, each.size) == key]
+    size = next(named, smallest)
+    return [each for each in found if each.size == size]

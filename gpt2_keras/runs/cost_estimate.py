@@ -148,6 +148,8 @@ def estimate_run(settings: TrainingSettings, *, model_class: "type[GPT2Model]") 
         seconds = flops_per_step / peak.flops
         timing = "the full one of the hardware; a real run takes longer"
     training, validation = (len(part) for part in shards.split(settings.validation_fraction))
+    if settings.task is not None:  # of examples, each of which fills a window
+        training, validation = (each * windows.context_length for each in (training, validation))
     return CostEstimate(
         parameters=config.parameters_by_part(),
         memory=estimate_memory(

@@ -9,6 +9,7 @@ import keras
 from keras import ops
 
 from gpt2_keras import checkpoints
+from gpt2_keras.applications.task_rows import TaskRows
 from gpt2_keras.atomic import check_output_directory
 from gpt2_keras.data import TokenShards
 from gpt2_keras.model import GPT2Model
@@ -157,7 +158,7 @@ def _restored(
     settings: TrainingSettings,
     checkpoint: Checkpoint | None,
     strategy: Strategy,
-) -> tuple[GPT2Model, TokenShards]:
+) -> tuple[GPT2Model, TokenShards | TaskRows]:
     """Returns the compiled model of a checkpoint, or a new one if there is none, and its data."""
     shards, tokenizer = open_data(settings)
     keras.utils.set_random_seed(settings.seed)
@@ -193,7 +194,7 @@ def _check_arguments(model_class: object, out: object, callbacks: Any, verbose: 
 def _run(
     model: GPT2Model,
     settings: TrainingSettings,
-    shards: TokenShards,
+    shards: TokenShards | TaskRows,
     directory: RunDirectory,
     progress: Progress,
     callbacks: Sequence[keras.callbacks.Callback],

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from gpt2_keras.applications.task_rows import TRAINED_TASKS
 from gpt2_keras.config import SIZES
 from gpt2_keras.data.shuffling import LARGEST_SEED
 from gpt2_keras.layers.remat import check_remat
@@ -38,6 +39,7 @@ _DTYPE_ADVICE = "Use mixed_bfloat16 on hardware that has it."
 _FIELDS_BY_CHECK: list[tuple[Callable[[str, Any], object], list[str]]] = [
     (check_text, ["data", "tokenizer", "init"]),
     (_check_size, ["size"]),
+    (partial(check_choice, choices=TRAINED_TASKS), ["task"]),
     (_count, ["num_layers", "num_heads", "hidden_dim", "context_length"]),
     (_count, ["steps", "batch_size", "accumulation_steps", "model_parallel"]),
     (_count, ["evaluate_every", "evaluation_batches", "checkpoint_every", "keep_checkpoints"]),

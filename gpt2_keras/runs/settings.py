@@ -22,8 +22,10 @@ class TrainingSettings:
     """The settings of a run, checked; `settings.json` of its directory.
 
     Args:
-        data: Directory of token shards, as `gpt2-keras prepare` writes it.
-        tokenizer: Directory of the tokenizer that made them.
+        data: Directory of token shards, as `gpt2-keras prepare` writes it; with `task` a file
+            of examples.
+        tokenizer: Directory of the tokenizer that made them; with `task` of `init`.
+        task: A task to learn, one of `TRAINED_TASKS`; by default to continue texts.
         init: Model to start from, anything that `GPT2LM.from_preset` reads; by
             default random weights.
         size: A published size, such as `"gpt2"`; or give the numbers:
@@ -79,6 +81,7 @@ class TrainingSettings:
 
     data: str
     tokenizer: str
+    task: str | None = None
     init: str | None = None
     size: str | None = None
     num_layers: int | None = None

@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gpt2_keras import checkpoints
+from gpt2_keras.applications.task_rows import TaskRows, read_task_rows
 from gpt2_keras.data import TokenShards
 from gpt2_keras.devices import check_compute_dtype
 from gpt2_keras.runs.settings import TrainingSettings
 from gpt2_keras.runs.strategies import Strategy
+from gpt2_keras.runs.task_data import make_task_datasets
 from gpt2_keras.tokenizer import GPT2Tokenizer
 from gpt2_keras.training.loss import make_loss
 from gpt2_keras.training.optimizer import default_learning_rate, make_optimizer
@@ -19,13 +21,15 @@ if TYPE_CHECKING:
     from gpt2_keras.model import GPT2Model
 
 
-def open_data(settings: TrainingSettings) -> tuple[TokenShards, GPT2Tokenizer]:
-    """Returns the shards and the tokenizer that made them.
+def open_data(settings: TrainingSettings) -> tuple[TokenShards | TaskRows, GPT2Tokenizer]:
+    """Returns the shards and the tokenizer that made them, or the examples of a task.
 
     Raises:
         FileNotFoundError: If a directory is not there.
         ValueError: If another tokenizer made the shards.
     """
+    if settings.task is not None:
+        return read_task_rows(settings.task, settings.data), _tokenizer_of(settings)
     tokenizer = GPT2Tokenizer.from_directory(settings.tokenizer)
     shards = TokenShards.open(settings.data)
     if shards.fingerprint != tokenizer.fingerprint:
@@ -35,6 +39,13 @@ def open_data(settings: TrainingSettings) -> tuple[TokenShards, GPT2Tokenizer]:
             "again with this tokenizer, or use the one that made the token shards."
         )
     return shards, tokenizer
+
+
+def _tokenizer_of(settings: TrainingSettings) -> GPT2Tokenizer:
+    """Returns the tokenizer in a directory, or in that of a checkpoint."""
+    if settings.tokenizer == settings.init:
+        return GPT2Tokenizer.from_directory(checkpoints.directory_of(settings.tokenizer))
+    return GPT2Tokenizer.from_directory(settings.tokenizer)
 
 
 def new_model(
@@ -109,7 +120,7 @@ def compile_model(model: "GPT2Model", settings: TrainingSettings) -> None:
 
 def make_datasets(
     settings: TrainingSettings,
-    shards: TokenShards,
+    shards: TokenShards | TaskRows,
     model: "GPT2Model",
     first_batch: int,
     strategy: Strategy,
@@ -126,6 +137,8 @@ def make_datasets(
     from gpt2_keras.data import make_dataset
 
     strategy.check(model.config, settings.batch_size, settings.dtype)
+    if isinstance(shards, TaskRows):
+        return make_task_datasets(settings, shards, model, first_batch, strategy)
     train_tokens, validation_tokens = shards.split(settings.validation_fraction)
     context_length = settings.window_config(model.config).context_length
     batch_size = settings.batch_size

@@ -19,7 +19,7 @@ FRACTIONS = ["ema", "validation_fraction"]
 FRACTIONS_OR_0 = ["dropout_rate", "final_learning_rate_ratio", "beta_2"]
 NUMBERS = [*POSITIVE, *NOT_NEGATIVE, *FRACTIONS, *FRACTIONS_OR_0]
 FLAGS = ["remat", "document_masking", "jit_compile"]
-CHOICES = ["size", "schedule", "strategy", "dtype"]
+CHOICES = ["size", "task", "schedule", "strategy", "dtype"]
 TEXTS = ["data", "tokenizer", "init", "sample_prompts"]
 
 
@@ -140,7 +140,7 @@ def test_one_prompt_is_a_list_of_one():
         (
             '{"data": "a", "tokenizer": "b", "lr": 1}',
             "lr is unknown among the training settings. Use the text that `to_json` returns; the "
-            "settings are data, tokenizer, init",
+            "settings are data, tokenizer, task, init",
         ),
     ],
 )
