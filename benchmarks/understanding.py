@@ -11,7 +11,6 @@ on them.
 
 import argparse
 import json
-import platform
 import shutil
 import statistics
 import subprocess
@@ -22,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from _workers import processor
 
 from gpt2_keras import GPT2LM, GPT2Config
 from gpt2_keras.understanding import explore
@@ -87,16 +87,6 @@ def markdown(results: dict[str, Any]) -> str:
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
-
-
-def processor() -> str:
-    """Returns the name of the processor."""
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        for line in info.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor()
 
 
 def main() -> int:

@@ -173,6 +173,7 @@ class Chat:
         def keep(answer: str) -> None:
             self._turns = [*kept, (text, answer)]
             self._count += 1
+            self._cached = session.read_so_far() or self._cached
 
         return AnswerStream(session, tokenizer.decode(ids), strip(tokenizer.decode(cropped)), keep)
 

@@ -174,6 +174,7 @@ class GenerationSession:
         self._steps_between_checks = steps_between_checks if checks else None
         stop_ids = set(self._processors.stop_ids.tolist())
         self.rows = [_Row(model, prompt_text(each), self._stop, stop_ids) for each in prompts]
+        self._state: decoding_loop.DecodingState | None = None
 
     def deltas(self) -> Iterator[list[str]]:
         """Yields the next text delta of each row, again and again, until all are finished."""
@@ -187,6 +188,21 @@ class GenerationSession:
                 for delta in self._sliding_window(row, prefix):
                     yield ["" if other != row else delta for other in range(len(self.rows))]
         yield [row.finish() for row in self.rows]
+
+    def read_so_far(self) -> PrefixCache | None:
+        """Returns the cache of all that was read for a single text, to go on from it later.
+
+        None if nothing was, or there is padding among it, as JAX has for its buckets.
+        """
+        state = self._state
+        if state is None or len(self.rows) != 1:
+            return None
+        count = int(state.cache_index)
+        if not np.asarray(state.padding_mask)[0, :count].all():
+            return None
+        ids = np.asarray(state.history.token_ids[0, :count])
+        cache = [tuple(part[:, :, :count] for part in pair) for pair in state.cache]
+        return PrefixCache("", ids.tolist(), decoding_loop.Prefix(cache, ids))
 
     def _window(
         self,
@@ -203,6 +219,7 @@ class GenerationSession:
         seeds = self._seeds[rows].view("uint32") + np.uint32(window * WINDOW_SEED_STEP % 2**32)
         settings = (sampling_tensors(self._sampler, seeds.view("int32")), self._processors)
         state = functions.start(token_ids, num_tokens, *settings, np.int32(count), prefix)
+        self._state = state
         ids, log_probs = state.last_ids[:, None], state.last_log_probs[:, None]  # (batch, steps)
         left = count - 1
         while True:
@@ -215,6 +232,7 @@ class GenerationSession:
             state = state._replace(finished=finished)
             steps = min(left, self._steps_between_checks or left)
             ids, log_probs, state = functions.advance(state, *settings, np.int32(steps))
+            self._state = state
             left -= steps
 
     def _sliding_window(self, row: int, prefix: decoding_loop.Prefix) -> Iterator[str]:

@@ -2,10 +2,12 @@
 
 import re
 
+import keras
 import numpy as np
 import pytest
 
 from gpt2_keras.generation import EncodedPrompt, Sampler, cache_prefix
+from gpt2_keras.generation.session import GenerationSession
 from tests.models import text_model
 
 
@@ -44,6 +46,31 @@ def test_a_prompt_of_ids_is_continued_as_its_text_is(model):
     details = model.generate_details(other, max_new_tokens=3)
     assert details.prompt == "called so"
     assert model.generate(other, max_new_tokens=3) == "called so" + details.text
+
+
+def test_a_text_goes_on_from_all_that_was_read(model):
+    ids = model.tokenizer.encode("the cat sat")
+    whole = model.generate_details(EncodedPrompt(tuple(ids)), max_new_tokens=9)
+    settings = {
+        "seed": 0, "stop": (), "stop_token_ids": (), "logits_processors": None,
+        "prefix_cache": cache_prefix(model, "the cat"), "on_overflow": "error",
+        "special_tokens": None,
+    }  # fmt: skip
+    session = GenerationSession(model, [" sat"], Sampler(0.0), max_new_tokens=5, **settings)
+    assert session.read_so_far() is None
+    for _ in session.deltas():
+        pass
+    cached = session.read_so_far()
+    if keras.backend.backend() == "jax":
+        assert cached is None  # its buckets are padded
+        return
+    assert cached.token_ids == ids + whole.token_ids[:4]
+    last = EncodedPrompt((whole.token_ids[4],))
+    rest = model.generate_details(last, max_new_tokens=4, prefix_cache=cached)
+    assert rest.token_ids == whole.token_ids[5:]
+    two = GenerationSession(model, ["a", "b"], Sampler(0.0), max_new_tokens=2, **settings)
+    list(two.deltas())
+    assert two.read_so_far() is None
 
 
 def test_prompts_of_ids_are_checked(model):

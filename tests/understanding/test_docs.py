@@ -41,7 +41,8 @@ def test_its_export_runs(tmp_path, monkeypatch):
     assert b"explore" in Path("model.tflite").read_bytes()
 
 
-def test_its_figures_were_measured():
+def test_its_figures_were_measured(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
     program = runpy.run_path(str(ROOT / "benchmarks" / "understanding.py"))
     results = json.loads(program["RESULT"].read_text(encoding="utf-8"))
     assert program["markdown"](results) in PAGE
