@@ -8,7 +8,13 @@ import numpy as np
 import pytest
 
 from gpt2_keras import GPT2Config
-from gpt2_keras.evaluation import TASKS, evaluate_task, find_protocol
+from gpt2_keras.evaluation import (
+    TASKS,
+    detokenize,
+    evaluate_task,
+    find_protocol,
+    task_evaluation,
+)
 from gpt2_keras.evaluation.detokenizers import DETOKENIZERS
 from gpt2_keras.evaluation.protocols import APPLICATION_PROTOCOLS
 from gpt2_keras.evaluation.published import FIGURES, published_figures
@@ -154,9 +160,34 @@ def test_megatron_scores_no_first_token_and_the_others_do(model, tmp_path):
     )
 
 
-def detokenized(text):
-    from gpt2_keras.evaluation import detokenize
+def test_windows_are_those_of_the_protocols(tmp_path, monkeypatch):
+    """What is read before the first scored token of each window, in tokens of the file."""
+    model, read = text_model(context_length=64, num_layers=1), []
+    score = task_evaluation.score_spans
 
+    def recorded(model, spans, **options):
+        read.append([(len(span.inputs), len(span.targets)) for span in spans])
+        return score(model, spans, **options)
+
+    monkeypatch.setattr(task_evaluation, "score_spans", recorded)
+    file = tmp_path / "ptb.test.txt"
+    file.write_text("the cat 's mat " * 60)
+    count = len(model.tokenizer.encode(detokenize("the cat 's mat " * 60, "ptb-megatron")))
+    evaluate_task(model, "ptb", file, protocol="megatron")
+    full = (count - 1 - 64) // 32  # the first window scores all of its targets, the others 32
+    rest = count - 1 - 64 - 32 * full
+    assert read[0][: full + 1] == [(64, 64), *[(64, 32)] * full]
+    assert [scored for _, scored in read[0][full + 1 :]] == [rest] * bool(rest)
+    page = tmp_path / "wiki.test.tokens"
+    page.write_text(" = The cat = \n " + "the cat sat . " * 60)
+    evaluate_task(model, "wikitext-2", page, protocol="lm-eval")
+    assert {length for length, _ in read[1]} == {64}  # the last one, too
+    assert 0 < read[1][-1][1] < 64
+    evaluate_task(model, "wikitext-2", page, protocol="paper")
+    assert read[2][-1][0] == read[2][-1][1] < 64
+
+
+def detokenized(text):
     return detokenize(text, "wikitext-harness")
 
 
