@@ -92,7 +92,7 @@ def _turns(
                     f"context_length={context_length} leaves room for {room}. Shorten it, or leave "
                     "the row out."
                 )
-            ids = tokenizer.encode(SEPARATOR + earlier)
+            ids = tokenizer.encode(earlier)
             kept = ids[crop_turns(ids, turn_start(tokenizer), room - rest) :]
             prompt = tokenizer.encode(_joined(system, strip(tokenizer.decode(kept)), last))
         yield {"prompt": prompt, "completion": completion}

@@ -2,6 +2,8 @@
 
 import json
 
+import keras
+import numpy as np
 import pytest
 
 from gpt2_keras import GPT2LM
@@ -10,6 +12,7 @@ from gpt2_keras.cli.main import main
 from gpt2_keras.data.documents import read_texts
 from gpt2_keras.finetuning import GPT2Classifier, resume_classifier
 from gpt2_keras.finetuning.classifier_run import _Keeper
+from gpt2_keras.runs import RunDirectory
 from tests.models import text_model
 
 ANIMALS = ("cat", "dog", "mat", "log")
@@ -115,6 +118,25 @@ def test_an_interrupted_classifier_continues_after_its_last_epoch(init, tmp_path
     assert seen in ([0, 1, 2, 3], [0, 1, 1, 2, 3])
     steps = [line.split(",")[0] for line in (out / "history.csv").read_text().splitlines()[1:]]
     assert steps == ["4", "8", "12", "16"]
+
+
+def test_the_best_classifier_is_kept_and_patience_ends_the_run(tmp_path):
+    classifier = GPT2Classifier(text_model(context_length=16, num_layers=1), ["a", "b"])
+    keeper = _Keeper(RunDirectory(tmp_path), 5, patience=2)
+    keeper.set_model(classifier)
+    classifier.stop_training = False
+    kernels = []
+    for epoch, loss in enumerate([2.0, 1.0, 3.0, 1.5]):
+        assert not classifier.stop_training
+        kernels.append(np.full(classifier.head.kernel.shape, epoch, "float32"))
+        classifier.head.kernel.assign(kernels[-1])
+        logs = {"loss": loss, "accuracy": 0.5, "val_loss": loss, "val_accuracy": 0.5}
+        keeper.on_epoch_end(epoch, logs)
+    best = GPT2Classifier.from_preset(tmp_path / "model")
+    assert (keras.ops.convert_to_numpy(best.head.kernel) == kernels[1]).all()
+    assert classifier.stop_training
+    assert _Keeper(RunDirectory(tmp_path), 5, patience=2).is_over(99)
+    assert not _Keeper(RunDirectory(tmp_path), 5, patience=0).is_over(99)
 
 
 def test_prepare_takes_conversations(tmp_path):

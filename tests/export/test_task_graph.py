@@ -80,6 +80,24 @@ def test_prompts_are_those_of_python(model, index):
     assert cropped_ones > 2
 
 
+def test_a_document_that_is_cropped_to_nothing_keeps_its_separator(model):
+    task, encode = answer_task(model, max_new_tokens=NEW), model.tokenizer.encode
+    document = "the cat"
+    template = len(encode("\n\nQ:")) + len(encode("\nA:"))
+    question = "!" * (CONTEXT - NEW - template)
+    while len(encode(f" {question}")) > CONTEXT - NEW - template:
+        question = question[1:]
+    expected, cropped = fill(model, task, {"document": document, "question": question})
+    assert cropped == document
+    assert expected.text.startswith("\n\nQ: !")
+    fields = {"document": encode(document), "question": encode(f" {question}")}
+    ids, left_out, too_many = TaskPrompt(model, task, CONTEXT)(
+        {name: tf.constant(each, tf.int32) for name, each in fields.items()}
+    )
+    assert ids.numpy().tolist() == list(expected.token_ids)
+    assert (left_out.numpy(), too_many.numpy()) == (len(fields["document"]), 0)
+
+
 def test_a_prompt_that_cannot_fit_keeps_its_end(model):
     task = answer_task(model, max_new_tokens=NEW)
     ids = tf.constant(model.tokenizer.encode(" " + CORPUS[0] * 5), tf.int32)
