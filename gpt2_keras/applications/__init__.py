@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from gpt2_keras.applications.answer import answer, answer_task
-from gpt2_keras.applications.chat import Chat, Reply, chat_task
+from gpt2_keras.applications.chat import Chat, Reply
+from gpt2_keras.applications.chat_task import chat_task
 from gpt2_keras.applications.classify import (
     Classification,
     ClassificationTask,

@@ -3,10 +3,10 @@
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
+from gpt2_keras.applications.chat_task import MAX_NEW_TOKENS, STOP
 from gpt2_keras.applications.post_processing import strip
-from gpt2_keras.applications.text_task import Field, Literal, TextTask, token_limit
+from gpt2_keras.applications.text_task import token_limit
 from gpt2_keras.applications.turns import FORMATS, TurnEncoder
-from gpt2_keras.data.conversation_text import ROLES, SEPARATOR
 from gpt2_keras.generation import EncodedPrompt, PrefixCache, Sampler
 from gpt2_keras.generation.defaults import default_sampler
 from gpt2_keras.generation.finish_reason import FinishReason
@@ -14,10 +14,6 @@ from gpt2_keras.generation.prefix_cache import reuse_prefix
 from gpt2_keras.generation.session import STEPS_BETWEEN_STOP_CHECKS, GenerationSession
 from gpt2_keras.model import GPT2Model
 from gpt2_keras.validation import check_choice, check_instance, check_integer, check_text
-
-MAX_NEW_TOKENS = 64
-# Where the model begins to speak for another, also after a single line end.
-STOP = tuple(f"\n{name}:" for name in ROLES.values())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -214,34 +210,6 @@ class AnswerStream:
             text, self._prompt, self._cropped, sum(found.log_probs), found.finish_reason
         )
         self._keep(text)
-
-
-def chat_task(
-    model: GPT2Model,
-    *,
-    system: str = "",
-    max_new_tokens: int | None = None,
-    sampler: Sampler | None = None,
-) -> TextTask:
-    """Returns a turn of a conversation as a task for `export`; its fields: history, text.
-
-    The history is what was said, in the format `"plain"`; it loses its oldest turns as in `Chat`.
-    """
-    said = strip(check_text("system", system))
-    parts = [Literal(f"{ROLES['system']}: {said}")] if said else []
-    return TextTask(
-        "chat",
-        (
-            *parts,
-            Field("history", before=SEPARATOR if said else "", crop="turns", required=False),
-            Literal(f"{ROLES['user']}:", separator=SEPARATOR),
-            Field("text", before=" "),
-            Literal(f"{SEPARATOR}{ROLES['assistant']}:"),
-        ),
-        default_sampler(model) if sampler is None else sampler,
-        token_limit(model, max_new_tokens, MAX_NEW_TOKENS),
-        stop=STOP,
-    )
 
 
 def _pairs_of(messages: Sequence[Mapping[str, str]]) -> list[tuple[str, str]]:

@@ -90,6 +90,9 @@ def _answer(chat: Any, message: str, args: argparse.Namespace) -> None:
     except ValueError as error:  # of a message that is too long
         print(f"error: {error}", file=sys.stderr)
         return
+    except KeyboardInterrupt:  # while the message is read
+        print("\n(not answered)", file=sys.stderr)
+        return
     try:
         begun = False
         for delta in stream:

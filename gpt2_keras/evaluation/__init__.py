@@ -18,10 +18,11 @@ if TYPE_CHECKING:
     from gpt2_keras.evaluation.application_evaluation import evaluate_application
     from gpt2_keras.evaluation.detokenizers import detokenize
     from gpt2_keras.evaluation.perplexity import evaluate
-    from gpt2_keras.evaluation.protocols import TASKS, TaskProtocol, find_protocol
+    from gpt2_keras.evaluation.protocols import TASKS, find_protocol
     from gpt2_keras.evaluation.published import PublishedFigure
     from gpt2_keras.evaluation.report import Protocol, Report, TextResult
     from gpt2_keras.evaluation.task_evaluation import TaskResult, evaluate_task
+    from gpt2_keras.evaluation.task_protocol import TaskProtocol
     from gpt2_keras.evaluation.tasks import (
         LastWordResult,
         MultipleChoiceResult,
@@ -37,7 +38,7 @@ _HOMES = {
     "Protocol": "report",
     "PublishedFigure": "published",
     "Report": "report",
-    "TaskProtocol": "protocols",
+    "TaskProtocol": "task_protocol",
     "TaskResult": "task_evaluation",
     "TextResult": "report",
     "detokenize": "detokenizers",

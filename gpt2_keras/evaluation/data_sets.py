@@ -53,7 +53,7 @@ def read_texts(task: str, path: Path, document: str) -> list[str]:
     """
     content = open_binary(path)
     expected = task.split("-")[0]
-    rows = format_of(path) in ("parquet", "csv", "jsonl")
+    rows = expected == "wikitext" and format_of(path) in ("parquet", "csv", "jsonl")
     if task in ("enwik8", "text8"):
         check_format(path, content, task, expected)
         text = _test_set(content)

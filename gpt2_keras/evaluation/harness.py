@@ -14,12 +14,8 @@ from lm_eval.models.utils import handle_stop_sequences, normalize_gen_kwargs
 from tqdm import tqdm
 
 from gpt2_keras.evaluation.continuations import continuation_span
-from gpt2_keras.evaluation.harness_models import (
-    HarnessModel,
-    KerasHarnessModel,
-    LiteRTHarnessModel,
-    SavedModelHarnessModel,
-)
+from gpt2_keras.evaluation.harness_artifacts import LiteRTHarnessModel, SavedModelHarnessModel
+from gpt2_keras.evaluation.harness_models import HarnessModel, KerasHarnessModel
 from gpt2_keras.evaluation.perplexity import windows
 from gpt2_keras.generation.spans import Span
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from gpt2_keras.evaluation.data_sets import BLANK, Cloze, read_cloze, read_hellaswag
 from gpt2_keras.evaluation.detokenizers import detokenize
-from gpt2_keras.evaluation.protocols import TaskProtocol
+from gpt2_keras.evaluation.task_protocol import TaskProtocol
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,11 +15,12 @@ from gpt2_keras.evaluation.continuations import continuation_span, encode_pair, 
 from gpt2_keras.evaluation.data_sets import read_passages, read_texts
 from gpt2_keras.evaluation.detokenizers import detokenize
 from gpt2_keras.evaluation.perplexity import windows
-from gpt2_keras.evaluation.protocols import TaskProtocol, find_protocol
+from gpt2_keras.evaluation.protocols import find_protocol
 from gpt2_keras.evaluation.published import PublishedFigure, published_figures
 from gpt2_keras.evaluation.questions import read_questions
 from gpt2_keras.evaluation.report import exponential
 from gpt2_keras.evaluation.stop_words import stop_word_ids
+from gpt2_keras.evaluation.task_protocol import TaskProtocol
 from gpt2_keras.generation.spans import Span, SpanScore, score_spans
 from gpt2_keras.model import GPT2Model
 

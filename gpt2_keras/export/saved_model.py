@@ -24,8 +24,7 @@ from gpt2_keras.generation.tensorflow_functions import traced
 from gpt2_keras.model import GPT2Model
 from gpt2_keras.private_api.tensorflow import file_errors
 from gpt2_keras.validation import check_flag, check_integer
-
-METADATA_FILE = "assets.extra/gpt2_keras.json"
+from gpt2_keras.verification.saved_model import METADATA_FILE
 
 
 def to_saved_model(

@@ -14,6 +14,8 @@ from gpt2_keras.model import GPT2Model
 from gpt2_keras.verification.artifact import Artifact, GreedyText, TaskAnswer
 
 _VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"  # tensorflow/python/trackable/base.py
+# What the export says of itself, where TensorFlow Serving leaves it alone.
+METADATA_FILE = "assets.extra/gpt2_keras.json"
 _SIGNATURES = ("serving_default", "generate", "score", "tokenize", "detokenize")
 
 
@@ -125,7 +127,7 @@ class SavedModelArtifact(Artifact):
 
     def task(self) -> dict[str, Any] | None:
         """Returns the task in the file that the export writes beside the graph."""
-        file = self.path / "assets.extra" / "gpt2_keras.json"
+        file = self.path / METADATA_FILE
         contents = parse_json(file.read_bytes()) if file.is_file() else {}
         found: dict[str, Any] | None = contents.get("task")
         return found

@@ -5,7 +5,7 @@ import itertools
 import pytest
 
 from gpt2_keras.applications import Chat, chat
-from gpt2_keras.applications.chat import STOP, chat_task
+from gpt2_keras.applications.chat_task import STOP, chat_task
 from gpt2_keras.applications.post_processing import strip
 from gpt2_keras.applications.text_task import run_task
 from gpt2_keras.generation import EncodedPrompt, Sampler, prefix_cache

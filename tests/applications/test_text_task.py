@@ -13,7 +13,7 @@ from gpt2_keras.applications import (
     translate,
     translation_task,
 )
-from gpt2_keras.applications.chat import chat_task
+from gpt2_keras.applications.chat_task import chat_task
 from gpt2_keras.applications.post_processing import first_sentences, strip
 from gpt2_keras.applications.text_task import fill
 from gpt2_keras.generation import Sampler

@@ -115,7 +115,16 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize(("given", "task", "words"), [(g, t, w) for g, (t, w) in WRONG.items()])
+MORE_WRONG = [
+    ("lambada-openai", "ptb", WRONG["lambada-openai"][1]),
+    ("hellaswag", "1bw", WRONG["hellaswag"][1]),
+    ("wikitext-2", "lambada-standard", WRONG["wikitext-2"][1]),
+]
+
+
+@pytest.mark.parametrize(
+    ("given", "task", "words"), [*((g, t, w) for g, (t, w) in WRONG.items()), *MORE_WRONG]
+)
 def test_a_file_of_another_task_is_told(tmp_path, given, task, words):
     file = write(tmp_path, given)
     words = {"lambada-standard": "plain text"}.get(given, words)

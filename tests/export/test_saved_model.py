@@ -9,8 +9,8 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
 from gpt2_keras.export import clients, saved_model
-from gpt2_keras.export.saved_model import METADATA_FILE
 from gpt2_keras.generation.sampler import Sampler
+from gpt2_keras.verification.saved_model import METADATA_FILE
 from tests.export.tolerances import log_prob_error
 from tests.models import text_model
 
