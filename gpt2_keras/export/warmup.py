@@ -60,7 +60,7 @@ def write_warmup(
 
 
 def _requests(
-    texts: list[str], max_new_tokens: int, task: Task | None
+    texts: list[str], max_new_tokens: int, task: Task | None = None
 ) -> list[tuple[str, dict[str, np.ndarray]]]:
     """Returns one request to each signature, (name, inputs)."""
     text = {"text": np.array(texts, object)}
