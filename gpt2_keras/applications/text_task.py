@@ -83,8 +83,8 @@ class TextTask:
     @classmethod
     def from_dict(cls, contents: Mapping[str, Any]) -> Self:
         """Returns the task of a `to_dict` dictionary."""
-        kinds: dict[str, Any] = {"Literal": Literal, "Field": Field}
-        parts = tuple(kinds[k](**v) for part in contents["parts"] for k, v in part.items())
+        classes: dict[str, Any] = {"Literal": Literal, "Field": Field}
+        parts = tuple(classes[k](**v) for part in contents["parts"] for k, v in part.items())
         sampler, stop = Sampler(**contents["sampler"]), tuple(contents["stop"])
         return cls(**{**contents, "parts": parts, "sampler": sampler, "stop": stop})
 

@@ -18,8 +18,8 @@ class TaskProtocol:
         start: Whether `<|endoftext|>` stands before the first token: `"always"`; `"if empty"`,
             where there is no context; or `"never"`, so that the first token is not scored.
         together: Whether context and continuation are encoded together; see `encode_pair`.
-        document: What begins anew with the start token: a `"file"`, a `"page"` of WikiText, or a
-            `"line"`.
+        document: What is a text of its own, with windows of its own: a `"file"`, a `"page"` of
+            WikiText, or a `"line"`.
         stride: Tokens from one window to the next; None for the context length.
         full_last_window: Whether the last window is moved to the left until it is full.
         denominator: The unit of the perplexity: `"token"`; `"word"`, as `str.split` counts them;
