@@ -11,7 +11,7 @@ help:
 	@echo "make install    create $(VENV) and install gpt2_keras in it"
 	@echo "make demo       train, generate, export and run the export, in about five minutes"
 	@echo "make test       the tests (make test-slow: the long proofs)"
-	@echo "make test-peers logits, texts and files against transformers and llama.cpp's gguf"
+	@echo "make test-peers against transformers, llama.cpp's gguf and lm-evaluation-harness"
 	@echo "make test-beam  the Beam pipeline against the preparation on one machine"
 	@echo "make test-jax   the tests of generation, and of looking inside, on JAX"
 	@echo "make test-web   the pages in a browser, which npm brings"

@@ -14,7 +14,6 @@ from typing import Any
 from gpt2_keras.cli.task_input import (
     add_task_arguments,
     answer_all,
-    files_exist,
     load_model,
     read_file,
     read_inputs,
@@ -37,7 +36,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Runs the command."""
-    files_exist(args.document, args.examples, *args.file)
     questions, examples = read_inputs(args), read_pairs(args.examples, ("question", "answer"))
     document = "" if args.document is None else read_file(args.document)
     model = load_model(args)

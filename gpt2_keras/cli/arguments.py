@@ -25,6 +25,8 @@ SPECIAL_TOKENS = (
     "tokenizer's, which is added: all but the end token)",
 )
 DEVICE = ("--device", None, KINDS, "to compute on (default: a GPU if there is one)")
+# The names of the applications: gpt2_keras.applications.task_rows.TRAINED_TASKS.
+APPLICATIONS = ("summarize", "translate", "answer", "classify", "chat")
 MODEL: dict[str, Any] = {"required": True, "metavar": "DIR", "help": "model or run directory"}
 
 
@@ -115,3 +117,17 @@ def number(
         return value
 
     return parse
+
+
+# At the end, as they are made of the functions above.
+SAMPLING = (
+    ("--temperature", "T", number(0), "0 takes the most likely token"),
+    ("--top-k", "K", integer(0), "sample from the K most likely; 0 means all"),
+    (
+        "--top-p",
+        "P",
+        number(0, 1, above=True),
+        "sample from the fewest tokens with a total probability of P",
+    ),
+)
+SEED = ("--seed", "N", integer(), "makes sampling repeatable")

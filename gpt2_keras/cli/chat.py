@@ -19,8 +19,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from gpt2_keras.cli.arguments import DEVICE, MODEL, add_flags, integer, text
-from gpt2_keras.cli.task_input import SAMPLING, SEED, load_model, sampler_of
+from gpt2_keras.cli.arguments import DEVICE, MODEL, SAMPLING, SEED, add_flags, integer, text
+from gpt2_keras.cli.task_input import load_model, sampler_of
 
 HELP = "talk with a model"
 _COMMANDS = """/undo       forget the last message and its answer

@@ -17,7 +17,6 @@ from gpt2_keras.cli.quiet import load_tensorflow
 from gpt2_keras.cli.task_input import (
     add_task_arguments,
     answer_all,
-    files_exist,
     load_model,
     read_inputs,
     read_pairs,
@@ -42,16 +41,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Runs the command."""
-    files_exist(args.examples, *args.file)
+    texts, examples = read_inputs(args), read_pairs(args.examples, ("text", "label"))
     load_tensorflow(args.device)
     from gpt2_keras.checkpoints import is_classifier
 
     if is_classifier(args.model):
-        _run_classifier(args)
+        _run_classifier(args, texts)
         return
     if not args.label:
         args.usage_error("the following arguments are required: --label")
-    texts, examples = read_inputs(args), read_pairs(args.examples, ("text", "label"))
     model = load_model(args)
     from gpt2_keras.applications import classify
 
@@ -69,14 +67,13 @@ def run(args: argparse.Namespace) -> None:
     answer_all(texts, ask, args.json)
 
 
-def _run_classifier(args: argparse.Namespace) -> None:
+def _run_classifier(args: argparse.Namespace, texts: list[str]) -> None:
     """Finds the labels that a classifier has learned."""
     if args.label or args.examples:
         args.usage_error(
             f"--label and --examples are for a language model, and {args.model} is a classifier, "
             "which has its labels"
         )
-    texts = read_inputs(args)
     from gpt2_keras.finetuning import GPT2Classifier
 
     classifier = GPT2Classifier.from_preset(args.model)

@@ -21,7 +21,7 @@ import argparse
 import json
 from typing import Any
 
-from gpt2_keras.cli.arguments import MODEL, SPECIAL_TOKENS, add_flags, integer, text
+from gpt2_keras.cli.arguments import APPLICATIONS, MODEL, SPECIAL_TOKENS, add_flags, integer, text
 from gpt2_keras.cli.export_task import check_task_flags, task_of
 from gpt2_keras.cli.quiet import load_tensorflow
 
@@ -36,7 +36,6 @@ CHECKPOINT_FORMATS = {
 }
 DTYPES = ("float32", "float16", "bfloat16", "int8", "int4")
 ON_INVALID_TEXT = ("error", "accept")
-TASKS = ("summarize", "translate", "answer", "classify", "chat")
 # Which flags a format has.
 _OPTIONS = {
     "tf_saved_model": ("max_new_tokens", "dtype", "on_invalid_text", "version", "task"),
@@ -78,7 +77,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_flags(
         parser.add_argument_group("options of tf_saved_model and litert"),
-        ("--task", None, TASKS, "what it answers to a text"),
+        ("--task", None, APPLICATIONS, "what it answers to a text"),
         ("--label", "NAME", [text], "of the task classify; repeat it for each", []),
         ("--examples", "FILE", str, "of translate, answer and classify: pairs, as their commands'"),
         ("--system", "TEXT", text, "of chat: what stands before the conversation", ""),

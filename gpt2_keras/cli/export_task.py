@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from gpt2_keras.cli.task_input import files_exist, read_pairs
+from gpt2_keras.cli.task_input import read_pairs
 
 # The fields of the pairs of --examples, by task.
 _PAIRS = {
@@ -25,7 +25,10 @@ def check_task_flags(args: argparse.Namespace) -> None:
             args.usage_error(f"argument --{name}: only of --task {' or '.join(tasks)}")
     if args.task == "classify" and not args.label:
         args.usage_error("--task classify needs --label NAME, at least two of them")
-    files_exist(args.examples)
+    if args.examples is not None:
+        from gpt2_keras.data.corpus_files import check_paths
+
+        check_paths([args.examples])  # before the model is loaded, which takes longer
 
 
 def task_of(model: Any, args: argparse.Namespace) -> Any:

@@ -20,6 +20,8 @@ from typing import Any
 from gpt2_keras.cli.arguments import (
     DEVICE,
     MODEL,
+    SAMPLING,
+    SEED,
     SPECIAL_TOKENS,
     add_flags,
     integer,
@@ -30,7 +32,7 @@ from gpt2_keras.cli.quiet import load_tensorflow
 from gpt2_keras.devices import current_device, warn_of_unused_gpu
 
 HELP = "continue texts"
-_TOP_P, _MIN_P, _PENALTY = number(0, 1, above=True), number(0, 1), number(0, above=True)
+_MIN_P, _PENALTY = number(0, 1), number(0, above=True)
 _ON_OVERFLOW = "what to do with a text that outgrows the context (default: %(default)s)"
 
 
@@ -42,9 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_flags(
         parser,
         ("--max-new-tokens", "N", integer(1), "default: 64, or half the context if that is less"),
-        ("--temperature", "T", number(0), "0 takes the most likely token"),
-        ("--top-k", "K", integer(0), "sample from the K most likely; 0 means all"),
-        ("--top-p", "P", _TOP_P, "sample from the fewest tokens with a total probability of P"),
+        *SAMPLING,
         (
             "--min-p",
             "P",
@@ -57,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             _PENALTY,
             "above 1: makes tokens that the text has less likely",
         ),
-        ("--seed", "N", integer(), "makes sampling repeatable"),
+        SEED,
         ("--num-return-sequences", "N", integer(1), "number of texts of each prompt", 1),
         ("--stop", "TEXT", [text], "end before this text", []),
         ("--bad-word", "TEXT", [text], "ban this text", []),

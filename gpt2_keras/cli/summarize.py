@@ -16,7 +16,6 @@ from gpt2_keras.cli.arguments import integer, text
 from gpt2_keras.cli.task_input import (
     add_task_arguments,
     answer_all,
-    files_exist,
     load_model,
     read_inputs,
     sampler_of,
@@ -37,7 +36,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Runs the command."""
-    files_exist(*args.file)
     texts = read_inputs(args)
     model = load_model(args)
     from gpt2_keras.applications import summarize

@@ -4,21 +4,13 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
-from gpt2_keras.cli.arguments import DEVICE, MODEL, add_flags, integer, number, text
+from gpt2_keras.cli.arguments import DEVICE, MODEL, SAMPLING, SEED, add_flags, integer, text
 from gpt2_keras.cli.quiet import load_tensorflow
 from gpt2_keras.devices import current_device, warn_of_unused_gpu
 
-_TOP_P = number(0, 1, above=True)
 _BATCH_SIZE = 8  # texts that are answered together
-SAMPLING = (
-    ("--temperature", "T", number(0), "0 takes the most likely token"),
-    ("--top-k", "K", integer(0), "sample from the K most likely; 0 means all"),
-    ("--top-p", "P", _TOP_P, "sample from the fewest tokens with a total probability of P"),
-)
-SEED = ("--seed", "N", integer(), "makes sampling repeatable")
 
 
 def add_task_arguments(
@@ -141,10 +133,3 @@ def _cropped(index: int, cropped: str) -> str:
         f"text {index + 1}: {len(cropped)} characters did not fit into the context and were left "
         f"out: {cropped[:40]!r}…"
     )
-
-
-def files_exist(*names: str | None) -> None:
-    """Raises FileNotFoundError for a file that does not exist, before a model is loaded."""
-    for name in names:
-        if name is not None and not Path(name).exists():
-            raise FileNotFoundError(f"{name} does not exist. Check the spelling.")

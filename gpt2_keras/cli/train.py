@@ -15,7 +15,6 @@ Example:
 
 import argparse
 import contextlib
-import csv
 import json
 import sys
 from pathlib import Path
@@ -104,6 +103,7 @@ def _train_classifier(args: argparse.Namespace, settings: dict[str, Any]) -> Non
         args.usage_error("--dry-run, --skip-batches and more --steps are not for --task classify")
     from gpt2_keras import GPT2LM
     from gpt2_keras.finetuning import resume_classifier, train_classifier
+    from gpt2_keras.finetuning.classifier_run import read_history
     from gpt2_keras.runs import RunDirectory, TrainingSettings
 
     verbose = 1 if sys.stderr.isatty() else 2
@@ -114,15 +114,14 @@ def _train_classifier(args: argparse.Namespace, settings: dict[str, Any]) -> Non
             given = TrainingSettings(**settings)
             train_classifier(given, args.out, model_class=GPT2LM, verbose=verbose)
     directory = RunDirectory(Path(args.out))
-    with directory.history.open(newline="", encoding="utf-8") as file:
-        rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+    rows = read_history(directory)
     best = min(rows, key=lambda row: row["val_loss"])
     if args.json:
         paths = {name: str(getattr(directory, name)) for name in ("model", "history", "loss_plot")}
         print(json.dumps({"best": best, "last": rows[-1], **paths}, indent=2))
         return
     print(
-        f"accuracy  {best['val_accuracy']:.1%} at step {best['step']:.0f}, validation loss "
+        f"accuracy  {best['val_accuracy']:.1%} at step {best['step']}, validation loss "
         f"{best['val_loss']:.3f}\n"
         f"model     {directory.model}\n"
         f"losses    {directory.history}, {directory.loss_plot}\n"

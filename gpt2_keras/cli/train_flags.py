@@ -3,13 +3,12 @@
 import argparse
 from typing import Any
 
-from gpt2_keras.cli.arguments import add_flags, integer, number, text
+from gpt2_keras.cli.arguments import APPLICATIONS, add_flags, integer, number, text
 from gpt2_keras.config import SIZES
 
 _COUNT, _COUNT_OR_0 = integer(1), integer(0)
 _POSITIVE, _NOT_NEGATIVE = number(0, above=True), number(0)
 _FRACTION, _FRACTION_OR_0 = number(0, 1, above=True, below=True), number(0, 1, below=True)
-TASKS = ("summarize", "translate", "answer", "classify", "chat")
 _STRATEGIES = ("auto", "none", "mirrored", "multi-worker", "tpu")
 # By group, as `add_flags` takes them.
 _SETTINGS: dict[str, tuple[tuple[str, str | None, Any, str], ...]] = {
@@ -29,7 +28,7 @@ _SETTINGS: dict[str, tuple[tuple[str, str | None, Any, str], ...]] = {
         (
             "--task",
             None,
-            TASKS,
+            APPLICATIONS,
             "learn it from examples: JSONL of text and summary, source and "
             "target, question and answer (and document), text and label, or messages",
         ),

@@ -15,7 +15,6 @@ from gpt2_keras.cli.arguments import integer
 from gpt2_keras.cli.task_input import (
     add_task_arguments,
     answer_all,
-    files_exist,
     load_model,
     read_inputs,
     read_pairs,
@@ -37,7 +36,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Runs the command."""
-    files_exist(args.examples, *args.file)
     texts, examples = read_inputs(args), read_pairs(args.examples, ("source", "target"))
     model = load_model(args)
     from gpt2_keras.applications import translate

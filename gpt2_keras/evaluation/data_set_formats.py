@@ -9,7 +9,7 @@ from typing import Any
 from gpt2_keras.data.corpus_files import decompressed, decompression_errors, format_of, open_local
 from gpt2_keras.json_text import parse_json
 
-_HEAD_BYTES = 64 * 1024
+HEAD_BYTES = 64 * 1024
 # What is looked at, in words, and as a pattern of the beginning of a text file.
 _PATTERNS = {
     "cbt": ("the Children's Book Test, numbered lines with choices in the 21st", r"1 .*\n2 .*\n3 "),
@@ -26,8 +26,12 @@ _FIELDS = {
 _PLAIN = "plain text"
 
 
-def open_binary(path: Path) -> bytes:
+def open_binary(path: Path, size: int = -1) -> bytes:
     """Returns the content of a file, of the one member of a `.zip`, or decompressed.
+
+    Args:
+        path: The file.
+        size: Number of bytes to read; by default all.
 
     Raises:
         ValueError: If it cannot be decompressed, or a `.zip` has not one file.
@@ -35,7 +39,7 @@ def open_binary(path: Path) -> bytes:
     if path.suffix != ".zip":
         with open_local(path) as file, decompressed(file, path) as stream:
             with decompression_errors(path):
-                content: bytes = stream.read()
+                content: bytes = stream.read(size)
             return content
     try:
         with zipfile.ZipFile(path) as archive:
@@ -45,7 +49,8 @@ def open_binary(path: Path) -> bytes:
                     f"{path} has {len(names)} files ({', '.join(names[:3])}). A .zip file of a "
                     "data set has one. Unpack it, and name the file."
                 )
-            return archive.read(names[0])
+            with archive.open(names[0]) as member:
+                return member.read(size)
     except zipfile.BadZipFile as error:
         raise ValueError(
             f"{path} is no .zip file that can be read ({error}). Fetch it again."
@@ -77,7 +82,7 @@ def looks_like(path: Path, content: bytes) -> tuple[str, str]:
     """Returns the data set that a file may be of, as a key and in words."""
     if format_of(path) == "parquet":
         return "rows", "a Parquet file"
-    head = content[:_HEAD_BYTES].decode("utf-8", errors="ignore")
+    head = content[:HEAD_BYTES].decode("utf-8", errors="ignore")
     first = head.lstrip().split("\n", 1)[0]
     if first.startswith("{"):
         return _of_object(first)

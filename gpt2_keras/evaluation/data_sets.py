@@ -7,7 +7,7 @@ from typing import Any
 
 from gpt2_keras.data.corpus_files import format_of
 from gpt2_keras.data.rows import read_rows
-from gpt2_keras.evaluation.data_set_formats import check_format, open_binary, text_of
+from gpt2_keras.evaluation.data_set_formats import HEAD_BYTES, check_format, open_binary, text_of
 from gpt2_keras.evaluation.examples import CHOICES, LABEL, TEXT, read_examples
 
 # enwik8 and text8 have 100 million bytes, of which the last five are the usual test set.
@@ -51,9 +51,9 @@ def read_texts(task: str, path: Path, document: str) -> list[str]:
     Raises:
         ValueError: If the file is of another task, not UTF-8, or empty.
     """
-    content = open_binary(path)
     expected = task.split("-")[0]
     rows = expected == "wikitext" and format_of(path) in ("parquet", "csv", "jsonl")
+    content = b"" if rows else open_binary(path)
     if task in ("enwik8", "text8"):
         check_format(path, content, task, expected)
         text = _test_set(content)
@@ -95,10 +95,10 @@ def read_passages(task: str, path: Path) -> list[tuple[str, str]]:
     Raises:
         ValueError: If the file is of another task, or has no passage.
     """
-    content = open_binary(path)
     if task == "lambada-openai":
-        check_format(path, content, task, task)
+        check_format(path, open_binary(path, HEAD_BYTES), task, task)
         return [(source, row["text"]) for source, row in read_examples(path, {"text": TEXT})]
+    content = open_binary(path)
     check_format(path, content, task, "text")
     lines = text_of(path, content).split("\n")
     found = [(f"{path}, line {i}", line) for i, line in enumerate(lines, 1) if line.strip()]
@@ -152,7 +152,7 @@ def read_hellaswag(task: str, path: Path) -> list[tuple[str, dict[str, Any]]]:
     Raises:
         ValueError: If the file is of another task, or a row is damaged.
     """
-    check_format(path, open_binary(path), task, "hellaswag")
+    check_format(path, open_binary(path, HEAD_BYTES), task, "hellaswag")
     names = ("ctx", "ctx_a", "ctx_b", "activity_label")
     rows = read_examples(path, {**dict.fromkeys(names, TEXT), "endings": CHOICES, "label": LABEL})
     for source, row in rows:

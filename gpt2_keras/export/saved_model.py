@@ -2,7 +2,7 @@
 
 import inspect
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,9 @@ from gpt2_keras.model import GPT2Model
 from gpt2_keras.private_api.tensorflow import file_errors
 from gpt2_keras.validation import check_flag, check_integer
 from gpt2_keras.verification.saved_model import METADATA_FILE
+
+# The sampling parameters of a request.
+_SAMPLING = ("temperature", "top_k", "top_p", "repetition_penalty", "seed")
 
 
 def to_saved_model(
@@ -121,28 +124,15 @@ def _signatures(
     numbers = {"max_new_tokens": tf.constant([default_limit])} | _numbers_of_request(defaults)
     specs = [tf.TensorSpec([None], value.dtype, name=name) for name, value in numbers.items()]
 
-    # The defaults become those of the SavedModel's signature.
+    parameters = list(zip(specs, numbers.values(), strict=True))
+
     def generate_tokens(
-        token_ids: Any,
-        num_tokens: Any,
-        max_new_tokens: Any = numbers["max_new_tokens"],
-        temperature: Any = numbers["temperature"],
-        top_k: Any = numbers["top_k"],
-        top_p: Any = numbers["top_p"],
-        repetition_penalty: Any = numbers["repetition_penalty"],
-        seed: Any = numbers["seed"],
+        token_ids: Any, num_tokens: Any, max_new_tokens: Any, *sampled: Any
     ) -> Tensors:
         batch_size = tf.shape(token_ids)[0]
         limits = per_row("max_new_tokens", max_new_tokens, batch_size)
-        sampling = sampling_of_request(
-            batch_size,
-            defaults,
-            temperature=temperature,
-            top_k=top_k,
-            top_p=top_p,
-            repetition_penalty=repetition_penalty,
-            seed=seed,
-        )
+        named = dict(zip(_SAMPLING, sampled, strict=True))
+        sampling = sampling_of_request(batch_size, defaults, **named)
         with weights.in_use():
             return text_model.generate_tokens(token_ids, num_tokens, sampling, limits)
 
@@ -151,22 +141,14 @@ def _signatures(
             return text_model.score_tokens(token_ids, num_tokens)
 
     # Functions of text call these, so that the graph has the model once for each task.
-    traced_generate_tokens = traced(generate_tokens, [ids, counts, *specs])
+    required = [(ids, None), (counts, None)]
+    traced_generate_tokens = _traced_with_defaults(generate_tokens, [*required, *parameters])
     traced_score_tokens = traced(score_tokens, [ids, counts])
 
-    def generate(
-        text: Any,
-        max_new_tokens: Any = numbers["max_new_tokens"],
-        temperature: Any = numbers["temperature"],
-        top_k: Any = numbers["top_k"],
-        top_p: Any = numbers["top_p"],
-        repetition_penalty: Any = numbers["repetition_penalty"],
-        seed: Any = numbers["seed"],
-    ) -> Tensors:
-        given = (max_new_tokens, temperature, top_k, top_p, repetition_penalty, seed)
+    def generate(text: Any, *given: Any) -> Tensors:
         return text_model.generate(text, lambda *ids: traced_generate_tokens(*ids, *given))
 
-    traced_generate = traced(generate, [texts, *specs])
+    traced_generate = _traced_with_defaults(generate, [(texts, None), *parameters])
 
     def serving_default(text: Any) -> Tensors:
         # The same function again, not a second trace of the model.
@@ -195,28 +177,38 @@ def _task_signatures(
     answering: SavedModelTask, task: Task, weights: StoredWeights
 ) -> dict[str, Callable[..., Tensors]]:
     """Returns the signature of a task, under its name and as the default."""
-    inputs = answering.inputs()
 
     def run(*texts: Any) -> Tensors:
         with weights.in_use():
             return answering.run(*texts)
 
-    # Names and defaults of the arguments become those of the SavedModel's signature.
+    function = _traced_with_defaults(run, answering.inputs())
+    return {task.name: function, "serving_default": function}
+
+
+def _traced_with_defaults(
+    function: Callable[..., Tensors], inputs: Sequence[tuple[tf.TensorSpec, Any]]
+) -> Callable[..., Tensors]:
+    """Returns a traced function whose inputs have the names and defaults of a signature.
+
+    Args:
+        function: The function, which is called with the inputs in their order.
+        inputs: The spec of each, and its default or None; those with a default last.
+    """
     none, kind = inspect.Parameter.empty, inspect.Parameter.POSITIONAL_OR_KEYWORD
-    run.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+    function.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
         [
             inspect.Parameter(spec.name, kind, default=none if default is None else default)
             for spec, default in inputs
         ]
     )
-    function = traced(run, [spec for spec, _ in inputs])
-    return {task.name: function, "serving_default": function}
+    signed: Callable[..., Tensors] = traced(function, [spec for spec, _ in inputs])
+    return signed
 
 
 def _numbers_of_request(defaults: SamplingTensors) -> dict[str, tf.Tensor]:
     """Returns the sampling parameters of a request that names none."""
-    names = ("temperature", "top_k", "top_p", "repetition_penalty", "seed")
-    return {name: tf.constant(getattr(defaults, name)) for name in names}
+    return {name: tf.constant(getattr(defaults, name)) for name in _SAMPLING}
 
 
 def _write_metadata(directory: Path, metadata: dict[str, Any]) -> None:

@@ -49,7 +49,7 @@ class TextModel:
         self._end_token_id = host_tokenizer.end_token_id
         self._context_length = model.config.context_length
         self._vocab_size = model.config.vocab_size
-        self._model, self._checks_texts = model, on_invalid_text == "error"
+        self._model, self.checks_texts = model, on_invalid_text == "error"
 
     def generate(self, texts: Any, generate_tokens: Callable[..., Tensors]) -> Tensors:
         """Continues texts, as `GPT2LM.generate` does.
@@ -109,7 +109,7 @@ class TextModel:
         prompt_ids = tf.RaggedTensor.from_tensor(token_ids, lengths=num_tokens)
         lengths = tf.maximum(_lengths(prompt_ids), 1)
         room = tf.maximum(self._context_length - lengths, 0)
-        if self._checks_texts:
+        if self.checks_texts:
             check_fit(lengths, self._context_length - max_new_tokens, self._context_length)
         limits = tf.minimum(max_new_tokens, room)
         new_ids, counts = decoding_loop.decode(
@@ -140,7 +140,7 @@ class TextModel:
             without padding.
         """
         ids = self._encode(texts)
-        if self._checks_texts:
+        if self.checks_texts:
             room = tf.fill(tf.shape(texts), self._context_length)
             check_fit(_lengths(ids), room, self._context_length)
         tokens = self._padded(ids[:, : self._context_length])
@@ -177,7 +177,7 @@ class TextModel:
             UTF-8; `token_bytes`, string; `ids`, int32; `probs`, float32.
         """
         prompt_ids = self._encode(texts)
-        if self._checks_texts:
+        if self.checks_texts:
             room = tf.fill(tf.shape(texts), self._context_length)
             check_fit(_lengths(prompt_ids), room, self._context_length)
         ids, probs = most_likely_next_tokens(
@@ -189,11 +189,6 @@ class TextModel:
         shown = self._detokenize(single, tf.ones_like(single[:, 0]))
         tokens, token_bytes = (tf.reshape(strings, tf.shape(ids)) for strings in shown)
         return {"tokens": tokens, "token_bytes": token_bytes, "ids": ids, "probs": probs}
-
-    @property
-    def checks_texts(self) -> bool:
-        """Whether an invalid text fails its request."""
-        return self._checks_texts
 
     def text_of(self, token_ids: Any, num_tokens: Any) -> tf.Tensor:
         """Returns the texts of ids in valid UTF-8, string `(batch,)`."""
@@ -209,7 +204,7 @@ class TextModel:
         return {"text": text, "text_bytes": text_bytes}
 
     def _encode(self, texts: Any) -> tf.RaggedTensor:
-        if self._checks_texts:
+        if self.checks_texts:
             check_texts(texts)
         return self._tokenize(texts)
 

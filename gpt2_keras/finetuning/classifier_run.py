@@ -106,6 +106,16 @@ def _run(
     return GPT2Classifier.from_preset(directory.model, model_class=model_class)
 
 
+def read_history(directory: RunDirectory) -> list[dict[str, float]]:
+    """Returns the rows of a classifier's `history.csv`: `step` and the other `COLUMNS`."""
+    with directory.history.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    return [
+        {name: float(value) for name, value in row.items()} | {"step": int(row["step"])}
+        for row in rows
+    ]
+
+
 class _Keeper(keras.callbacks.Callback):
     """Keeps the best classifier and the history; stops when the patience runs out."""
 
@@ -115,12 +125,7 @@ class _Keeper(keras.callbacks.Callback):
         self._steps_per_epoch = steps_per_epoch
         self._rows: list[dict[str, float]] = []
         if directory.history.is_file():
-            with directory.history.open(newline="", encoding="utf-8") as file:
-                rows = list(csv.DictReader(file))
-            self._rows = [
-                {name: float(value) for name, value in row.items()} | {"step": int(row["step"])}
-                for row in rows
-            ]
+            self._rows = read_history(directory)
 
     def is_over(self, epochs: int) -> bool:
         """Returns whether nothing is left to do."""

@@ -7,10 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from gpt2_keras.cli.main import main
+from gpt2_keras.applications.task_rows import TRAINED_TASKS
+from gpt2_keras.cli.arguments import APPLICATIONS
+from gpt2_keras.cli.main import _parser, main
 from tests.models import CORPUS, text_model
 
 ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGE = (ROOT / "docs" / "applications.md").read_text(encoding="utf-8")
 
 
@@ -47,6 +50,23 @@ def test_its_commands_run(home, capsys):
         program, *words = shlex.split(line)
         assert program == "gpt2-keras"
         assert main(words) == 0, (line, capsys.readouterr().err)
+
+
+def test_the_lines_of_the_readme_run(home, capsys):
+    Path("story.txt").write_text(CORPUS[0])
+    section = README.split("## Using it\n")[1].split("\n## ")[0]
+    (block,) = re.findall(r"^```\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
+    summarizing, answering, *others = [shlex.split(line)[1:] for line in block.splitlines()]
+    for words in (summarizing, answering):
+        assert main(words) == 0, (words, capsys.readouterr().err)
+    # What takes longer is run with the lines of the page.
+    assert [words[0] for words in others] == ["chat", "train", "export"]
+    for words in others:
+        assert _parser().parse_args(words).command == words[0]
+
+
+def test_the_tasks_of_the_commands_are_those_that_are_trained():
+    assert APPLICATIONS == TRAINED_TASKS
 
 
 @pytest.mark.slow

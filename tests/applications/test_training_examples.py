@@ -1,6 +1,7 @@
 """Examples of tasks as prompts and completions: what a model learns is what the task asks."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 
@@ -8,6 +9,8 @@ from gpt2_keras.applications import answer, summarize, translate
 from gpt2_keras.applications.chat import Chat
 from gpt2_keras.applications.task_rows import TaskRows, read_task_rows
 from gpt2_keras.applications.training_examples import training_examples
+from gpt2_keras.runs import TrainingSettings
+from gpt2_keras.runs.task_data import make_task_datasets
 from tests.models import CORPUS, text_model
 
 CONTEXT = 96
@@ -162,3 +165,13 @@ def test_wrong_files_are_told(tmp_path):
     one = rows("answer", {"question": "a", "answer": "b"})
     with pytest.raises(ValueError, match=r"^There is 1 example of 'answer', and one is needed to"):
         one.split(None)
+
+
+def test_fewer_examples_than_devices_are_an_error(model):
+    two = rows("answer", *[{"question": "a", "answer": "b"}] * 2)
+    devices = SimpleNamespace(num_replicas=3)
+    message = (
+        r"^There are 1 examples to validate on, fewer than the 3 devices, and each needs one\."
+    )
+    with pytest.raises(ValueError, match=message):
+        make_task_datasets(TrainingSettings("a", "b", task="answer"), two, model, 0, devices)

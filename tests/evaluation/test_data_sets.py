@@ -9,6 +9,7 @@ import zipfile
 import pytest
 
 from gpt2_keras.evaluation import evaluate_task, find_protocol
+from gpt2_keras.evaluation.continuations import continuation_span
 from gpt2_keras.evaluation.data_sets import read_cloze, read_passages, read_texts
 from gpt2_keras.evaluation.questions import read_questions
 from tests.evaluation.data_sets import CBT_SENTENCES, FILES, LAMBADA, WIKITEXT, write
@@ -200,3 +201,8 @@ def _one_letter(folder):
     file = folder / "a.jsonl"
     file.write_text('{"text": "a"}\n')
     return file
+
+
+def test_what_leaves_nothing_to_score_is_an_error():
+    with pytest.raises(ValueError, match=r"^f, line 1 has no token to score\. Leave it out\.$"):
+        continuation_span("f, line 1", [1], [], 8)

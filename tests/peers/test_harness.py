@@ -221,6 +221,14 @@ def test_what_is_wrong_is_told(folder, monkeypatch):
         FileNotFoundError, match=r"^none\.tflite does not exist\. Check the spelling"
     ):
         GPT2KerasLM(tflite="none.tflite")
+    bare = folder / "bare.tflite"
+    without = text_model(context_length=CONTEXT, num_layers=1)
+    without.tokenizer = None
+    without.export(bare, format="litert", certificate=False)
+    with pytest.raises(
+        ValueError, match=r"bare\.tflite has no metadata of a model with a tokenizer"
+    ):
+        GPT2KerasLM(tflite=str(bare))
     model = GPT2KerasLM(pretrained=path, max_length=20)
     with pytest.raises(
         ValueError, match=r"^max_gen_toks=20 leaves no room .* max_length=20\. Use at"
