@@ -1,6 +1,5 @@
 """The task model: GPT-2 with training, generation and export, thin methods over their folders."""
 
-import dataclasses
 import inspect
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,12 +11,21 @@ from keras import ops
 from gpt2_keras import checkpoints
 from gpt2_keras.model import GPT2Model
 from gpt2_keras.private_api.keras import (
+    build_loss,
     build_metrics,
     weights_kept_on_error,
     without_symbolic_build,
 )
 from gpt2_keras.training.batch_form import BatchRules
 from gpt2_keras.training.batch_loss import update_compiled_metrics
+from gpt2_keras.training.distillation import (
+    ALPHA_CE,
+    ALPHA_CLM,
+    ALPHA_COS,
+    TEMPERATURE,
+    Distillation,
+    make_distillation,
+)
 from gpt2_keras.training.fit_inputs import check_inputs, check_predict_inputs
 from gpt2_keras.training.fit_optimizer import FitAdamW
 from gpt2_keras.training.loss import check_loss, make_loss, token_weights
@@ -66,6 +74,11 @@ class GPT2LM(GPT2Model):
         accumulation_steps: int = 1,
         remat: bool | str = False,
         document_masking: bool = False,
+        distill_from: GPT2Model | str | None = None,
+        temperature: float = TEMPERATURE,
+        alpha_ce: float = ALPHA_CE,
+        alpha_clm: float = ALPHA_CLM,
+        alpha_cos: float = ALPHA_COS,
         **kwargs: Any,
     ) -> None:
         """Configures training; every default is GPT-2's usual choice.
@@ -90,19 +103,30 @@ class GPT2LM(GPT2Model):
             document_masking: Whether attention stops at the last `<|endoftext|>` before a
                 token, so that the documents of one window do not mix. Needs the default loss
                 and a tokenizer.
+            distill_from: A teacher, whose weights stay as they are, of the same tokenizer; or
+                `"stored"`: the batches have its largest logits. The loss of a step is that of
+                `training.distillation`, its logs have the `cross_entropy` within it, and
+                `perplexity` is that of the cross entropy. `evaluate` computes cross entropies.
+                A `.keras` file does not hold the teacher. Needs the default loss.
+            temperature, alpha_ce, alpha_clm, alpha_cos: The temperature of the divergence from
+                the teacher, and the weights of the divergence, of the cross entropy and of the
+                distance of the last hidden states; see `training.distillation`.
             **kwargs: As for `keras.Model.compile`.
 
         Raises:
             TypeError: If `accumulation_steps` is not an integer, or `remat` or
                 `document_masking` none of their values.
             ValueError: If `accumulation_steps` is below 1, the backend cannot do `remat`, or
-                micro-batches or document masking are asked for with another loss; if the loss
-                expects probabilities; in the first step, if document masking is asked for
-                without a tokenizer.
+                micro-batches, document masking or a teacher are asked for with another loss; if
+                the loss expects probabilities; if the teacher has another vocabulary, or a
+                number of the distillation is out of its range; in the first step, if document
+                masking is asked for without a tokenizer, or stored logits of batches without.
         """
         loss = make_loss() if loss == "auto" else loss
         check_loss(loss)
-        self.step_options = StepOptions(accumulation_steps, remat, document_masking)
+        numbers = (temperature, alpha_ce, alpha_clm, alpha_cos)
+        distillation = make_distillation(distill_from, *numbers)
+        self.step_options = StepOptions(accumulation_steps, remat, document_masking, distillation)
         self._has_loss_weights = kwargs.get("loss_weights") is not None
         super().compile(
             optimizer=FitAdamW() if optimizer == "auto" else optimizer,
@@ -112,8 +136,15 @@ class GPT2LM(GPT2Model):
         )
         self.step_options.check(self)
         self.decoder.remat = remat
-        # Keras would build both inside the first step, which is then traced twice.
+        if getattr(self, "cross_entropy_tracker", None) is not None:
+            del self.cross_entropy_tracker  # which Keras would go on reporting
+        self.cross_entropy_tracker = (
+            None if distillation is None else keras.metrics.Mean(name="cross_entropy")
+        )
+        # Keras would build them inside the first step, which is then traced twice.
         build_metrics(self, vocab_size=self.config.vocab_size)
+        if has_default_loss(self):
+            build_loss(self, vocab_size=self.config.vocab_size)
         if not self.optimizer.built:
             self.optimizer.build(self.trainable_variables)
 
@@ -174,8 +205,19 @@ class GPT2LM(GPT2Model):
         return x if is_own else check_predict_inputs(self._batch_rules(), x)
 
     def _batch_rules(self) -> BatchRules:
-        config = self.config
-        return BatchRules(config.vocab_size, config.context_length, has_default_loss(self))
+        config, distillation = self.config, self._distillation
+        return BatchRules(
+            config.vocab_size,
+            config.context_length,
+            has_default_loss(self),
+            reads_teacher_logits=distillation is not None and distillation.is_stored,
+        )
+
+    @property
+    def _distillation(self) -> Distillation | None:
+        """What a step learns from a teacher; None of a model that has none."""
+        options = getattr(self, "step_options", None)
+        return None if options is None else options.distillation
 
     def _checked(self, method: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Returns the arguments of a method of Keras' by name, with batches checked."""
@@ -196,9 +238,17 @@ class GPT2LM(GPT2Model):
         steps = backend_steps(self)
         return super().test_step(*args) if steps is None else steps.test_step(self, *args)
 
+    @property
+    def non_trainable_variables(self) -> list[keras.Variable]:
+        """The variables without gradients; on JAX, whose steps are given them, a teacher's too."""
+        distillation = self._distillation
+        if distillation is None or distillation.is_stored or keras.backend.backend() != "jax":
+            return super().non_trainable_variables
+        return [*super().non_trainable_variables, *distillation.teacher.variables]
+
     def get_compile_config(self) -> dict[str, Any]:
         """Returns the arguments of `compile`; Keras saves them in a `.keras` file."""
-        options = dataclasses.asdict(self.step_options) if self.compiled else {}
+        options = self.step_options.to_config() if self.compiled else {}
         return {**(super().get_compile_config() or {}), **options}
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
@@ -211,10 +261,11 @@ class GPT2LM(GPT2Model):
         return self.get_metrics_result()
 
     def get_metrics_result(self) -> dict[str, Any]:
-        """Returns the metrics of the last steps; `perplexity` is exp(loss)."""
+        """Returns the metrics of the last steps; `perplexity` is that of the cross entropy."""
         results = super().get_metrics_result()
         if "loss" in results:
-            results["perplexity"] = ops.exp(results["loss"])
+            cross_entropy = results.get("cross_entropy", results["loss"])
+            results["perplexity"] = ops.exp(cross_entropy)
         return results
 
     @classmethod

@@ -2,13 +2,14 @@
 
 import itertools
 from collections.abc import Iterator
+from typing import Any
 
 import keras
 import numpy as np
 
 from gpt2_keras.data.batch_plan import BatchPlan
 
-_Batch = tuple[np.ndarray, np.ndarray]
+_Batch = tuple[Any, np.ndarray]
 
 
 class KerasBatches(keras.utils.PyDataset):
@@ -44,7 +45,7 @@ class KerasBatches(keras.utils.PyDataset):
         plan, step = self._plan, self._plan.start_step + index
         rows = plan.last_rows if step == plan.num_full else plan.batch_size
         inputs, targets = plan.split(plan.gather(np.array([step]), rows // plan.shard[1])[0])
-        return np.ascontiguousarray(inputs), np.ascontiguousarray(targets)
+        return keras.tree.map_structure(np.ascontiguousarray, (inputs, targets))
 
     def take(self, count: int) -> "KerasBatches":
         """Returns the first batches, at most `count` of them."""

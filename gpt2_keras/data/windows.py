@@ -8,7 +8,9 @@ import numpy as np
 from gpt2_keras.data.batch_plan import BatchPlan, check_batch_numbers, check_flags
 from gpt2_keras.data.batches import make_batches
 from gpt2_keras.data.shuffling import epoch_keys, mix, permute
+from gpt2_keras.data.teacher_logits import TeacherLogits
 from gpt2_keras.data.token_source import TokenSource, check_tokens
+from gpt2_keras.data.window_rows import RowsWithTeacher, WindowRows
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -27,6 +29,7 @@ def make_dataset(
     start_step: int = 0,
     drop_remainder: bool = False,
     shard: tuple[int, int] = (0, 1),
+    teacher_logits: TeacherLogits | None = None,
 ) -> "tf.data.Dataset | KerasBatches":
     """Returns batches of windows of tokens, with the tokens that follow as targets.
 
@@ -55,6 +58,9 @@ def make_dataset(
             tokens, or twice as many if shuffled.
         shard: Index of the part of every batch to read, and number of equal parts:
             for workers that train on one batch together.
+        teacher_logits: What a teacher makes of these tokens, for a student that is compiled
+            with `distill_from="stored"`: the inputs are then a dictionary of `token_ids`,
+            `teacher_ids`, int32 `(batch, context_length, top_k)`, and `teacher_logits`, float16.
 
     Returns:
         Pairs `(inputs, targets)`, each int32 `(batch, context_length)`, where
@@ -68,8 +74,8 @@ def make_dataset(
         TypeError: If `tokens` is an array that is not 1-D or not of integers, or
             another argument is of a wrong type.
         ValueError: If the tokens are too few for one window, a number is out of
-            its range, `start_step` is after the last batch, or a batch cannot be
-            split into equal parts.
+            its range, `start_step` is after the last batch, a batch cannot be
+            split into equal parts, or there are logits of fewer tokens.
 
     Example:
         >>> data = make_dataset(
@@ -84,10 +90,13 @@ def make_dataset(
     check_flags(shuffle=shuffle, repeat=repeat, drop_remainder=drop_remainder)
     num_windows, num_offsets = _count_windows(len(tokens), context_length, shuffle)
     windows = _Windows(tokens, context_length, seed if shuffle else None, num_windows, num_offsets)
+    rows: WindowRows | RowsWithTeacher = WindowRows(windows)
+    if teacher_logits is not None:
+        rows = RowsWithTeacher(windows, teacher_logits)
     plan = BatchPlan(
-        windows.read,
-        lambda rows: (rows[..., :-1], rows[..., 1:]),
-        width=context_length + 1,
+        rows.read,
+        rows.split,
+        width=rows.width,
         num_rows=num_windows,
         batch_size=batch_size,
         repeat=repeat,
@@ -100,7 +109,7 @@ def make_dataset(
 
 @dataclasses.dataclass(frozen=True)
 class _Windows:
-    """The windows of all epochs: their starts and their tokens."""
+    """The windows of all epochs: where they start."""
 
     tokens: TokenSource
     context_length: int
@@ -108,20 +117,12 @@ class _Windows:
     num_windows: int  # in an epoch
     num_offsets: int  # positions at which the first window may begin
 
-    def read(self, count: np.ndarray) -> np.ndarray:
-        """Reads windows and the token after each: int64 `(n,)` → int32 `(n, time + 1)`.
+    def starts(self, count: np.ndarray) -> np.ndarray:
+        """Returns the positions of first tokens: int64 `(n,)` → int64 `(n,)`.
 
         Args:
             count: Number of windows before each, since the start of the first epoch.
         """
-        width = self.context_length + 1
-        windows = np.empty((len(count), width), np.int32)
-        for row, start in enumerate(self._starts(count).tolist()):
-            windows[row] = self.tokens[start : start + width]
-        return windows
-
-    def _starts(self, count: np.ndarray) -> np.ndarray:
-        """Returns the positions of first tokens: int64 `(n,)` → int64 `(n,)`."""
         epochs, numbers = np.divmod(count, self.num_windows)
         if self.seed is None:
             return numbers * self.context_length

@@ -1,21 +1,16 @@
 """Perplexity of texts of any length, in sliding windows."""
 
 import math
-import os
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from gpt2_keras.data.corpus_files import check_paths
-from gpt2_keras.data.documents import empty_corpus, read_documents
+from gpt2_keras.data.given_texts import Text, documents_of, named_texts
 from gpt2_keras.evaluation.detokenizers import check_detokenizer, detokenize
 from gpt2_keras.evaluation.report import Protocol, Report, TextResult
 from gpt2_keras.generation.spans import Span, check_batch_size, score_spans
 from gpt2_keras.model import GPT2Model
-from gpt2_keras.validation import check_integer, check_path
-
-Text = str | os.PathLike[str]
-
+from gpt2_keras.validation import check_integer
 
 def evaluate(
     model: GPT2Model,
@@ -74,7 +69,7 @@ def evaluate(
     stride = check_integer("stride", stride, minimum=1, maximum=context, advice=advice)
     check_batch_size(batch_size)
     check_detokenizer(detokenizer)
-    named = [(name, _documents(text)) for name, text in _named(texts)]
+    named = [(name, documents_of(text)) for name, text in named_texts(texts)]
     spans: list[Span] = []
     ends = []
     for name, documents in named:
@@ -142,27 +137,6 @@ def windows(
         scored = end + 1
         if scored == len(ids):
             return
-
-
-def _named(texts: Text | Sequence[Text]) -> Iterator[tuple[str, Text]]:
-    """Yields each text with its name."""
-    listed = [texts] if isinstance(texts, str | os.PathLike) else list(texts)
-    if not listed:
-        raise ValueError("texts is empty. Use at least one text.")
-    for index, text in enumerate(listed):
-        check_path(f"texts[{index}]", text, advice="A str is a text, a Path a file.")
-        yield (f"text {index}" if isinstance(text, str) else str(text)), text
-
-
-def _documents(text: Text) -> list[str]:
-    """Returns the documents of a text: one, or the rows of a JSONL, CSV or Parquet file."""
-    if isinstance(text, str):
-        return [text]
-    files = check_paths([text])
-    documents = ["".join(document.chunks) for document in read_documents(files)]
-    if not any(documents):
-        raise empty_corpus(files)
-    return documents
 
 
 def _standard_error(log_probs: np.ndarray, block: int) -> float:

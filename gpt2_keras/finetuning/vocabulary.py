@@ -39,7 +39,8 @@ def add_special_tokens(model: GPT2Model, tokens: Sequence[str]) -> GPT2Model:
         larger = type(model)(config, tokenizer=tokenizer, dtype=model.dtype_policy)
     larger.generation_config = model.generation_config
     for old, new in zip(model.weights, larger.weights, strict=True):
-        new.assign(_with_mean_rows(old, new.shape[0]) if old.shape != new.shape else old)
+        # A copy: on JAX both variables would hold one array, which training deletes.
+        new.assign(_with_mean_rows(old, new.shape[0]) if old.shape != new.shape else ops.copy(old))
     return larger
 
 

@@ -27,6 +27,15 @@ def build_metrics(model: keras.Model, vocab_size: int) -> None:
         model._compile_metrics.build(keras.KerasTensor((None, None), "int32"), logits)
 
 
+def build_loss(model: keras.Model, vocab_size: int) -> None:
+    """Builds the compiled loss of a language model, as `build_metrics` does the metrics.
+
+    On JAX Keras would run the model on symbolic inputs for that, which may be a dictionary.
+    """
+    logits = keras.KerasTensor((None, None, vocab_size))
+    model._compile_loss.build(keras.KerasTensor((None, None), "int32"), logits)
+
+
 def all_layers(model: keras.Model) -> list[keras.layers.Layer]:
     """Returns a model and all layers inside it."""
     return list(model._flatten_layers())
@@ -176,7 +185,7 @@ def weights_kept_on_error(model: keras.Model) -> Iterator[None]:
     take, taken = model._get_jax_state, {}
 
     def take_and_keep(**kwargs: Any) -> Any:
-        variables = [*model.variables, *model.metrics_variables]
+        variables = [*model.variables, *model.non_trainable_variables, *model.metrics_variables]
         variables += getattr(getattr(model, "optimizer", None), "variables", [])
         taken.update({id(each): (each, each._value) for each in variables})
         return take(**kwargs)

@@ -16,6 +16,7 @@ from gpt2_keras.tokenizer.huggingface import byte_level_bpe, file_contents
 from gpt2_keras.tokenizer.settings import POLICY_KEY, WORDS_KEY, read_settings
 from gpt2_keras.tokenizer.special_tokens import SpecialTokens, check_allowed_special
 from gpt2_keras.tokenizer.trainer import learn_vocabulary
+from gpt2_keras.tokenizer.trimming import trimmed
 from gpt2_keras.tokenizer.vocabulary import Vocabulary, without_special_tokens
 from gpt2_keras.validation import check_instance, check_integer, check_text, check_texts
 
@@ -149,6 +150,24 @@ class GPT2Tokenizer:
         if not isinstance(policy, str):
             policy = [token for token in policy if token not in tokens]
         return type(self)(vocabulary, policy, self._settings)
+
+    def trimmed(self, token_ids: Collection[int]) -> tuple[Self, list[int]]:
+        """Returns a tokenizer of some of the tokens, and the old id of each of its ids.
+
+        A text whose tokens are all kept has the same ones, of other ids; another one has more.
+
+        Args:
+            token_ids: The tokens to keep. Also kept are the 256 bytes, the special tokens, and
+                the tokens that the merges of a token pass through.
+
+        Example:
+            >>> tokenizer = GPT2Tokenizer.train(["the cat, the dog"], vocab_size=262)
+            >>> smaller, old_ids = tokenizer.trimmed(tokenizer.encode("the dog"))
+            >>> [old_ids[each] for each in smaller.encode("the dog")] == tokenizer.encode("the dog")
+            True
+        """
+        vocabulary, old_ids = trimmed(self._vocabulary, token_ids)
+        return type(self)(vocabulary, self._policy, self._settings), old_ids
 
     def with_special_tokens_policy(self, policy: SpecialTokens | None) -> Self:
         """Returns a tokenizer with another answer to which special tokens a text may hold.

@@ -1,8 +1,9 @@
 """The form of a batch that a step reads, and what makes another one into it.
 
 A step reads `(token_ids, targets)` or `(token_ids, targets, sample_weight)`. Also accepted:
-token ids alone, whose targets are the next tokens, and KerasHub's dictionary of `token_ids` and
-`padding_mask`. The rules are the same for arrays and, with `is_graph`, for tensors of TensorFlow.
+token ids alone, whose targets are the next tokens, KerasHub's dictionary of `token_ids` and
+`padding_mask`, and one with the stored logits of a teacher. The rules are the same for arrays
+and, with `is_graph`, for tensors of TensorFlow.
 """
 
 import dataclasses
@@ -17,6 +18,7 @@ FORMS = (
     "Give (token_ids, targets), both int (batch, time), with sample_weight or without; token_ids "
     'alone; or {"token_ids": …, "padding_mask": …} and targets.'
 )
+TEACHER_PARTS = ("teacher_ids", "teacher_logits")
 _ROWS_ADVICE = (
     "All rows of a batch are equally long. Pad them, and give the dictionary of token_ids and "
     "padding_mask, or -100 as the targets to ignore."
@@ -32,11 +34,13 @@ class BatchRules:
         context_length: The largest number of tokens in a row.
         targets_are_ids: Whether each token has one id as its target: so with the default loss.
             Targets of another loss may be of any form, for example probabilities.
+        reads_teacher_logits: Whether the step learns from a teacher's logits in the batches.
     """
 
     vocab_size: int
     context_length: int
     targets_are_ids: bool = True
+    reads_teacher_logits: bool = False
 
 
 def standard_form(
@@ -68,6 +72,25 @@ def standard_form(
         weights = _both_real(mask, is_graph=is_graph)
         sample_weight = weights if sample_weight is None else weights * sample_weight
     return _shifted(x, sample_weight) if y is None else (x, y, sample_weight)
+
+
+def split_teacher(x: Any) -> tuple[Any, dict[str, Any]]:
+    """Returns a batch's inputs without the logits of a teacher, and these by name.
+
+    Raises:
+        ValueError: If ids and logits are not both there, or of another form.
+    """
+    if not isinstance(x, dict) or not x.keys() & TEACHER_PARTS:
+        return x, {}
+    teacher = {name: x[name] for name in TEACHER_PARTS if name in x}
+    shapes = {name: tuple(getattr(part, "shape", ())) for name, part in teacher.items()}
+    if len(set(shapes.values())) != 1 or len(shapes) != 2 or len(shapes["teacher_ids"]) != 3:
+        raise ValueError(
+            f"Received the logits of a teacher of the shapes {shapes}. Give teacher_ids, int, and "
+            "teacher_logits, float, both (batch, time, top_k), as `make_dataset` does."
+        )
+    others = {name: part for name, part in x.items() if name not in teacher}
+    return others if others.keys() != {"token_ids"} else others["token_ids"], teacher
 
 
 def _without_dictionary(x: Any) -> tuple[Any, Any]:

@@ -1,6 +1,6 @@
 """The loss and the metrics of one batch, as the steps of both backends compute them.
 
-The last hidden states go to `cross_entropy_sum`, which never holds all logits.
+The last hidden states go to `chunked_loss`, which never holds all logits.
 """
 
 from typing import Any, NamedTuple
@@ -10,40 +10,91 @@ from keras import ops
 
 from gpt2_keras.data.batch_plan import IGNORED_TARGET
 from gpt2_keras.private_api.keras import loss_tracker, update_metrics
-from gpt2_keras.training.loss import cross_entropy_sum, token_weights
+from gpt2_keras.training.chunked_loss import cross_entropy_sum
+from gpt2_keras.training.distillation import Distillation, StoredLogits
+from gpt2_keras.training.loss import token_weights
 
 
 class Batch(NamedTuple):
-    """Token ids and targets, int `(batch, time)`, and the weights of the targets, float32."""
+    """Token ids and targets, int `(batch, time)`, and the weights of the targets, float32.
+
+    With stored logits of a teacher also those, ids and logits `(batch, time, top_k)`.
+    """
 
     token_ids: Any
     targets: Any
     weights: Any
+    teacher_ids: Any = None
+    teacher_logits: Any = None
 
 
 def unpack(data: Any) -> Batch:
     """Returns the batch that Keras hands to a step."""
-    token_ids, targets, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-    return Batch(token_ids, targets, token_weights(targets, sample_weight))
+    x, targets, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+    parts = x if isinstance(x, dict) else {"token_ids": x}
+    return Batch(targets=targets, weights=token_weights(targets, sample_weight), **parts)
+
+
+def num_losses(model: Any) -> int:
+    """Returns the number of sums of `loss_sum`."""
+    return 1 if model.step_options.distillation is None else 2
 
 
 def loss_sum(model: Any, batch: Batch, *, training: bool) -> tuple[Any, Any]:
     """Returns the weighted sum of the losses of all tokens, and the last hidden states.
 
     Returns:
-        Float32 scalar, in nats; float tensor `(batch, time, width)`.
+        Float32 tensor `(num_losses,)`, in nats: the loss, and of a student that learns from a
+        teacher the cross entropy within it, which without training is its loss;
+        float tensor `(batch, time, width)`.
 
     Raises:
-        ValueError: If documents are masked and the model has no tokenizer.
+        ValueError: If documents are masked and the model has no tokenizer, or the batch
+            lacks the logits of the teacher.
     """
-    segment_ids = None
-    if model.step_options.document_masking:
-        if model.tokenizer is None:
-            raise ValueError(
-                "document_masking=True, but the model has tokenizer=None. The end token of "
-                "the tokenizer tells documents apart. Set `model.tokenizer` first."
-            )
-        segment_ids = document_ids(batch.token_ids, model.tokenizer.end_token_id)
+    segment_ids = _segment_ids(model, batch)
+    states = _last_states(model, batch, segment_ids, training=training)  # (batch, time, width)
+    table = _table(model, states)
+    targets, weights = (ops.reshape(values, (-1,)) for values in (batch.targets, batch.weights))
+    distillation = model.step_options.distillation
+    if distillation is None or not training:
+        total = cross_entropy_sum(_rows(states), table, targets, weights)
+        return ops.stack([total] * num_losses(model)), states
+    teacher = _teacher_rows(distillation, batch, segment_ids)
+    sums = distillation.loss_sums(_rows(states), table, targets, weights, teacher=teacher)
+    return ops.stack(sums), states
+
+
+def _teacher_rows(
+    distillation: Distillation, batch: Batch, segment_ids: Any
+) -> tuple[Any, Any] | StoredLogits:
+    """Returns what a teacher knows of a batch, as `Distillation.loss_sums` takes it."""
+    if not distillation.is_stored:
+        teacher = distillation.teacher
+        states = _last_states(teacher, batch, segment_ids, training=False)
+        return _rows(states), _table(teacher, states)
+    if batch.teacher_ids is None:
+        raise ValueError(
+            "distill_from='stored', but the batch has no teacher_ids and teacher_logits. Use "
+            "make_dataset(…, teacher_logits=…), or give the teacher itself."
+        )
+    return StoredLogits(_rows(batch.teacher_ids), _rows(batch.teacher_logits))
+
+
+def _segment_ids(model: Any, batch: Batch) -> Any:
+    """Returns the document of each token, int32 (batch, time); None if they are not masked."""
+    if not model.step_options.document_masking:
+        return None
+    if model.tokenizer is None:
+        raise ValueError(
+            "document_masking=True, but the model has tokenizer=None. The end token of "
+            "the tokenizer tells documents apart. Set `model.tokenizer` first."
+        )
+    return document_ids(batch.token_ids, model.tokenizer.end_token_id)
+
+
+def _last_states(model: Any, batch: Batch, segment_ids: Any, *, training: bool) -> Any:
+    """Returns the last hidden states of a batch, (batch, time, width)."""
     _, states = model(
         batch.token_ids,
         segment_ids=segment_ids,
@@ -51,11 +102,17 @@ def loss_sum(model: Any, batch: Batch, *, training: bool) -> tuple[Any, Any]:
         return_hidden_states=True,
         training=training,
     )
-    states = states[-1]  # (batch, time, width)
-    table = ops.cast(model.token_embedding.embeddings, states.dtype)  # (vocab, width)
-    rows = ops.reshape(states, (-1, states.shape[-1]))  # (batch × time, width)
-    targets, weights = (ops.reshape(values, (-1,)) for values in (batch.targets, batch.weights))
-    return cross_entropy_sum(rows, table, targets, weights), states
+    return states[-1]
+
+
+def _rows(values: Any) -> Any:
+    """(batch, time, size) → (batch × time, size)."""
+    return ops.reshape(values, (-1, values.shape[-1]))
+
+
+def _table(model: Any, states: Any) -> Any:
+    """Returns the token embeddings in the dtype of hidden states, (vocab, width)."""
+    return ops.cast(model.token_embedding.embeddings, states.dtype)
 
 
 def document_ids(token_ids: Any, end_token_id: int) -> Any:
@@ -85,18 +142,30 @@ def micro_batches(batch: Batch, count: int) -> Batch:
     devices, equally many rows of each device.
 
     Returns:
-        Tensors `(count, rows, time)`.
+        Tensors `(count, rows, time, …)`.
     """
 
     def split(values: Any, padding: int = 0) -> Any:
-        size, time = ops.shape(values)
+        size, time, *others = ops.shape(values)
         rows = -(-size // count)
         missing = rows * count - size
-        values = ops.pad(values, ((0, missing), (0, 0)), constant_values=padding)
-        return ops.transpose(ops.reshape(values, (rows, count, time)), (1, 0, 2))
+        padded = ((0, missing), *[(0, 0)] * (1 + len(others)))
+        values = ops.pad(values, padded, constant_values=padding)
+        axes = (1, 0, *range(2, 3 + len(others)))
+        return ops.transpose(ops.reshape(values, (rows, count, time, *others)), axes)
 
     targets = ops.cast(batch.targets, "int32")
-    return Batch(split(batch.token_ids), split(targets, IGNORED_TARGET), split(batch.weights))
+    return Batch(
+        split(batch.token_ids),
+        split(targets, IGNORED_TARGET),
+        split(batch.weights),
+        *(None if values is None else split(values) for values in batch[3:]),
+    )
+
+
+def micro_batch(batches: Batch, index: Any) -> Batch:
+    """Returns one of `micro_batches`."""
+    return Batch(*(None if values is None else values[index] for values in batches))
 
 
 def mean_loss(total: Any, weight_sum: Any) -> Any:
@@ -106,7 +175,7 @@ def mean_loss(total: Any, weight_sum: Any) -> Any:
 
 def update_metrics_by_states(model: Any, states: Any, batch: Batch) -> None:
     """Updates compiled metrics, which few models have, with all the logits."""
-    if len(model.metrics) == 1:  # the loss
+    if len(model.metrics) == num_losses(model):
         return
     logits = ops.cast(model.token_embedding(states, reverse=True), "float32")
     update_compiled_metrics(model, batch.targets, logits, batch.weights)
@@ -127,9 +196,11 @@ def update_compiled_metrics(model: Any, targets: Any, logits: Any, weights: Any)
     update_metrics(model, targets, logits, counted, weights)
 
 
-def track_loss(model: Any, total: Any, weight_sum: Any) -> None:
-    """Updates the metric `loss` with the sum of the losses and the sum of the weights."""
-    loss_tracker(model).update_state(mean_loss(total, weight_sum), sample_weight=weight_sum)
+def track_loss(model: Any, sums: Any, weight_sum: Any) -> None:
+    """Updates the metrics of the losses with their sums and the sum of the weights."""
+    trackers = [loss_tracker(model), model.cross_entropy_tracker][: num_losses(model)]
+    for index, tracker in enumerate(trackers):
+        tracker.update_state(mean_loss(sums[index], weight_sum), sample_weight=weight_sum)
 
 
 def unscaled_norm(optimizer: Any, norm: Any) -> Any:

@@ -17,6 +17,7 @@ from gpt2_keras.training.batch_form import (
     id_rule,
     is_wrong,
     length_rule,
+    split_teacher,
     standard_form,
 )
 
@@ -73,6 +74,8 @@ def checked_arrays(rules: BatchRules, x: Any, y: Any, sample_weight: Any) -> tup
         >>> x.tolist(), y.tolist()
         ([[1, 2]], [[2, 3]])
     """
+    x, teacher = split_teacher(x)
+    has_targets = y is not None
     x, y, sample_weight = standard_form(rules, x, y, sample_weight, is_graph=False)
     for name, values in id_arrays(x, y):
         ids = np.asarray(keras.ops.convert_to_numpy(values))
@@ -82,7 +85,7 @@ def checked_arrays(rules: BatchRules, x: Any, y: Any, sample_weight: Any) -> tup
                 f"{name} has the id {wrong[0]}, which is not in the vocabulary. "
                 f"{id_rule(rules, name)}"
             )
-    return x, y, sample_weight
+    return _with_teacher(rules, x, teacher, has_targets), y, sample_weight
 
 
 def checked_source(rules: BatchRules, x: Any) -> Any:
@@ -117,11 +120,12 @@ def check_predict_inputs(rules: BatchRules, x: Any) -> Any:
     """
 
     def checked(batch: Any) -> Any:
-        ids = keras.utils.unpack_x_y_sample_weight(batch)[0]
+        ids, _ = split_teacher(keras.utils.unpack_x_y_sample_weight(batch)[0])
         return (checked_arrays(rules, ids, ids, None)[0],)
 
     def checked_tensors(*element: Any) -> Any:
-        return _checked_tensors(rules, (element[0], element[0]))[0]
+        ids, _ = split_teacher(element[0])
+        return _checked_tensors(rules, (ids, ids))[0]
 
     return checked(x)[0] if _is_array(x) else _with_check(x, checked, checked_tensors)
 
@@ -180,7 +184,9 @@ def _checked_tensors(rules: BatchRules, element: tuple[Any, ...]) -> tuple[Any, 
 
     if len(element) > 3:
         raise ValueError(f"Received a dataset with elements of {len(element)} parts. {FORMS}")
-    x, y, sample_weight = standard_form(rules, *(*element, None, None)[:3], is_graph=True)
+    x, teacher = split_teacher(element[0])
+    parts = (x, *element[1:], None, None)[:3]
+    x, y, sample_weight = standard_form(rules, *parts, is_graph=True)
     checks = []
     for name, values in id_arrays(x, y):
         wrong = tf.boolean_mask(values, is_wrong(rules, name, values))
@@ -191,7 +197,23 @@ def _checked_tensors(rules: BatchRules, element: tuple[Any, ...]) -> tuple[Any, 
         fits = tf.shape(x)[1] <= rules.context_length
         checks.append(tf.debugging.Assert(fits, [said, tf.shape(x)]))
     with tf.control_dependencies(checks):
-        return _packed(tf.identity(x), y, sample_weight)
+        x = _with_teacher(rules, tf.identity(x), teacher, parts[1] is not None)
+    return _packed(x, y, sample_weight)
+
+
+def _with_teacher(rules: BatchRules, x: Any, teacher: dict[str, Any], has_targets: bool) -> Any:
+    """Returns token ids, or a dictionary of them and a teacher's logits for each."""
+    if not teacher or not rules.reads_teacher_logits:
+        return x
+    if not has_targets:  # the last token is a target alone
+        teacher = {name: part[:, :-1] for name, part in teacher.items()}
+    shape = tuple(next(iter(teacher.values())).shape)
+    if any(None not in pair and pair[0] != pair[1] for pair in zip(shape, x.shape, strict=False)):
+        raise ValueError(
+            f"Received token_ids of the shape {tuple(x.shape)} and teacher_logits of {shape}. "
+            "Give those of each token, (batch, time, top_k)."
+        )
+    return {"token_ids": x, **teacher}
 
 
 def _packed(x: Any, y: Any, sample_weight: Any) -> tuple[Any, ...]:

@@ -34,33 +34,33 @@ def train_step(model: Any, state: Any, data: Any) -> tuple[dict[str, Any], Any]:
 
     def loss_of(trainable: Any, others: Any, metrics: Any, batch: Batch) -> Any:
         with _with_state(model, trainable, others, metrics, optimizer_state):
-            total, states = batch_loss.loss_sum(model, batch, training=True)
-            loss = model.optimizer.scale_loss(batch_loss.mean_loss(total, weight_sum))
+            sums, states = batch_loss.loss_sum(model, batch, training=True)
+            loss = model.optimizer.scale_loss(batch_loss.mean_loss(sums[0], weight_sum))
             batch_loss.update_metrics_by_states(model, states, batch)
             others = _values(model.non_trainable_variables)
-            return loss, (total, others, _values(model.metrics_variables))
+            return loss, (sums, others, _values(model.metrics_variables))
 
     def add(so_far: Any, batch: Batch) -> tuple[Any, None]:
-        gradients, total, others, metrics = so_far
+        gradients, sums, others, metrics = so_far
         gradients_of = jax.grad(loss_of, has_aux=True)
-        new, (loss, others, metrics) = gradients_of(trainable, others, metrics, batch)
+        new, (losses, others, metrics) = gradients_of(trainable, others, metrics, batch)
         gradients = jax.tree.map(jax.numpy.add, gradients, new)
-        return (gradients, total + loss, others, metrics), None
+        return (gradients, sums + losses, others, metrics), None
 
     steps = model.step_options.accumulation_steps
     zeros = jax.tree.map(jax.numpy.zeros_like, trainable)
-    start = (zeros, jax.numpy.zeros(()), others, metrics)
+    start = (zeros, jax.numpy.zeros((batch_loss.num_losses(model),)), others, metrics)
     if steps == 1:
-        (gradients, total, others, metrics), _ = add(start, batch)
+        (gradients, sums, others, metrics), _ = add(start, batch)
     else:
         batches = batch_loss.micro_batches(batch, steps)  # (steps, rows, time)
-        (gradients, total, others, metrics), _ = jax.lax.scan(add, start, batches)
+        (gradients, sums, others, metrics), _ = jax.lax.scan(add, start, batches)
     with _with_state(model, trainable, others, metrics, optimizer_state):
         norm = batch_loss.unscaled_norm(model.optimizer, global_norm(gradients))
     apply = model.optimizer.stateless_apply
     trainable, optimizer_state = apply(optimizer_state, gradients, trainable)
     with _with_state(model, trainable, others, metrics):
-        batch_loss.track_loss(model, total, weight_sum)
+        batch_loss.track_loss(model, sums, weight_sum)
         logs = {**model.get_metrics_result(), "gradient_norm": norm}
         metrics = _values(model.metrics_variables)
     return logs, (trainable, others, optimizer_state, metrics)
@@ -71,9 +71,9 @@ def test_step(model: Any, state: Any, data: Any) -> tuple[dict[str, Any], Any]:
     trainable, others, metrics = state
     batch = batch_loss.unpack(data)
     with _with_state(model, trainable, others, metrics):
-        total, states = batch_loss.loss_sum(model, batch, training=False)
+        sums, states = batch_loss.loss_sum(model, batch, training=False)
         batch_loss.update_metrics_by_states(model, states, batch)
-        batch_loss.track_loss(model, total, ops.sum(batch.weights))
+        batch_loss.track_loss(model, sums, ops.sum(batch.weights))
         logs = model.get_metrics_result()
         others = _values(model.non_trainable_variables)
         metrics = _values(model.metrics_variables)

@@ -15,6 +15,7 @@ from typing import Any
 import keras
 
 from gpt2_keras.layers.remat import check_remat
+from gpt2_keras.training.distillation import Distillation
 from gpt2_keras.training.loss import is_default_loss
 from gpt2_keras.validation import check_flag, check_integer
 
@@ -31,6 +32,7 @@ class StepOptions:
     accumulation_steps: int = 1
     remat: bool | str = False
     document_masking: bool = False
+    distillation: Distillation | None = None
 
     def __post_init__(self) -> None:
         name, advice = "accumulation_steps", "Use 1 to train on whole batches."
@@ -39,10 +41,24 @@ class StepOptions:
         check_remat("remat", self.remat)
         check_flag("document_masking", self.document_masking)
 
+    def to_config(self) -> dict[str, Any]:
+        """Returns the options that a `.keras` file holds: all but the teacher."""
+        return {
+            "accumulation_steps": self.accumulation_steps,
+            "remat": self.remat,
+            "document_masking": self.document_masking,
+        }
+
     def check(self, model: Any) -> None:
         """Raises ValueError if a compiled model cannot train with these options."""
-        for name, unused in (("accumulation_steps", 1), ("document_masking", False)):
-            value = getattr(self, name)
+        if self.distillation is not None:
+            self.distillation.check(model)
+        given = {
+            "accumulation_steps": (self.accumulation_steps, 1),
+            "document_masking": (self.document_masking, False),
+            "distill_from": (self.distillation and type(self.distillation.teacher).__name__, None),
+        }
+        for name, (value, unused) in given.items():
             if value != unused and not has_default_loss(model):
                 raise ValueError(
                     f"{name}={value} needs the default loss and nothing added to "

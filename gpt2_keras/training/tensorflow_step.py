@@ -25,7 +25,7 @@ def train_step(model: Any, data: Any) -> dict[str, Any]:
     """
     batch = batch_loss.unpack(data)
     weight_sum = _sum_over_replicas(ops.sum(batch.weights))
-    gradients, total = _gradients(model, batch, weight_sum)
+    gradients, sums = _gradients(model, batch, weight_sum)
     summed: Any = contextlib.nullcontext()
     if _num_replicas() > 1:
         gradients = _sum_over_replicas([tf.convert_to_tensor(each) for each in gradients])
@@ -34,49 +34,50 @@ def train_step(model: Any, data: Any) -> dict[str, Any]:
     with summed:
         model.optimizer.apply_gradients(zip(gradients, model.trainable_weights, strict=True))
     # Each replica tracks the loss of all, so that all report the same.
-    batch_loss.track_loss(model, _sum_over_replicas(total), weight_sum)
+    batch_loss.track_loss(model, _sum_over_replicas(sums), weight_sum)
     return _for_workers({**model.get_metrics_result(), "gradient_norm": norm})
 
 
 def test_step(model: Any, data: Any) -> dict[str, Any]:
     """Returns the metrics with one batch added."""
     batch = batch_loss.unpack(data)
-    total, states = batch_loss.loss_sum(model, batch, training=False)
+    sums, states = batch_loss.loss_sum(model, batch, training=False)
     batch_loss.update_metrics_by_states(model, states, batch)
     weight_sum = _sum_over_replicas(ops.sum(batch.weights))
-    batch_loss.track_loss(model, _sum_over_replicas(total), weight_sum)
+    batch_loss.track_loss(model, _sum_over_replicas(sums), weight_sum)
     return _for_workers(model.get_metrics_result())
 
 
 def _gradients(model: Any, batch: Batch, weight_sum: Any) -> tuple[list[Any], Any]:
-    """Returns the gradients of all micro-batches, added up, and the sum of the losses."""
+    """Returns the gradients of all micro-batches, added up, and the sums of the losses."""
     steps = model.step_options.accumulation_steps
     if steps == 1:
         return _micro_batch_gradients(model, batch, weight_sum)
     batches = batch_loss.micro_batches(batch, steps)  # (steps, rows, time)
 
-    def add(index: Any, gradients: Any, total: Any) -> Any:
-        micro_batch = Batch(*(values[index] for values in batches))
-        new, loss = _micro_batch_gradients(model, micro_batch, weight_sum)
+    def add(index: Any, gradients: Any, sums: Any) -> Any:
+        micro_batch = batch_loss.micro_batch(batches, index)
+        new, losses = _micro_batch_gradients(model, micro_batch, weight_sum)
         new = [tf.convert_to_tensor(gradient) for gradient in new]
         gradients = [old + each for old, each in zip(gradients, new, strict=True)]
-        return index + 1, gradients, total + loss
+        return index + 1, gradients, sums + losses
 
     zeros = [tf.zeros(variable.shape, variable.dtype) for variable in model.trainable_weights]
-    _, gradients, total = tf.while_loop(
-        lambda index, *_: index < steps, add, (0, zeros, tf.zeros(())), parallel_iterations=1
+    no_losses = tf.zeros((batch_loss.num_losses(model),))
+    _, gradients, sums = tf.while_loop(
+        lambda index, *_: index < steps, add, (0, zeros, no_losses), parallel_iterations=1
     )
-    return gradients, total
+    return gradients, sums
 
 
 def _micro_batch_gradients(model: Any, batch: Batch, weight_sum: Any) -> tuple[list[Any], Any]:
-    """Returns the gradients of the loss sum over `weight_sum`, scaled, and the loss sum."""
+    """Returns the gradients of the loss sum over `weight_sum`, scaled, and the loss sums."""
     with tf.GradientTape() as tape:
-        total, states = batch_loss.loss_sum(model, batch, training=True)
-        loss = model.optimizer.scale_loss(batch_loss.mean_loss(total, weight_sum))
+        sums, states = batch_loss.loss_sum(model, batch, training=True)
+        loss = model.optimizer.scale_loss(batch_loss.mean_loss(sums[0], weight_sum))
     batch_loss.update_metrics_by_states(model, states, batch)
     zero = tf.UnconnectedGradients.ZERO
-    return tape.gradient(loss, model.trainable_weights, unconnected_gradients=zero), total
+    return tape.gradient(loss, model.trainable_weights, unconnected_gradients=zero), sums
 
 
 def _num_replicas() -> int:

@@ -12,7 +12,7 @@ import numpy as np
 from jax import numpy as jnp
 
 from gpt2_keras.layers.kernels import current_kernels
-from gpt2_keras.training.loss import cross_entropy_sum
+from gpt2_keras.training.chunked_loss import cross_entropy_sum
 
 WIDTH = 32
 
