@@ -136,9 +136,8 @@ class GPT2LM(GPT2Model):
         )
         self.step_options.check(self)
         self.decoder.remat = remat
-        if getattr(self, "cross_entropy_tracker", None) is not None:
-            del self.cross_entropy_tracker  # which Keras would go on reporting
-        self.cross_entropy_tracker = (
+        # Not by `__setattr__`: Keras would go on reporting it after another `compile`.
+        vars(self)["cross_entropy_tracker"] = (
             None if distillation is None else keras.metrics.Mean(name="cross_entropy")
         )
         # Keras would build them inside the first step, which is then traced twice.
@@ -259,6 +258,12 @@ class GPT2LM(GPT2Model):
         """Updates the compiled metrics, none of which counts the targets to ignore."""
         update_compiled_metrics(self, y, y_pred, token_weights(y, sample_weight))
         return self.get_metrics_result()
+
+    @property
+    def metrics(self) -> list[keras.metrics.Metric]:
+        """The metrics of a step; of a student also the cross entropy within its loss."""
+        tracker = vars(self).get("cross_entropy_tracker")
+        return [*super().metrics, *([] if tracker is None else [tracker])]
 
     def get_metrics_result(self) -> dict[str, Any]:
         """Returns the metrics of the last steps; `perplexity` is that of the cross entropy."""

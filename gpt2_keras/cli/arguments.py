@@ -83,6 +83,16 @@ def integer(minimum: int | None = None) -> Callable[[str], int]:
     return parse
 
 
+def layers(argument: str) -> int | tuple[int, ...]:
+    """Reads a number of layers, `6`, or a list of them, `0,2,4` or `5,`."""
+    rule = "a number of layers, such as 6, or a list of them, such as 0,2,4"
+    words = argument.removesuffix(",").split(",")
+    if not all(word.strip().isdecimal() for word in words):
+        raise argparse.ArgumentTypeError(f"expected {rule}, got {argument!r}")
+    numbers = tuple(map(int, words))
+    return numbers if "," in argument else numbers[0]
+
+
 def number(
     minimum: float = -math.inf,
     maximum: float = math.inf,

@@ -27,6 +27,7 @@ COMMANDS = (
     "classify",
     "chat",
     "import",
+    "prune",
     "export",
     "verify",
     "explore",

@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from gpt2_keras.cli.arguments import APPLICATIONS, add_flags, integer, number, text
+from gpt2_keras.cli.arguments import APPLICATIONS, add_flags, integer, layers, number, text
 from gpt2_keras.config import SIZES
 
 _COUNT, _COUNT_OR_0 = integer(1), integer(0)
@@ -33,6 +33,26 @@ _SETTINGS: dict[str, tuple[tuple[str, str | None, Any, str], ...]] = {
             "target, question and answer (and document), text and label, or messages",
         ),
         ("--init", "MODEL", str, "model to start from: a directory, or a published one"),
+    ),
+    "distillation (docs/compression.md)": (
+        (
+            "--teacher",
+            "MODEL",
+            str,
+            "learn from it besides the text; without --init and a shape, train a student of its "
+            "layers",
+        ),
+        ("--student-layers", "LAYERS", layers, "how many, or a list such as 0,2,4; default half"),
+        (
+            "--teacher-logits",
+            None,
+            bool,
+            "learn from the logits stored beside the shards, by `gpt2-keras prepare --teacher`",
+        ),
+        ("--temperature", "T", _POSITIVE, "of the divergence from the teacher; default 2"),
+        ("--alpha-ce", "WEIGHT", _NOT_NEGATIVE, "of the divergence; default 0.5"),
+        ("--alpha-clm", "WEIGHT", _NOT_NEGATIVE, "of the cross entropy; default 0.5"),
+        ("--alpha-cos", "WEIGHT", _NOT_NEGATIVE, "of the last hidden states' distance; default 0"),
     ),
     "model": (
         ("--size", None, tuple(SIZES), "a published size"),

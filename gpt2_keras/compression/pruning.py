@@ -68,9 +68,7 @@ def prune(
     if intermediate_dim is not None:
         width = model.config.feed_forward_dim
         advice = f"The model has intermediate_dim={width}."
-        check_integer(
-            "intermediate_dim", intermediate_dim, minimum=1, maximum=width, advice=advice
-        )
+        check_integer("intermediate_dim", intermediate_dim, minimum=1, maximum=width, advice=advice)
     if vocabulary is not None:
         model = trim_vocabulary(model, vocabulary)
     structural = layers is not None or intermediate_dim is not None

@@ -7,7 +7,9 @@ from gpt2_keras.model import GPT2Model
 from gpt2_keras.validation import check_instance, check_integer
 
 
-def make_student(teacher: GPT2Model, layers: int | Sequence[int]) -> GPT2Model:
+def make_student(
+    teacher: GPT2Model, layers: int | Sequence[int], *, dropout_rate: float | None = None
+) -> GPT2Model:
     """Returns a model of some layers of a teacher, and its embeddings and last norm.
 
     DistilGPT2 has the layers 0, 2, 4, 7, 9 and 11 of 12: `scripts/extract.py` in
@@ -17,6 +19,7 @@ def make_student(teacher: GPT2Model, layers: int | Sequence[int]) -> GPT2Model:
         teacher: The model; it does not change.
         layers: The layers to keep, from 0, in the order of the teacher; or how many, which are
             then evenly spaced, the first and the last among them.
+        dropout_rate: As in `GPT2Config`; by default the teacher's.
 
     Returns:
         A new model of the teacher's class, tokenizer and dtype, not compiled.
@@ -36,7 +39,8 @@ def make_student(teacher: GPT2Model, layers: int | Sequence[int]) -> GPT2Model:
     """
     check_source("teacher", teacher)
     kept = chosen_layers(layers, teacher.config.num_layers)
-    student = uninitialized_copy(teacher, num_layers=len(kept))
+    dropout_rate = teacher.config.dropout_rate if dropout_rate is None else dropout_rate
+    student = uninitialized_copy(teacher, num_layers=len(kept), dropout_rate=dropout_rate)
     copy_weights(teacher.token_embedding, student.token_embedding)
     copy_weights(teacher.position_embedding, student.position_embedding)
     for layer, block in zip(kept, student.decoder.blocks, strict=True):

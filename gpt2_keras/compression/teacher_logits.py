@@ -27,10 +27,12 @@ from gpt2_keras.generation.compiled import call_cached
 from gpt2_keras.generation.padding import left_padding_mask
 from gpt2_keras.generation.specs import COUNTS, IDS
 from gpt2_keras.model import GPT2Model
-from gpt2_keras.validation import check_instance, check_integer
+from gpt2_keras.training.distillation import TEMPERATURE
+from gpt2_keras.validation import check_instance, check_integer, check_number
 
 TOP_K = 32
 UNFINISHED = f"{FOLDER}.unfinished"
+_LEAST_SUM = 1e-30  # whose logarithm float32 and float16 have
 _LARGEST_LOGITS = 2**25  # of a batch of windows: 128 MB in float32
 
 
@@ -39,11 +41,12 @@ def store_teacher_logits(
     teacher: GPT2Model,
     *,
     top_k: int = TOP_K,
+    temperature: float = TEMPERATURE,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> TeacherLogits:
     """Computes a teacher's largest logits for each token of shards, and stores them beside these.
 
-    They take `4 * top_k` bytes per token (6 with more than 65,536 tokens in the vocabulary). The
+    They take `4 * top_k + 2` bytes per token (6 with more than 65,536 tokens in the vocabulary). The
     teacher reads windows of its context, each half a window after the one before: every token but
     the first ones has at least half a context before it. What was interrupted is continued.
 
@@ -51,6 +54,7 @@ def store_teacher_logits(
         shards: The token shards.
         teacher: The model.
         top_k: Number of logits per token.
+        temperature: That of the distillation, whose probabilities they are to give; above 0.
         on_progress: Called with the number of tokens done and of all.
 
     Returns:
@@ -59,12 +63,13 @@ def store_teacher_logits(
     Raises:
         TypeError: If an argument is of a wrong type.
         ValueError: If the teacher has another tokenizer than the shards, `top_k` is below 1 or
-            above its vocabulary, or logits of another teacher or number are there.
+            above its vocabulary, `temperature` is not above 0, or logits of another teacher,
+            number or temperature are there.
         OSError: If a file cannot be written.
     """
     check_instance("shards", shards, TokenShards, "TokenShards")
     check_instance("teacher", teacher, GPT2Model, "a GPT-2 model")
-    index = _index(shards, teacher, top_k)
+    index = _index(shards, teacher, top_k, temperature)
     folder, unfinished = shards.directory / FOLDER, shards.directory / UNFINISHED
     if folder.exists():
         _check_same(folder, index)
@@ -73,7 +78,7 @@ def store_teacher_logits(
         _check_same(unfinished, index)
     unfinished.mkdir(exist_ok=True)
     (unfinished / INDEX_NAME).write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
-    _compute(shards, teacher, top_k, unfinished, on_progress)
+    _compute(shards, teacher, top_k, temperature, unfinished, on_progress)
     unfinished.rename(folder)
     return TeacherLogits.open(shards)
 
@@ -86,7 +91,9 @@ def teacher_fingerprint(teacher: GPT2Model) -> str:
     return digest.hexdigest()
 
 
-def _index(shards: TokenShards, teacher: GPT2Model, top_k: int) -> dict[str, Any]:
+def _index(
+    shards: TokenShards, teacher: GPT2Model, top_k: int, temperature: float
+) -> dict[str, Any]:
     """Returns the contents of `index.json`.
 
     Raises:
@@ -105,6 +112,7 @@ def _index(shards: TokenShards, teacher: GPT2Model, top_k: int) -> dict[str, Any
         "format": FORMAT,
         "version": FORMAT_VERSION,
         "top_k": top_k,
+        "temperature": check_number("temperature", temperature, above=0),
         "num_tokens": len(shards),
         "vocab_size": config.vocab_size,
         "context_length": config.context_length,
@@ -119,8 +127,9 @@ def _check_same(folder: Path, index: dict[str, Any]) -> None:
     text = (folder / INDEX_NAME).read_text(encoding="utf-8") if folder.is_dir() else ""
     if text != json.dumps(index, indent=2) + "\n":
         raise ValueError(
-            f"{folder} has logits of another teacher, of other token shards or of another number "
-            f"than top_k={index['top_k']}, and nothing is overwritten. Move it away first."
+            f"{folder} has logits of another teacher, of other token shards or of other numbers "
+            f"than top_k={index['top_k']}, temperature={index['temperature']}, and nothing is "
+            "overwritten. Move it away first."
         )
 
 
@@ -128,12 +137,14 @@ def _compute(
     shards: TokenShards,
     teacher: GPT2Model,
     top_k: int,
+    temperature: float,
     folder: Path,
     on_progress: Callable[[int, int], None] | None,
 ) -> None:
     """Appends the logits of all tokens that are not in the files yet."""
     dtypes = {IDS_NAME: DTYPES[shards.index["dtype"]], LOGITS_NAME: LOGITS_DTYPE}
-    sizes = {name: dtype.itemsize * top_k for name, dtype in dtypes.items()}
+    columns = {IDS_NAME: top_k, LOGITS_NAME: top_k + 1}
+    sizes = {name: dtype.itemsize * columns[name] for name, dtype in dtypes.items()}
     for name in dtypes:
         (folder / name).touch()
     # What was written last may be in one file and not in the other.
@@ -144,9 +155,9 @@ def _compute(
             file.truncate(done * sizes[name])
             file.seek(0, 2)
         for rows, count in _batches(shards, teacher, done):
-            parts = dict(zip(dtypes, _largest(teacher, rows, count, top_k), strict=True))
-            for name, file in files.items():
-                file.write(parts[name].reshape(-1, top_k).astype(dtypes[name]).tobytes())
+            found = _largest(teacher, rows, count, top_k, temperature)
+            for (name, file), part in zip(files.items(), found, strict=True):
+                file.write(part.astype(dtypes[name]).tobytes())
             done += len(rows) * count
             if on_progress is not None:
                 on_progress(done, len(shards))
@@ -180,16 +191,19 @@ def _batches(
             done = ends[-1]
 
 
-def _largest(teacher: GPT2Model, rows: np.ndarray, count: int, top_k: int) -> tuple[Any, Any]:
-    """Returns the largest logits of the last `count` tokens, (rows, count, top_k), and their ids.
+def _largest(
+    teacher: GPT2Model, rows: np.ndarray, count: int, top_k: int, temperature: float
+) -> tuple[Any, Any]:
+    """Returns the ids of the largest logits of the last `count` tokens, and the logits.
 
-    The logits are relative to the largest one, so that float16 has digits for them.
+    The logits, (rows, count, top_k + 1), are relative to the largest one, so that float16 has
+    digits for them; the last is that of all other tokens together.
     """
     logits, ids = call_cached(
         teacher,
         f"the {top_k} largest logits of the last {count}",
-        (),
-        functools.partial(_top_k, teacher, count, top_k),
+        (temperature,),
+        functools.partial(_top_k, teacher, count, top_k, temperature),
         [IDS, COUNTS],
         rows,
         np.full(len(rows), rows.shape[1], np.int32),
@@ -197,9 +211,28 @@ def _largest(teacher: GPT2Model, rows: np.ndarray, count: int, top_k: int) -> tu
     return ids, logits
 
 
-def _top_k(teacher: GPT2Model, count: int, top_k: int, token_ids: Any, num_tokens: Any) -> Any:
-    """Tensors (batch, time), (batch,) → float (batch, count, top_k), int32 of the same shape."""
+def _top_k(
+    teacher: GPT2Model, count: int, top_k: int, temperature: float, token_ids: Any, num_tokens: Any
+) -> Any:
+    """Tensors (batch, time), (batch,) → float (batch, count, top_k + 1), int32 (…, top_k)."""
     mask = left_padding_mask(num_tokens, xp.shape(token_ids)[1])
     logits = teacher(token_ids, padding_mask=mask, num_logits=count, training=False)
     largest, ids = ops.top_k(logits, top_k)
-    return largest - largest[..., :1], ops.cast(ids, "int32")
+    logits, largest = logits - largest[..., :1], largest - largest[..., :1]
+    rest = temperature * ops.log(_sum_of_others(logits, largest, temperature))
+    return ops.concatenate([largest, rest], axis=-1), ops.cast(ids, "int32")
+
+
+def _sum_of_others(logits: Any, largest: Any, temperature: float) -> Any:
+    """Returns the sum of exponentials of all logits but the largest, (batch, count, 1).
+
+    Added up by itself: the sum of all less that of the largest would have no digits left.
+    """
+    least = largest[..., -1:]
+    terms = ops.where(logits < least, ops.exp(logits / temperature), 0.0)
+    # Others may be as large as the least of the largest.
+    equal = [
+        ops.sum(ops.cast(each == least, "float32"), -1, keepdims=True) for each in (logits, largest)
+    ]
+    same = (equal[0] - equal[1]) * ops.exp(least / temperature)
+    return ops.maximum(ops.sum(terms, axis=-1, keepdims=True) + same, _LEAST_SUM)

@@ -4,10 +4,14 @@ A folder `teacher_logits` in that of the shards:
 
     token_ids.bin    of each token of the corpus the `top_k` most likely next ones, the most
                      likely first: little-endian unsigned integers, as in the shards
-    logits.bin       their logits, less the largest one: float16
-    index.json       their description: format, version, top_k, num_tokens, vocab_size,
-                     context_length, teacher and tokenizer (their fingerprints), shards (the
-                     SHA-256 of each)
+    logits.bin       their logits, less the largest one, and that of all other tokens together:
+                     float16, `top_k + 1` per token
+    index.json       their description: format, version, top_k, temperature, num_tokens,
+                     vocab_size, context_length, teacher and tokenizer (their fingerprints),
+                     shards (the SHA-256 of each)
+
+The logit of all others together is `temperature` times the log of the sum of their exponentials of
+`logit / temperature`: with it the probabilities of that temperature are exact.
 """
 
 import os
@@ -33,12 +37,13 @@ _ADVICE = "Write them with `gpt2-keras prepare --out {} --teacher DIR`."
 class TeacherLogits:
     """A teacher's largest logits, memory-mapped; written by `compression.store_teacher_logits`.
 
-    It has a length, the number of tokens, and slices: `(ids, logits)`, each `(count, top_k)`.
+    It has a length, the number of tokens, and slices: `(ids, logits)`, `(count, top_k)` and
+    `(count, top_k + 1)`.
 
     Args:
         index: Contents of `index.json`.
         token_ids: Unsigned array `(tokens, top_k)`.
-        logits: Float16 array `(tokens, top_k)`.
+        logits: Float16 array `(tokens, top_k + 1)`.
     """
 
     def __init__(self, index: dict[str, Any], token_ids: np.ndarray, logits: np.ndarray) -> None:
@@ -68,14 +73,20 @@ class TeacherLogits:
                 f"those in {shards.directory}. Move it away. {advice}"
             )
         dtype = DTYPES[shards.index["dtype"]]
-        shape = (index["num_tokens"], index["top_k"])
-        ids = _map(folder / IDS_NAME, dtype, shape, advice)
-        return cls(index, ids, _map(folder / LOGITS_NAME, LOGITS_DTYPE, shape, advice))
+        tokens, top_k = index["num_tokens"], index["top_k"]
+        ids = _map(folder / IDS_NAME, dtype, (tokens, top_k), advice)
+        logits = _map(folder / LOGITS_NAME, LOGITS_DTYPE, (tokens, top_k + 1), advice)
+        return cls(index, ids, logits)
 
     @property
     def top_k(self) -> int:
         """Number of logits of each token."""
         return int(self._index["top_k"])
+
+    @property
+    def temperature(self) -> float:
+        """The temperature at which the probabilities are exact."""
+        return float(self._index["temperature"])
 
     @property
     def teacher(self) -> str:
@@ -101,6 +112,7 @@ def _read_index(path: Path, advice: str) -> dict[str, Any]:
         index = parse_json(path.read_text(encoding="utf-8"))
         found = (index["format"], index["version"])
         is_whole = all(type(index[name]) is int and index[name] > 0 for name in _FIELDS)
+        is_whole = is_whole and float(index["temperature"]) > 0
         is_whole = is_whole and all(index[name] for name in ("teacher", "tokenizer", "shards"))
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(
@@ -116,7 +128,7 @@ def _read_index(path: Path, advice: str) -> dict[str, Any]:
 
 
 def _map(path: Path, dtype: np.dtype, shape: tuple[int, int], advice: str) -> np.ndarray:
-    """Maps a file into memory, (tokens, top_k)."""
+    """Maps a file into memory."""
     expected = dtype.itemsize * shape[0] * shape[1]
     found = os.path.getsize(path) if path.is_file() else 0
     if found != expected:

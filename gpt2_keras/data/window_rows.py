@@ -71,8 +71,8 @@ class RowsWithTeacher:
             )
         self._logits, self._windows = logits, windows
         self._tokens = WindowRows(windows)
-        self._size = windows.context_length * logits.top_k
-        self.width = self._tokens.width + 2 * self._size
+        self._first_logit = self._tokens.width + windows.context_length * logits.top_k
+        self.width = self._first_logit + windows.context_length * (logits.top_k + 1)
 
     def read(self, count: np.ndarray) -> np.ndarray:
         """Reads rows by number, int64 `(rows,)` → int32 `(rows, width)`."""
@@ -80,23 +80,26 @@ class RowsWithTeacher:
         rows[:, : self._tokens.width] = self._tokens.read(count)
         for row, start in enumerate(self._windows.starts(count).tolist()):
             ids, logits = self._logits[start : start + self._windows.context_length]
-            rows[row, self._tokens.width : -self._size] = ids.ravel()
-            rows[row, -self._size :] = logits.ravel().view(np.uint16)
+            rows[row, self._tokens.width : self._first_logit] = ids.ravel()
+            rows[row, self._first_logit :] = logits.ravel().view(np.uint16)
         return rows
 
     def split(self, rows: Any) -> tuple[Any, Any]:
         """Returns the dictionary of inputs, and targets, int32 `(…, time)`."""
         inputs, targets = self._tokens.split(rows[..., : self._tokens.width])
+        ids = rows[..., self._tokens.width : self._first_logit]
+        logits = rows[..., self._first_logit :]
+        top_k = self._logits.top_k
         parts = {
             "token_ids": inputs,
-            "teacher_ids": self._by_token(rows[..., self._tokens.width : -self._size]),
-            "teacher_logits": _float16(self._by_token(rows[..., -self._size :])),
+            "teacher_ids": self._by_token(ids, top_k),
+            "teacher_logits": _float16(self._by_token(logits, top_k + 1)),
         }
         return parts, targets
 
-    def _by_token(self, values: Any) -> Any:
-        """(…, time × top_k) → (…, time, top_k)."""
-        sizes = (self._windows.context_length, self._logits.top_k)
+    def _by_token(self, values: Any, count: int) -> Any:
+        """(…, time × count) → (…, time, count)."""
+        sizes = (self._windows.context_length, count)
         if isinstance(values, np.ndarray):
             return values.reshape(*values.shape[:-1], *sizes)
         import tensorflow as tf

@@ -60,7 +60,8 @@ def make_dataset(
             for workers that train on one batch together.
         teacher_logits: What a teacher makes of these tokens, for a student that is compiled
             with `distill_from="stored"`: the inputs are then a dictionary of `token_ids`,
-            `teacher_ids`, int32 `(batch, context_length, top_k)`, and `teacher_logits`, float16.
+            `teacher_ids`, int32 `(batch, context_length, top_k)`, and `teacher_logits`, float16
+            `(batch, context_length, top_k + 1)`, the last that of all other tokens together.
 
     Returns:
         Pairs `(inputs, targets)`, each int32 `(batch, context_length)`, where

@@ -12,6 +12,7 @@ from gpt2_keras.generation.spans import Span, check_batch_size, score_spans
 from gpt2_keras.model import GPT2Model
 from gpt2_keras.validation import check_integer
 
+
 def evaluate(
     model: GPT2Model,
     texts: Text | Sequence[Text],

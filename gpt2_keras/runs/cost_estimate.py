@@ -14,6 +14,7 @@ from gpt2_keras.runs.distribution import open_strategy
 from gpt2_keras.runs.mfu import Peak, find_peak, flops_per_token
 from gpt2_keras.runs.settings import TrainingSettings
 from gpt2_keras.runs.setup import compile_model, make_datasets, new_model, open_data, resolve
+from gpt2_keras.runs.student import check_teacher_logits, load_teacher
 
 if TYPE_CHECKING:
     from gpt2_keras.model import GPT2Model
@@ -121,25 +122,31 @@ def estimate_run(settings: TrainingSettings, *, model_class: "type[GPT2Model]") 
     """
     strategy = open_strategy(settings.strategy, settings.model_parallel)
     shards, tokenizer = open_data(settings)
-    model = None
-    if settings.init is None:
+    model = teacher = None
+    if settings.is_distillation:
+        with strategy.building():
+            teacher = load_teacher(model_class, settings, tokenizer)
+    check_teacher_logits(settings, shards, teacher)
+    if settings.init is None and not settings.trains_student_of_layers:
         config = settings.model_config(tokenizer.vocab_size)
     else:
         with strategy.building():
-            model = new_model(model_class, settings, tokenizer)
+            model = new_model(model_class, settings, tokenizer, teacher)
         config = model.config
     compute_dtype = keras.DTypePolicy(settings.dtype).compute_dtype
     peak = find_peak(compute_dtype, settings.peak_flops, num_devices=strategy.num_devices)
     own_peak = find_peak(compute_dtype, num_devices=strategy.num_devices)
     windows = settings.window_config(config)
     tokens_per_step = settings.batch_size * windows.context_length
-    flops_per_step = flops_per_token(windows) * tokens_per_step
+    computing = None if teacher is None or settings.teacher_logits else teacher.config
+    flops = flops_per_token(windows, computing)
+    flops_per_step = flops * tokens_per_step
     if 3 * (1 + TIMED_STEPS) * flops_per_step / own_peak.flops < LONGEST_TIMING_SECONDS:
         keras.utils.set_random_seed(settings.seed)
         with strategy.building():
             model = new_model(model_class, settings, tokenizer) if model is None else model
             resolved = resolve(settings, model)
-            compile_model(model, resolved)
+            compile_model(model, resolved, teacher)
         train_data, _ = make_datasets(resolved, shards, model, 0, strategy)
         with strategy.running():
             seconds = _seconds_per_step(model, train_data, tokens_per_step)
@@ -159,8 +166,9 @@ def estimate_run(settings: TrainingSettings, *, model_class: "type[GPT2Model]") 
             ema=settings.ema is not None,
             accumulation_steps=settings.accumulation_steps,
             remat=settings.remat,
+            teacher=computing,
         ),
-        flops_per_token=flops_per_token(windows),
+        flops_per_token=flops,
         tokens_per_step=tokens_per_step,
         steps=settings.steps,
         training_tokens=training,
@@ -195,6 +203,7 @@ def estimate_memory(
     ema: bool = False,
     accumulation_steps: int = 1,
     remat: bool | str = False,
+    teacher: GPT2Config | None = None,
 ) -> dict[str, int]:
     """Returns how many bytes a training step needs at least, by what they hold.
 
@@ -216,6 +225,8 @@ def estimate_memory(
         dtype: The Keras dtype policy.
         ema: Whether a moving average of the weights is kept.
         accumulation_steps, remat: As for `GPT2LM.compile`.
+        teacher: The config of a teacher that computes in each step: its weights, and logits
+            beside the student's.
 
     Example:
         >>> estimate_memory(GPT2Config.gpt2(), 1, "float32")["weights"] / 4
@@ -236,5 +247,6 @@ def estimate_memory(
         "averages": 4 * weights if ema else 0,
         "copies in 16 bits": 2 * weights if is_mixed else 0,
         "activations": round(tokens * per_token * (2 if is_mixed else 4)),
-        "logits": 3 * logits,
+        "logits": 3 * logits * (1 if teacher is None else 2),
+        "teacher": 0 if teacher is None else (6 if is_mixed else 4) * teacher.num_parameters,
     }

@@ -34,13 +34,17 @@ _TIMINGS = 10  # the best one counts: other programs may run on the machine
 _UNITS = ("", "k", "M", "G", "T", "P", "E")
 
 
-def flops_per_token(config: GPT2Config) -> int:
+def flops_per_token(config: GPT2Config, teacher: GPT2Config | None = None) -> int:
     """Returns the FLOPs of training on one token, forward and backward.
 
     `6 N + 12 L H Q T`: N weights without the position embeddings, which multiply nothing,
     L layers, H heads of width Q, T tokens of context. Rematerialization does not count,
     nor does causality. Source: appendix B of "PaLM" (Chowdhery et al., 2022)
-    and `estimate_mfu` of karpathy/nanoGPT.
+    and `estimate_mfu` of karpathy/nanoGPT. A teacher adds its forward pass, a third of that.
+
+    Args:
+        config: The model that is trained.
+        teacher: That of a teacher that computes in each step.
 
     Example:
         >>> flops_per_token(GPT2Config.gpt2())
@@ -49,7 +53,12 @@ def flops_per_token(config: GPT2Config) -> int:
     learned = config.position_embedding == "learned"
     positions = config.context_length * config.hidden_dim if learned else 0
     products = 12 * config.num_layers * config.hidden_dim * config.context_length
-    return 6 * (config.num_parameters - positions) + products
+    own = 6 * (config.num_parameters - positions) + products
+    if teacher is None:
+        return own
+    # It reads windows of the student, not of its own context.
+    windows = dataclasses.replace(teacher, context_length=config.context_length)
+    return own + flops_per_token(windows) // 3
 
 
 @dataclasses.dataclass(frozen=True)

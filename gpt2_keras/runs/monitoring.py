@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import keras
 
+from gpt2_keras.config import GPT2Config
 from gpt2_keras.runs.callbacks import LearningRate, StepTensorBoard, TokensPerSecond
 from gpt2_keras.runs.ema import EMAWeights
 from gpt2_keras.runs.mfu import Peak, find_peak, flops_per_token
@@ -48,6 +49,11 @@ class Monitoring:
         if verbose:
             sys.stderr.write(f"mfu: fraction of {self.peak} that the training uses\n")
 
+    def _flops_per_token(self, config: GPT2Config) -> int:
+        distillation = self.model.step_options.distillation
+        is_computed = distillation is not None and not distillation.is_stored
+        return flops_per_token(config, distillation.teacher.config if is_computed else None)
+
     def callbacks(
         self, epoch_ends: Mapping[int, int], first_step: int
     ) -> list[keras.callbacks.Callback]:
@@ -61,7 +67,7 @@ class Monitoring:
         config = settings.window_config(self.model.config)
         tokens_per_step = settings.batch_size * config.context_length
         callbacks: list[keras.callbacks.Callback] = [
-            TokensPerSecond(tokens_per_step, flops_per_token(config), self.peak.flops),
+            TokensPerSecond(tokens_per_step, self._flops_per_token(config), self.peak.flops),
             LearningRate(),
         ]
         tensorboard = None

@@ -29,6 +29,7 @@ from gpt2_keras.runs.settings import TrainingSettings
 from gpt2_keras.runs.setup import compile_model, make_datasets, new_model, open_data, resolve
 from gpt2_keras.runs.signals import StopSignals
 from gpt2_keras.runs.strategies import Strategy
+from gpt2_keras.runs.student import check_teacher_logits, load_teacher
 from gpt2_keras.validation import check_instance, check_integer, check_path
 
 
@@ -85,10 +86,12 @@ def train(
     shards, tokenizer = open_data(settings)
     keras.utils.set_random_seed(settings.seed)
     with strategy.building():
-        model = new_model(model_class, settings, tokenizer)
+        teacher = load_teacher(model_class, settings, tokenizer)
+        check_teacher_logits(settings, shards, teacher)
+        model = new_model(model_class, settings, tokenizer, teacher)
         settings = resolve(settings, model)
         make_datasets(settings, shards, model, 0, strategy)  # raises an error of too few tokens
-        compile_model(model, settings)
+        compile_model(model, settings, teacher)
     directory.create(settings)
     with directory.locked():
         return _run(model, settings, shards, directory, Progress(), callbacks, verbose, strategy)
@@ -163,12 +166,15 @@ def _restored(
     shards, tokenizer = open_data(settings)
     keras.utils.set_random_seed(settings.seed)
     with strategy.building():
+        teacher = None
+        if checkpoint is None or not settings.teacher_logits:
+            teacher = load_teacher(model_class, settings, tokenizer)
         if checkpoint is None:
-            model = new_model(model_class, settings, tokenizer)
-            compile_model(model, settings)
+            model = new_model(model_class, settings, tokenizer, teacher)
+            compile_model(model, settings, teacher)
         else:
             model = model_class(checkpoint.config, tokenizer=tokenizer, dtype=settings.dtype)
-            compile_model(model, settings)
+            compile_model(model, settings, teacher)
             checkpoint.restore(model)
     return model, shards
 

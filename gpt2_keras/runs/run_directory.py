@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 COLUMNS = (
     "step",
     "loss",
+    "cross_entropy",  # of a student, whose loss has more in it
     "perplexity",
     "val_loss",
     "val_perplexity",
@@ -191,11 +192,17 @@ class RunDirectory:
         """Writes the table of the losses, and their plot."""
         # Keras' CSVLogger appends, and would write some lines twice after a resume.
         with new_file(self.history) as path, path.open("w", newline="", encoding="utf-8") as file:
-            writer: Any = csv.DictWriter(file, COLUMNS)
+            is_student = any("cross_entropy" in row for row in progress.history)
+            columns = [name for name in COLUMNS if is_student or name != "cross_entropy"]
+            writer: Any = csv.DictWriter(file, columns)
             writer.writeheader()
             writer.writerows(progress.history)
-        columns = [[row[name] for row in progress.history] for name in ("loss", "val_loss")]
-        plot_loss_curve(self.loss_plot, [int(row["step"]) for row in progress.history], *columns)
+        # A student's validation loss is its cross entropy alone.
+        losses = [row.get("cross_entropy", row["loss"]) for row in progress.history]
+        steps = [int(row["step"]) for row in progress.history]
+        plot_loss_curve(
+            self.loss_plot, steps, losses, [row["val_loss"] for row in progress.history]
+        )
 
     def locked(self) -> contextlib.AbstractContextManager[None]:
         """Returns a block that no other process may enter; see `run_lock`."""

@@ -7,6 +7,13 @@ from typing import Any, Self
 from gpt2_keras.config import GPT2Config
 from gpt2_keras.json_text import parse_json
 from gpt2_keras.runs.setting_checks import CHECKS
+from gpt2_keras.runs.student_checks import check_student
+from gpt2_keras.training.distillation import (
+    ALPHA_CE,
+    ALPHA_CLM,
+    ALPHA_COS,
+    TEMPERATURE,
+)
 from gpt2_keras.training.optimizer import BETA_2, CLIP_NORM, WEIGHT_DECAY
 from gpt2_keras.training.schedule import FINAL_LEARNING_RATE_RATIO
 from gpt2_keras.validation import check_integer
@@ -26,6 +33,12 @@ class TrainingSettings:
             of examples.
         tokenizer: Directory of the tokenizer that made them; with `task` of `init`.
         task: A task to learn, one of `TRAINED_TASKS`; by default to continue texts.
+        teacher: Model to learn from besides the text, anything that `init` may be. Without `init`
+            and a shape the run trains a student of its layers.
+        student_layers: The layers of that student, from 0, or how many; by default half.
+        teacher_logits: Whether to learn from the teacher's logits stored beside the token
+            shards, by `gpt2-keras prepare --teacher`, instead of computing them.
+        temperature, alpha_ce, alpha_clm, alpha_cos: With a teacher; as for `GPT2LM.compile`.
         init: Model to start from, anything that `GPT2LM.from_preset` reads; by
             default random weights.
         size: A published size, such as `"gpt2"`; or give the numbers:
@@ -82,6 +95,13 @@ class TrainingSettings:
     data: str
     tokenizer: str
     task: str | None = None
+    teacher: str | None = None
+    student_layers: int | tuple[int, ...] | None = None
+    teacher_logits: bool = False
+    temperature: float = TEMPERATURE
+    alpha_ce: float = ALPHA_CE
+    alpha_clm: float = ALPHA_CLM
+    alpha_cos: float = ALPHA_COS
     init: str | None = None
     size: str | None = None
     num_layers: int | None = None
@@ -131,6 +151,7 @@ class TrainingSettings:
                 f"{', '.join(f'{name}={getattr(self, name)!r}' for name in shape)} would change "
                 "it. Leave out one or the other."
             )
+        check_student(self)
         if self.init is None:
             self.model_config(vocab_size=1)  # raises an error if the shape is impossible
         if self.warmup_steps is not None and self.warmup_steps >= self.steps:
@@ -139,17 +160,33 @@ class TrainingSettings:
                 "Leave it out for a twentieth of the steps."
             )
 
+    @property
+    def is_distillation(self) -> bool:
+        """Whether the model learns from a teacher."""
+        return self.teacher is not None or self.teacher_logits
+
+    @property
+    def trains_student_of_layers(self) -> bool:
+        """Whether the model of a new run is made of layers of its teacher."""
+        shape = ("init", "size", *SHAPE_FIELDS)
+        return self.teacher is not None and not self.given(*shape)
+
+    @property
+    def distillation_numbers(self) -> tuple[float, float, float, float]:
+        """`temperature`, `alpha_ce`, `alpha_clm` and `alpha_cos`."""
+        return self.temperature, self.alpha_ce, self.alpha_clm, self.alpha_cos
+
     def model_config(self, vocab_size: int) -> GPT2Config:
         """Returns the config of a model that starts from random weights."""
         changes = self.config_changes()
         if self.size is not None:
             return GPT2Config.from_size(self.size, vocab_size=vocab_size, **changes)
-        shape = self._given(*SHAPE_FIELDS)
+        shape = self.given(*SHAPE_FIELDS)
         return GPT2Config(vocab_size=vocab_size, **{**DEFAULT_SHAPE, **shape, **changes})
 
     def config_changes(self) -> dict[str, Any]:
         """Returns the fields of the config that may be set beside `size` or `init`."""
-        return self._given("dropout_rate", *([] if self.init else ["context_length"]))
+        return self.given("dropout_rate", *([] if self.init else ["context_length"]))
 
     def window_config(self, config: GPT2Config) -> GPT2Config:
         """Returns a model's config with the number of tokens per window as its context.
@@ -166,7 +203,7 @@ class TrainingSettings:
             )
         return dataclasses.replace(config, context_length=window)
 
-    def _given(self, *names: str) -> dict[str, Any]:
+    def given(self, *names: str) -> dict[str, Any]:
         """Returns those of the settings that are not None."""
         values = {name: getattr(self, name) for name in names}
         return {name: value for name, value in values.items() if value is not None}

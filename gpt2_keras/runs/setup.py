@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 from gpt2_keras import checkpoints
 from gpt2_keras.applications.task_rows import TaskRows, read_task_rows
 from gpt2_keras.data import TokenShards
+from gpt2_keras.data.teacher_logits import TeacherLogits
 from gpt2_keras.devices import check_compute_dtype
 from gpt2_keras.runs.settings import TrainingSettings
 from gpt2_keras.runs.strategies import Strategy
+from gpt2_keras.runs.student import distillation_options, new_student
 from gpt2_keras.runs.task_data import make_task_datasets
 from gpt2_keras.tokenizer import GPT2Tokenizer
 from gpt2_keras.training.loss import make_loss
@@ -49,13 +51,18 @@ def _tokenizer_of(settings: TrainingSettings) -> GPT2Tokenizer:
 
 
 def new_model(
-    model_class: "type[GPT2Model]", settings: TrainingSettings, tokenizer: GPT2Tokenizer
+    model_class: "type[GPT2Model]",
+    settings: TrainingSettings,
+    tokenizer: GPT2Tokenizer,
+    teacher: "GPT2Model | None" = None,
 ) -> "GPT2Model":
-    """Returns the model of a new run: with random weights, or with those of `init`.
+    """Returns the model of a new run: random weights, those of `init`, or layers of a teacher.
 
     Raises:
         ValueError: If the model has another tokenizer, or a vocabulary of another size.
     """
+    if teacher is not None and settings.trains_student_of_layers:
+        return new_student(teacher, settings)
     if settings.init is None:
         config = settings.model_config(tokenizer.vocab_size)
         return model_class(config, tokenizer=tokenizer, dtype=settings.dtype)
@@ -85,8 +92,8 @@ def resolve(settings: TrainingSettings, model: "GPT2Model") -> TrainingSettings:
     rate = default_learning_rate(model.config.num_parameters, fine_tuning=fine_tuning)
     paths = {
         name: str(Path(value).resolve())
-        for name in ("data", "tokenizer", "init")
-        # `init` may also be the address of a published model.
+        for name in ("data", "tokenizer", "init", "teacher")
+        # The last two may also be the address of a published model.
         if (value := getattr(settings, name)) and Path(value).exists()
     }
     settings = dataclasses.replace(settings, **paths)  # type: ignore[arg-type]
@@ -94,8 +101,14 @@ def resolve(settings: TrainingSettings, model: "GPT2Model") -> TrainingSettings:
     return settings.with_defaults(learning_rate=rate, warmup_steps=warmup_steps)
 
 
-def compile_model(model: "GPT2Model", settings: TrainingSettings) -> None:
-    """Compiles a model for the whole run; raises ValueError if the device lacks its dtype."""
+def compile_model(
+    model: "GPT2Model", settings: TrainingSettings, teacher: "GPT2Model | None" = None
+) -> None:
+    """Compiles a model for the whole run.
+
+    Raises:
+        ValueError: If the device lacks its dtype, or the teacher does not fit it.
+    """
     check_compute_dtype(model.compute_dtype)
     assert settings.learning_rate is not None  # noqa: S101 -- tells the type checker
     model.compile(
@@ -115,6 +128,7 @@ def compile_model(model: "GPT2Model", settings: TrainingSettings) -> None:
         accumulation_steps=settings.accumulation_steps,
         remat=settings.remat,
         document_masking=settings.document_masking,
+        **distillation_options(settings, teacher),
     )
 
 
@@ -139,6 +153,7 @@ def make_datasets(
     strategy.check(model.config, settings.batch_size, settings.dtype)
     if isinstance(shards, TaskRows):
         return make_task_datasets(settings, shards, model, first_batch, strategy)
+    teacher_logits = TeacherLogits.open(shards) if settings.teacher_logits else None
     train_tokens, validation_tokens = shards.split(settings.validation_fraction)
     context_length = settings.window_config(model.config).context_length
     batch_size = settings.batch_size
@@ -163,6 +178,7 @@ def make_datasets(
             seed=settings.seed,
             start_step=first_batch,
             shard=shard,
+            teacher_logits=teacher_logits,
         )
 
     def validation_dataset(shard: tuple[int, int]) -> Any:

@@ -84,10 +84,12 @@ def split_teacher(x: Any) -> tuple[Any, dict[str, Any]]:
         return x, {}
     teacher = {name: x[name] for name in TEACHER_PARTS if name in x}
     shapes = {name: tuple(getattr(part, "shape", ())) for name, part in teacher.items()}
-    if len(set(shapes.values())) != 1 or len(shapes) != 2 or len(shapes["teacher_ids"]) != 3:
+    ids, logits = (shapes.get(name, ()) for name in TEACHER_PARTS)
+    if len(ids) != 3 or logits != (*ids[:-1], ids[-1] + 1):
         raise ValueError(
-            f"Received the logits of a teacher of the shapes {shapes}. Give teacher_ids, int, and "
-            "teacher_logits, float, both (batch, time, top_k), as `make_dataset` does."
+            f"Received the logits of a teacher of the shapes {shapes}. Give teacher_ids, int "
+            "(batch, time, top_k), and teacher_logits, float (batch, time, top_k + 1), as "
+            "`make_dataset` does."
         )
     others = {name: part for name, part in x.items() if name not in teacher}
     return others if others.keys() != {"token_ids"} else others["token_ids"], teacher

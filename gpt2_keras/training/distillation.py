@@ -25,8 +25,16 @@ STORED = "stored"  # the teacher's logits are in the batches
 TEMPERATURE, ALPHA_CE, ALPHA_CLM, ALPHA_COS = 2.0, 0.5, 0.5, 0.0
 
 
+# Of float32 probabilities, whose sum is off by some 1e-7.
+_LEAST_REST = 1e-9
+
+
 class StoredLogits(NamedTuple):
-    """A teacher's largest logits: int32 and float `(batch, time, top_k)`."""
+    """A teacher's largest logits, of `top_k` tokens and of all others together.
+
+    Int32 `(…, top_k)`, and float `(…, top_k + 1)`: the last one is `temperature` times the log of
+    the sum of the others' exponentials of `logits / temperature`.
+    """
 
     token_ids: Any
     logits: Any
@@ -57,19 +65,8 @@ class Distillation:
     def __post_init__(self) -> None:
         if not self.is_stored:
             check_instance("distill_from", self.teacher, GPT2Model, 'a model, or "stored"')
-        check_number("temperature", self.temperature, above=0)
-        alphas = ("alpha_ce", "alpha_clm", "alpha_cos")
-        for name in alphas:
-            check_number(name, getattr(self, name), minimum=0)
-        if not any(getattr(self, name) for name in alphas):
-            raise ValueError(
-                "alpha_ce=0, alpha_clm=0, alpha_cos=0 leave no loss. Use at least one above 0."
-            )
-        if self.is_stored and self.alpha_cos:
-            raise ValueError(
-                f"alpha_cos={self.alpha_cos} compares hidden states, and distill_from='stored' has "
-                "logits alone. Use alpha_cos=0, or give the teacher."
-            )
+        numbers = (self.temperature, self.alpha_ce, self.alpha_clm, self.alpha_cos)
+        check_numbers(*numbers, stored=self.is_stored)
 
     @property
     def is_stored(self) -> bool:
@@ -121,7 +118,7 @@ class Distillation:
         Args:
             states, table, targets, weights, chunk_rows: As for `cross_entropy_sum`.
             teacher: Its last hidden states, `(rows, width)`, and its table, `(vocab, width)`; or
-                its largest logits, `(rows, top_k)`.
+                its largest logits, of that temperature.
 
         Returns:
             Two float32 scalars, in nats. The second has no gradient.
@@ -154,6 +151,28 @@ class Distillation:
         if self.alpha_cos:
             total = total + self.alpha_cos * _cosine_distances(states, soft[0], weights)
         return [total, cross_entropy]
+
+
+def check_numbers(
+    temperature: float, alpha_ce: float, alpha_clm: float, alpha_cos: float, *, stored: bool
+) -> None:
+    """Checks the numbers of a distillation, from a model or from stored logits.
+
+    Raises:
+        TypeError, ValueError: As `Distillation` says.
+    """
+    check_number("temperature", temperature, above=0)
+    for name, alpha in (("ce", alpha_ce), ("clm", alpha_clm), ("cos", alpha_cos)):
+        check_number(f"alpha_{name}", alpha, minimum=0)
+    if not (alpha_ce or alpha_clm or alpha_cos):
+        raise ValueError(
+            "alpha_ce=0, alpha_clm=0, alpha_cos=0 leave no loss. Use at least one above 0."
+        )
+    if stored and alpha_cos:
+        raise ValueError(
+            f"alpha_cos={alpha_cos} compares hidden states, and stored logits of a teacher have "
+            "none. Use alpha_cos=0, or the teacher itself."
+        )
 
 
 def make_distillation(
@@ -196,16 +215,35 @@ def _divergence(ours: Any, theirs: Any) -> tuple[Any, Any]:
 
 
 def _divergence_of_largest(ours: Any, token_ids: Any, theirs: Any) -> tuple[Any, Any]:
-    """The same, of the largest logits of a teacher, `(rows, top_k)`; the others count as -inf."""
-    probs, of_teacher = ops.softmax(ours, axis=-1), ops.softmax(theirs, axis=-1)
-    at_same = ops.take_along_axis(ours, token_ids, axis=1)  # (rows, top_k)
-    difference = ops.sum(of_teacher * (theirs - at_same), axis=-1)
-    divergences = difference + _log_sum(ours, probs) - _log_sum(theirs, of_teacher)
+    """The same, of the largest logits of a teacher and of one of all other tokens together.
+
+    The divergence of these `top_k + 1` probabilities, which is at most that of all tokens. Among
+    the other tokens the student's probabilities stay in the proportions that they have.
+
+    Args:
+        ours: Float tensor `(rows, vocab)`.
+        token_ids: Int tensor `(rows, top_k)`.
+        theirs: Float tensor `(rows, top_k + 1)`; -inf where there is no other token.
+    """
+    probs = ops.softmax(ours, axis=-1)
+    exponentials = ops.exp(theirs - ops.max(theirs, axis=-1, keepdims=True))
+    of_teacher = exponentials / ops.sum(exponentials, axis=-1, keepdims=True)
+    of_token, of_rest = of_teacher[:, :-1], of_teacher[:, -1:]
+    at_same = ops.take_along_axis(probs, token_ids, axis=1)  # (rows, top_k)
+    rest = ops.maximum(1.0 - ops.sum(at_same, axis=-1, keepdims=True), _LEAST_REST)
+    same = ops.concatenate([at_same, rest], axis=-1)  # (rows, top_k + 1)
+    terms = of_teacher * (ops.log(_not_0(of_teacher)) - ops.log(_not_0(same)))
     rows, top_k = ops.shape(token_ids)
     row_numbers = ops.repeat(ops.arange(rows, dtype="int32"), top_k)
     indices = ops.stack([row_numbers, ops.reshape(token_ids, (-1,))], axis=1)
-    new = ops.take_along_axis(probs, token_ids, axis=1) - of_teacher
-    return divergences, ops.scatter_update(probs, indices, ops.reshape(new, (-1,)))
+    gradient = probs * (1.0 - of_rest / rest)
+    gradient = ops.scatter_update(gradient, indices, ops.reshape(at_same - of_token, (-1,)))
+    return ops.sum(terms, axis=-1), gradient
+
+
+def _not_0(probs: Any) -> Any:
+    """Returns probabilities that have logarithms in float32."""
+    return ops.maximum(probs, 1e-37)
 
 
 def _log_sum(logits: Any, probs: Any) -> Any:

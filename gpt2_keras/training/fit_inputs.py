@@ -207,11 +207,11 @@ def _with_teacher(rules: BatchRules, x: Any, teacher: dict[str, Any], has_target
         return x
     if not has_targets:  # the last token is a target alone
         teacher = {name: part[:, :-1] for name, part in teacher.items()}
-    shape = tuple(next(iter(teacher.values())).shape)
+    shape = tuple(teacher["teacher_logits"].shape)
     if any(None not in pair and pair[0] != pair[1] for pair in zip(shape, x.shape, strict=False)):
         raise ValueError(
             f"Received token_ids of the shape {tuple(x.shape)} and teacher_logits of {shape}. "
-            "Give those of each token, (batch, time, top_k)."
+            "Give those of each token, (batch, time, top_k + 1)."
         )
     return {"token_ids": x, **teacher}
 

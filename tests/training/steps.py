@@ -4,7 +4,7 @@ other devices or another backend than the tests'.
     python -m tests.training.steps OUT.npz CASES.json
 
 `CASES.json` names the cases: `{"name": {"strategy": …, "model_parallel": …, "dtype": …,
-"clip_norm": …, and arguments of `compile`}}`.
+"clip_norm": …, "distill": true, and arguments of `compile`}}`.
 """
 
 import functools
@@ -50,6 +50,8 @@ def train(case):
     with strategy.building():
         model = random_model(config, dtype=options.pop("dtype"), seed=MODEL_SEED)
         optimizer = make_optimizer(1e-3, clip_norm=options.pop("clip_norm"))
+        if options.pop("distill", False):
+            options["distill_from"] = random_model(config, dtype=model.dtype_policy, seed=7)
         model.compile(optimizer, jit_compile="auto", **options)
 
     def make(shard):

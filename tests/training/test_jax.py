@@ -18,8 +18,11 @@ JAX = {"KERAS_BACKEND": "jax", "XLA_FLAGS": "--xla_force_host_platform_device_co
 
 
 def test_model_parallel_and_data_parallel_in_micro_batches_equal_tensorflow(tmp_path):
-    cases = {"model": {"strategy": "auto", "model_parallel": 2, "accumulation_steps": 2}}
-    assert_same(run_cases(tmp_path, cases, **JAX)["model"], steps.reference(), ATOL)
+    options = {"strategy": "auto", "model_parallel": 2, "accumulation_steps": 2}
+    cases = {"model": options, "student": {**options, "distill": True, "alpha_cos": 0.1}}
+    found = run_cases(tmp_path, cases, **JAX)
+    assert_same(found["model"], steps.reference(), ATOL)
+    assert_same(found["student"], steps.train({"distill": True, "alpha_cos": 0.1}), ATOL)
 
 
 @pytest.mark.slow
