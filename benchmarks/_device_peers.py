@@ -221,19 +221,19 @@ PEERS = {
         "KerasHub's `.tflite`, no cache", "keras_hub.tflite", "float32", "keras_hub", load_keras_hub
     ),
     "float16": Peer(
-        "`.tflite`, float16", "float16.tflite", "float16", "ai_edge_quantizer", load_litert
+        "`.tflite`, float16", "float16.tflite", "float16", "litert_quantizer", load_litert
     ),
     "llama_f16": Peer("llama.cpp, f16", "llama_f16.gguf", "float16", "llama_cpp", load_llama_cpp),
-    "int8": Peer("`.tflite`, int8", "int8.tflite", "int8", "ai_edge_quantizer", load_litert),
+    "int8": Peer("`.tflite`, int8", "int8.tflite", "int8", "litert_quantizer", load_litert),
     "int8_runner": Peer(
-        "the same, in the runner", "int8.tflite", "int8_runner", "ai_edge_quantizer", load_runner
+        "the same, in the runner", "int8.tflite", "int8_runner", "litert_quantizer", load_runner
     ),
     "litertlm": Peer("`.litertlm`, int8", "int8.litertlm", "int8", "litert_lm", load_litertlm),
     "ctranslate2_int8": Peer(
         "CTranslate2, int8", "ctranslate2_int8", "int8", "ctranslate2", load_ctranslate2
     ),
     "llama_q8": Peer("llama.cpp, q8_0", "llama_q8.gguf", "int8", "llama_cpp", load_llama_cpp),
-    "int4": Peer("`.tflite`, int4", "int4.tflite", "int4", "ai_edge_quantizer", load_litert),
+    "int4": Peer("`.tflite`, int4", "int4.tflite", "int4", "litert_quantizer", load_litert),
 }
 
 

@@ -137,7 +137,7 @@ class GPT2LM(GPT2Model):
         self.step_options.check(self)
         self.decoder.remat = remat
         # Not by `__setattr__`: Keras would go on reporting it after another `compile`.
-        vars(self)["cross_entropy_tracker"] = (
+        self.__dict__["cross_entropy_tracker"] = (
             None if distillation is None else keras.metrics.Mean(name="cross_entropy")
         )
         # Keras would build them inside the first step, which is then traced twice.
@@ -262,7 +262,7 @@ class GPT2LM(GPT2Model):
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
         """The metrics of a step; of a student also the cross entropy within its loss."""
-        tracker = vars(self).get("cross_entropy_tracker")
+        tracker = self.__dict__.get("cross_entropy_tracker")
         return [*super().metrics, *([] if tracker is None else [tracker])]
 
     def get_metrics_result(self) -> dict[str, Any]:

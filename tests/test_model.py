@@ -229,13 +229,27 @@ def test_a_clone_has_the_tokenizer():
     )
 
 
-@pytest.mark.parametrize("mode", ["int8", "int4", "float8"])
-def test_keras_quantization_is_refused(mode):
+CALIBRATION = {"dataset": ["a"], "tokenizer": lambda _: [1]}
+QUANTIZATIONS = {
+    "int8": None,
+    "int4": None,
+    "float8": None,
+    "gptq": keras.quantizers.GPTQConfig(**CALIBRATION),
+    "awq": keras.quantizers.AWQConfig(**CALIBRATION),
+}
+
+
+@pytest.mark.parametrize("mode", QUANTIZATIONS)
+def test_keras_quantization_is_refused_by_the_model_and_its_products(mode):
     model = random_model()
     before = model.get_weights()
+    config = QUANTIZATIONS[mode]
     with pytest.raises(ValueError, match=rf"^quantize\(mode='{mode}'\) was called.*dtype=\"int8\""):
-        model.quantize(mode)
-    np.testing.assert_array_equal(model.get_weights()[0], before[0])
+        model.quantize(mode, config=config)
+    with pytest.raises(NotImplementedError, match="Projection does not have a `quantize` method"):
+        model.decoder.blocks[0].attention.output_projection.quantize(mode, config=config)
+    for value, old in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(value, old)
 
 
 FORMS = {

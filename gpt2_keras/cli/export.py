@@ -19,6 +19,7 @@ Example:
 
 import argparse
 import json
+from pathlib import Path
 from typing import Any
 
 from gpt2_keras.cli.arguments import APPLICATIONS, MODEL, SPECIAL_TOKENS, add_flags, integer, text
@@ -34,13 +35,13 @@ CHECKPOINT_FORMATS = {
     "keras_hub": "save_keras_hub",
     "gguf": "save_gguf",
 }
-DTYPES = ("float32", "float16", "bfloat16", "int8", "int4")
+DTYPES = ("float32", "float16", "bfloat16", "int8", "int4", "mixed")
 ON_INVALID_TEXT = ("error", "accept")
 # Which flags a format has.
 _OPTIONS = {
     "tf_saved_model": ("max_new_tokens", "dtype", "on_invalid_text", "version", "task"),
-    "litert": ("dtype", "context_length", "with_explore", "task"),
-    "litertlm": ("dtype", "context_length"),
+    "litert": ("dtype", "context_length", "calibrate", "with_explore", "task"),
+    "litertlm": ("dtype", "context_length", "calibrate"),
 }
 _DEFAULT_VERSION = 1  # a directory of versions is what TensorFlow Serving reads
 
@@ -65,10 +66,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ("--on-invalid-text", None, ON_INVALID_TEXT, invalid),
         ("--version", "N", integer(1), f"its number: writes OUT/N (default: {_DEFAULT_VERSION})"),
     )
+    calibrate = "text by which int8 and int4 are rounded, and mixed (int4 and int8) is chosen"
     context = "largest number of tokens of prompt and new text (default: the model's)"
     add_flags(
         parser.add_argument_group("options of litert and litertlm"),
         ("--context-length", "N", integer(2), context),
+        ("--calibrate", "FILE", [Path], f"{calibrate}; may be repeated"),
     )
     explore = "with the signature that the page of export/on_device/web looks inside with"
     add_flags(

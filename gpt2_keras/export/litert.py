@@ -1,6 +1,6 @@
 """LiteRT: one file for devices, bytes in and bytes out, in builtin ops alone."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from gpt2_keras.applications import Task
 from gpt2_keras.atomic import new_file
+from gpt2_keras.data.given_texts import Text
 from gpt2_keras.export.device_explorer import DeviceExplorer
 from gpt2_keras.export.device_graph import DeviceModel
 from gpt2_keras.export.device_task import DeviceTask
@@ -30,6 +31,7 @@ def to_litert(
     *,
     context_length: int | None = None,
     dtype: str = "float32",
+    calibrate: Text | Sequence[Text] | None = None,
     with_explore: bool = False,
     task: Task | str | None = None,
 ) -> Path:
@@ -59,8 +61,11 @@ def to_litert(
         path: The new file, named `*.tflite` by convention.
         context_length: Largest number of tokens of prompt and new text, at least 2. By
             default the model's; a smaller one takes less memory and time.
-        dtype: How the weights are stored: `"float32"`, `"float16"`, `"int8"` or `"int4"`; see
-            `litert_quantization.quantize`.
+        dtype: How the weights are stored: `"float32"`, `"float16"`, `"int8"`, `"int4"` or
+            `"mixed"`; see `litert_quantization.quantize`.
+        calibrate: Texts like those that the model was trained on, a `str` a text, a `Path` a
+            file, by which `"int8"` and `"int4"` are rounded, and `"mixed"` is chosen: it takes
+            longer and loses less.
         with_explore: Whether the file has the signature `explore`, which a page shows.
         task: A task to have inside, of `gpt2_keras.applications`: `summary_task(model)` and the
             like; or the name of one with its usual settings.
@@ -71,17 +76,20 @@ def to_litert(
     Raises:
         FileExistsError: If the file exists.
         TypeError, ValueError: If `with_explore` is no bool, `context_length` is below 2 or above the model's, or
-            `dtype` is none of these, or not for this model.
-        ImportError: If `dtype` needs ai-edge-quantizer, and that is missing.
+            `dtype` is none of these, or not for this model, or the text of `calibrate` is too
+            short or in a script that the vocabulary does not know.
+        ImportError: If `dtype` needs litert-quantizer, and that is missing.
         ConversionError: If LiteRT's converter fails.
     """  # noqa: E501 -- a table's rows cannot be broken
     check_flag("with_explore", with_explore)
     inside = resolve_task(model, task)
-    path, context_length = checked_options(model, path, context_length, dtype)
+    path, context_length, calibration = checked_options(
+        model, path, context_length, dtype, calibrate
+    )
     with new_file(path) as unfinished:
         contents = _convert(model, context_length, with_explore, inside)
         finished = finish(contents, artifact_metadata(model, context_length, dtype, inside))
-        unfinished.write_bytes(quantize(finished, dtype))
+        unfinished.write_bytes(quantize(finished, dtype, calibration))
     return path
 
 

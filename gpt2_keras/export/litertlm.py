@@ -1,13 +1,14 @@
 """LiteRT-LM: a bundle of model and tokenizer for Google's on-device runtime."""
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
 
 from gpt2_keras.atomic import new_file
+from gpt2_keras.data.given_texts import Text
 from gpt2_keras.export.device_decoder import chunk_length
 from gpt2_keras.export.flatbuffer import finish
 from gpt2_keras.export.litert_quantization import checked_options, quantize
@@ -28,6 +29,7 @@ def to_litertlm(
     *,
     context_length: int | None = None,
     dtype: str = "float32",
+    calibrate: Text | Sequence[Text] | None = None,
 ) -> Path:
     """Writes a `.litertlm` bundle, which the LiteRT-LM runtime reads.
 
@@ -54,8 +56,8 @@ def to_litertlm(
         context_length: Largest number of tokens of prompt and new text, at least 2. By
             default the model's; a smaller one takes less memory and time. `N` is its
             largest divisor up to 32, so a multiple of 32 is best.
-        dtype: How the weights are stored: `"float32"`, `"float16"`, `"int8"` or `"int4"`; see
-            `litert_quantization.quantize`.
+        dtype, calibrate: How the weights are stored, and texts to round them by; as for
+            `litert.to_litert`.
 
     Returns:
         The path.
@@ -63,7 +65,7 @@ def to_litertlm(
     Raises:
         FileExistsError: If the file exists.
         ImportError: If litert-lm-builder is missing, or `dtype` needs
-            ai-edge-quantizer and that is.
+            litert-quantizer and that is.
         TypeError, ValueError: If `context_length` is below 2 or above the model's,
             `dtype` is none of these or not for this model, or the model has no
             tokenizer.
@@ -71,11 +73,13 @@ def to_litertlm(
     """
     builder = _require_builder()
     tokenizer = model.require_tokenizer()
-    path, context_length = checked_options(model, path, context_length, dtype)
+    path, context_length, calibration = checked_options(
+        model, path, context_length, dtype, calibrate
+    )
     with tempfile.TemporaryDirectory() as directory, new_file(path) as unfinished:
         folder = Path(directory)
         finished = finish(_convert(model, context_length), {"weights": dtype})
-        (folder / "model.tflite").write_bytes(quantize(finished, dtype))
+        (folder / "model.tflite").write_bytes(quantize(finished, dtype, calibration))
         (folder / "metadata.pb").write_bytes(_metadata(model, context_length))
         tokenizer.save(folder)
         bundle = builder.LitertLmFileBuilder()

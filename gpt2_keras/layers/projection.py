@@ -15,7 +15,8 @@ from gpt2_keras.private_api.keras import raw_kernel
 class Projection(keras.layers.EinsumDense):
     """A dense layer whose kernel is `(units, width)`; see `TensorFlowKernels.multiply`.
 
-    An `EinsumDense` in all else, so `enable_lora` and `quantize` work.
+    An `EinsumDense` in all else, so `enable_lora` works. Keras' `quantize` does not: it takes
+    kernels as (width, units).
 
     Args:
         units: Size of the output.

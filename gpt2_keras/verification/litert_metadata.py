@@ -25,7 +25,12 @@ class LiteRTContents:
         self.model: Any = schema.Model.GetRootAs(data)
 
     def dtype(self) -> str:
-        """Returns the smallest type among those of the constants, tables of integers left out."""
+        """Returns the smallest type among those of the constants, tables of integers left out.
+
+        `"mixed"` if there are products in int4 and, besides that of the token embeddings, in int8.
+        """
+        if self._has_mixed_products():
+            return "mixed"
         found = set()
         for graph in self.graphs():
             for tensor in map(graph.Tensors, range(graph.TensorsLength())):
@@ -41,6 +46,20 @@ class LiteRTContents:
                 elif tensor.Type() == schema.TensorType.FLOAT16:
                     found.add("float16")
         return next((name for name in ("int4", "int8", "float16") if name in found), "float32")
+
+    def _has_mixed_products(self) -> bool:
+        codes = [code.BuiltinCode() for code in self._codes()]
+        tables, products = set(), set()
+        for graph in self.graphs():
+            for op in map(graph.Operators, range(graph.OperatorsLength())):
+                code = codes[op.OpcodeIndex()]
+                if code == schema.BuiltinOperator.FULLY_CONNECTED:
+                    weights = graph.Tensors(op.Inputs(1))
+                    products.add((weights.Buffer(), weights.Type()))
+                elif code == schema.BuiltinOperator.EMBEDDING_LOOKUP:
+                    tables.add(graph.Tensors(op.Inputs(1)).Buffer())
+        types = {dtype for buffer, dtype in products if buffer not in tables}
+        return types == {schema.TensorType.INT4, schema.TensorType.INT8}
 
     def ops(self) -> list[str]:
         """Returns the names of the ops, a custom op by its own name."""

@@ -17,7 +17,7 @@ def model():
 
 
 def test_a_quantization_in_place(model, tmp_path):
-    pytest.importorskip("ai_edge_quantizer")
+    pytest.importorskip("litert_quantizer")
     wide = text_model(hidden_dim=32)
     message = told(lambda: wide.quantize("int8"), "Quantize the export: `")
     call = message.split("`")[1]
@@ -27,7 +27,7 @@ def test_a_quantization_in_place(model, tmp_path):
 
 
 def test_blocks_that_do_not_fit(tmp_path):
-    pytest.importorskip("ai_edge_quantizer")
+    pytest.importorskip("litert_quantizer")
     model = text_model(hidden_dim=20)
 
     def export(**changes):

@@ -169,7 +169,7 @@ def test_a_model_without_a_tokenizer_has_no_text_to_export(tmp_path, format):
 
 def test_a_missing_quantizer_is_an_error_that_says_what_to_install(model, tmp_path, monkeypatch):
     monkeypatch.setattr(litert.checked_options.__globals__["importlib"].util, "find_spec", nothing)
-    message = r"ai-edge-quantizer is not installed, which dtype='int8' needs\. Run: pip install"
+    message = r"litert-quantizer is not installed, which dtype='int8' needs\. Run: pip install"
     with pytest.raises(ImportError, match=message):
         model.export(tmp_path / "m", format="litert", dtype="int8", certificate=False)
 

@@ -245,7 +245,7 @@ def test_other_weights_are_found(model, bundle):
 
 @pytest.mark.slow
 def test_a_bundle_of_int8_weights_and_less_context_passes(model, tmp_path):
-    pytest.importorskip("ai_edge_quantizer", reason="needs it: pip install 'gpt2-keras[litert]'")
+    pytest.importorskip("litert_quantizer", reason="needs it: pip install 'gpt2-keras[litert]'")
     path = model.export(tmp_path / "m.litertlm", format="litertlm", context_length=24, dtype="int8")
     (table,) = (w.numpy() for w in model.weights if w.shape == (280, 16))
     assert table.tobytes() not in path.read_bytes()

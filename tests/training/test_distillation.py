@@ -1,4 +1,4 @@
-"""A student's loss in chunks equals the formula on all logits; the step, the options, the errors."""
+"""A student's loss in chunks equals the formula on all logits; the step, options, errors."""
 
 import re
 
