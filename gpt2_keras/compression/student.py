@@ -1,5 +1,6 @@
 """A student: some layers of its teacher."""
 
+import itertools
 from collections.abc import Sequence
 
 from gpt2_keras.compression.copies import check_source, copy_weights, uninitialized_copy
@@ -65,7 +66,7 @@ def chosen_layers(layers: int | Sequence[int], num_layers: int) -> list[int]:
         check_integer(f"layers[{index}]", layer, minimum=0, maximum=num_layers - 1, advice=advice)
         for index, layer in enumerate(layers)
     ]
-    if not kept or any(after <= before for before, after in zip(kept, kept[1:], strict=False)):
+    if not kept or any(after <= before for before, after in itertools.pairwise(kept)):
         raise ValueError(
             f"layers={list(layers)!r} {'are not in order, each once' if kept else 'is empty'}. "
             f"Name layers of 0 to {num_layers - 1}, such as layers="

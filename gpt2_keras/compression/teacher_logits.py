@@ -46,9 +46,10 @@ def store_teacher_logits(
 ) -> TeacherLogits:
     """Computes a teacher's largest logits for each token of shards, and stores them beside these.
 
-    They take `4 * top_k + 2` bytes per token (6 with more than 65,536 tokens in the vocabulary). The
-    teacher reads windows of its context, each half a window after the one before: every token but
-    the first ones has at least half a context before it. What was interrupted is continued.
+    They take `4 * top_k + 2` bytes per token, or `6 * top_k + 2` with a vocabulary of more than
+    65,536. The teacher reads windows of its context, each half a window after the one before:
+    every token but the first ones has at least half a context before it. What was interrupted
+    is continued.
 
     Args:
         shards: The token shards.

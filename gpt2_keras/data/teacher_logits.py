@@ -14,7 +14,6 @@ The logit of all others together is `temperature` times the log of the sum of th
 `logit / temperature`: with it the probabilities of that temperature are exact.
 """
 
-import os
 from pathlib import Path
 from typing import Any, Self
 
@@ -130,7 +129,7 @@ def _read_index(path: Path, advice: str) -> dict[str, Any]:
 def _map(path: Path, dtype: np.dtype, shape: tuple[int, int], advice: str) -> np.ndarray:
     """Maps a file into memory."""
     expected = dtype.itemsize * shape[0] * shape[1]
-    found = os.path.getsize(path) if path.is_file() else 0
+    found = path.stat().st_size if path.is_file() else 0
     if found != expected:
         raise ValueError(
             f"{path} has {found} bytes, and {INDEX_NAME} records {expected}: it was truncated or "
