@@ -17,7 +17,7 @@ TIERS = [
     {"tokenizer", "layers"},
     {"model", "data"},
     {"training", "checkpoints", "generation"},
-    {"applications"},
+    {"applications", "compression"},
     {"runs", "understanding", "verification"},
     {"evaluation"},
     {"export", "finetuning"},

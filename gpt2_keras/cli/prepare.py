@@ -161,6 +161,7 @@ def _make_shards(args: argparse.Namespace) -> dict[str, Any]:
     index = _prepare(args, tokenizer, options)
     if not args.json:
         _print_result(args, index)
+        return {}
     return {
         "data": args.out,
         "num_tokens": index["num_tokens"],

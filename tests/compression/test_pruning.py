@@ -168,7 +168,7 @@ def test_what_cannot_be_pruned(options, error, message):
 
 @pytest.mark.parametrize("options", [{"vocabulary": ""}, {"layers": 1, "texts": [""]}])
 def test_texts_without_a_token(options, tmp_path):
-    with pytest.raises(ValueError, match="text 0 has no token. Use a longer text"):
+    with pytest.raises(ValueError, match=r"text 0 has no token\. Use a longer text"):
         prune(text_model(), **options)
     missing = {name: tmp_path / "no.txt" for name in options if name != "layers"}
     with pytest.raises(FileNotFoundError, match=r"no\.txt"):

@@ -86,11 +86,11 @@ def test_layers_that_are_not_there(layers, error, message):
 
 
 def test_a_teacher_that_cannot_be_copied():
-    with pytest.raises(TypeError, match="teacher='run' is a str. Use a GPT-2 model"):
+    with pytest.raises(TypeError, match=r"teacher='run' is a str\. Use a GPT-2 model"):
         make_student("run", 2)
     teacher = random_model(CONFIG)
     enable_lora(teacher, rank=2)
-    with pytest.raises(ValueError, match="teacher has LoRA, whose weights .* Call merge_lora"):
+    with pytest.raises(ValueError, match=r"teacher has LoRA, whose weights .* Call merge_lora"):
         make_student(teacher, 2)
 
 

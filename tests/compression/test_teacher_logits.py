@@ -133,7 +133,7 @@ def test_logits_that_do_not_fit(shards, tmp_path):
     logits = store(shards)
     with pytest.raises(ValueError, match=r"has the logits of \d+ tokens, and there are 100000"):
         make_dataset(np.zeros(100_000, int), context_length=8, batch_size=2, teacher_logits=logits)
-    with pytest.raises(TypeError, match="teacher_logits=3 is an int. Use TeacherLogits"):
+    with pytest.raises(TypeError, match=r"teacher_logits=3 is an int\. Use TeacherLogits"):
         make_dataset(shards, context_length=8, batch_size=2, teacher_logits=3)
     for changes in ({"teacher": text_model(seed=1)}, {"top_k": 4}, {"temperature": 2.0}):
         with pytest.raises(ValueError, match=r"logits of another teacher, of other token shards"):

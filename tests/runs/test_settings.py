@@ -13,14 +13,16 @@ COUNTS = ["num_layers", "num_heads", "hidden_dim", "context_length", "steps", "b
 COUNTS += ["evaluate_every", "evaluation_batches", "checkpoint_every", "keep_checkpoints"]
 COUNTS += ["accumulation_steps", "model_parallel"]
 COUNTS_OR_0 = ["warmup_steps", "seed", "patience"]
-POSITIVE = ["learning_rate", "peak_flops"]
+POSITIVE = ["learning_rate", "peak_flops", "temperature"]
 NOT_NEGATIVE = ["weight_decay", "clip_norm", "checkpoint_minutes"]
+NOT_NEGATIVE += ["alpha_ce", "alpha_clm", "alpha_cos"]
 FRACTIONS = ["ema", "validation_fraction"]
 FRACTIONS_OR_0 = ["dropout_rate", "final_learning_rate_ratio", "beta_2"]
 NUMBERS = [*POSITIVE, *NOT_NEGATIVE, *FRACTIONS, *FRACTIONS_OR_0]
-FLAGS = ["remat", "document_masking", "jit_compile"]
+FLAGS = ["remat", "document_masking", "jit_compile", "teacher_logits"]
 CHOICES = ["size", "task", "schedule", "strategy", "dtype"]
-TEXTS = ["data", "tokenizer", "init", "sample_prompts"]
+TEXTS = ["data", "tokenizer", "init", "teacher", "sample_prompts"]
+LAYERS = ["student_layers"]
 
 
 def settings(**fields):
@@ -28,7 +30,7 @@ def settings(**fields):
 
 
 def test_every_setting_is_in_one_of_the_lists():
-    names = [*COUNTS, *COUNTS_OR_0, *NUMBERS, *FLAGS, *CHOICES, *TEXTS]
+    names = [*COUNTS, *COUNTS_OR_0, *NUMBERS, *FLAGS, *CHOICES, *TEXTS, *LAYERS]
     assert sorted(names) == sorted(field.name for field in dataclasses.fields(TrainingSettings))
 
 
@@ -140,7 +142,7 @@ def test_one_prompt_is_a_list_of_one():
         (
             '{"data": "a", "tokenizer": "b", "lr": 1}',
             "lr is unknown among the training settings. Use the text that `to_json` returns; the "
-            "settings are data, tokenizer, task, init",
+            "settings are data, tokenizer, task, teacher",
         ),
     ],
 )
