@@ -82,7 +82,7 @@ class DeviceDecoder(tf.Module):
                 training=False,
             )
             self._write_to_past(layers, start)
-            return start + size, logits[:, 0]
+            return start + size, tf.squeeze(logits, 1)
 
         logits = tf.zeros([1, self._model.config.vocab_size])
         state = (tf.constant(0), logits)
@@ -113,7 +113,8 @@ class DeviceDecoder(tf.Module):
         for (keys, values), layer in zip(self._block, layers, strict=True):
             keys.assign(layer.keys)
             values.assign(layer.values)
-        return logits[:, 0]
+        # Not a slice, which LiteRT copies number by number.
+        return tf.squeeze(logits, 1)
 
     def generate(
         self,
