@@ -39,6 +39,16 @@ def test_two_devices_equal_one(mirrored):
 
 
 @pytest.mark.slow
+def test_two_devices_distill_as_one(tmp_path):
+    # In a process of its own: TensorFlow's collectives of a second strategy have the keys of the
+    # first, and want its shapes.
+    student = {"distill": "teacher", "alpha_cos": 0.1}
+    cases = {"student": {"strategy": "mirrored", "accumulation_steps": 2, **student}}
+    found = run_cases(tmp_path, cases, TEST_CPUS="2")
+    assert_same(found["student"], steps.train(student), ATOL)
+
+
+@pytest.mark.slow
 def test_dropout_and_bfloat16_train_on_two_devices(tmp_path):
     cases = {
         "bfloat16": {"strategy": "mirrored", "dtype": "mixed_bfloat16"},

@@ -4,7 +4,7 @@ other devices or another backend than the tests'.
     python -m tests.training.steps OUT.npz CASES.json
 
 `CASES.json` names the cases: `{"name": {"strategy": …, "model_parallel": …, "dtype": …,
-"clip_norm": …, "distill": true, and arguments of `compile`}}`.
+"clip_norm": …, "distill": "teacher" or "stored", and arguments of `compile`}}`.
 """
 
 import functools
@@ -50,14 +50,17 @@ def train(case):
     with strategy.building():
         model = random_model(config, dtype=options.pop("dtype"), seed=MODEL_SEED)
         optimizer = make_optimizer(1e-3, clip_norm=options.pop("clip_norm"))
-        if options.pop("distill", False):
-            options["distill_from"] = random_model(config, dtype=model.dtype_policy, seed=7)
+        source = options.pop("distill", None)
+        if source is not None:
+            teacher = random_model(config, dtype=model.dtype_policy, seed=7)
+            options["distill_from"] = teacher if source == "teacher" else source
         model.compile(optimizer, jit_compile="auto", **options)
 
     def make(shard):
         rows = BATCH_SIZE // shard[1]
         if keras.backend.backend() == "jax":
-            return data(shard)
+            ids, targets = data(shard)
+            return (stored_logits(teacher, ids) if source == "stored" else ids), targets
         import tensorflow as tf
 
         return tf.data.Dataset.from_tensor_slices(data(shard)).batch(rows)
@@ -70,6 +73,15 @@ def train(case):
         history = model.fit(x, y, **sizes, **fitting).history
     logs = {name: values[-1] for name, values in history.items()}
     return {**weights(model), "logs": [logs["loss"], logs["gradient_norm"]]}
+
+
+def stored_logits(teacher, ids):
+    """A batch with the logits of a teacher for every token."""
+    logits = keras.ops.convert_to_numpy(teacher(ids))
+    order = np.argsort(-logits, axis=-1)
+    none = np.full((*ids.shape, 1), -1e4)  # of no other token
+    largest = np.concatenate([np.take_along_axis(logits, order, axis=-1), none], axis=-1)
+    return {"token_ids": ids, "teacher_ids": order, "teacher_logits": largest}
 
 
 @functools.cache

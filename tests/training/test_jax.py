@@ -19,10 +19,16 @@ JAX = {"KERAS_BACKEND": "jax", "XLA_FLAGS": "--xla_force_host_platform_device_co
 
 def test_model_parallel_and_data_parallel_in_micro_batches_equal_tensorflow(tmp_path):
     options = {"strategy": "auto", "model_parallel": 2, "accumulation_steps": 2}
-    cases = {"model": options, "student": {**options, "distill": True, "alpha_cos": 0.1}}
+    student = {"distill": "teacher", "alpha_cos": 0.1}
+    cases = {
+        "model": options,
+        "student": {**options, **student},
+        "stored": {"accumulation_steps": 2, "distill": "stored"},
+    }
     found = run_cases(tmp_path, cases, **JAX)
     assert_same(found["model"], steps.reference(), ATOL)
-    assert_same(found["student"], steps.train({"distill": True, "alpha_cos": 0.1}), ATOL)
+    assert_same(found["student"], steps.train(student), ATOL)
+    assert_same(found["stored"], steps.train({"distill": "teacher"}), ATOL)
 
 
 @pytest.mark.slow
