@@ -1,7 +1,8 @@
 """Makes a model smaller: fewer layers, narrower feed-forward networks, fewer tokens.
 
 LAYERS is a number, or a list such as 0,2,4 from 0. With --texts those layers and neurons
-are kept that do the most on these texts, and the perplexity before and after is printed.
+are kept that do the most on these texts, and the perplexity of their beginning is printed,
+before and after.
 --vocabulary keeps the tokens of texts, the bytes and the special tokens: those texts have
 as many tokens as before. The result is a model directory like any other; train it, best
 with the model as its teacher.
@@ -14,12 +15,14 @@ Example:
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gpt2_keras.atomic import check_output_directory
 from gpt2_keras.cli.arguments import DEVICE, MODEL, add_flags, integer, layers
 from gpt2_keras.cli.next_command import next_command
+from gpt2_keras.cli.progress import count_progress
 from gpt2_keras.cli.quiet import load_tensorflow
 from gpt2_keras.cli.table import in_columns
 
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
     from gpt2_keras.model import GPT2Model
 
 HELP = "make a model smaller"
+_EVALUATED_CHARACTERS = 100_000
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -69,15 +73,18 @@ def run(args: argparse.Namespace) -> None:
     from gpt2_keras.compression import prune
 
     model = GPT2LM.from_preset(args.model)
-    smaller = prune(
-        model,
-        layers=args.layers,
-        intermediate_dim=args.ffn,
-        vocabulary=vocabulary,
-        texts=texts,
-    )
+    with count_progress("importance") as on_progress:
+        smaller = prune(
+            model,
+            layers=args.layers,
+            intermediate_dim=args.ffn,
+            vocabulary=vocabulary,
+            texts=texts,
+            on_progress=on_progress,
+        )
     smaller.save_to_preset(args.out)
-    rows = [_row(args.model, model, texts), _row(args.out, smaller, texts)]
+    sample = None if texts is None else _beginning(texts)
+    rows = [_row(args.model, model, sample), _row(args.out, smaller, sample)]
     if args.json:
         print(json.dumps(rows, indent=2))
         return
@@ -90,7 +97,15 @@ def run(args: argparse.Namespace) -> None:
     print(f"Next: {next_command('train', *words)}")
 
 
-def _row(name: str, model: "GPT2Model", texts: Any) -> dict[str, Any]:
+def _beginning(files: Sequence[Path]) -> str:
+    """Returns the first characters of texts, enough for a perplexity to go by."""
+    from gpt2_keras.data.given_texts import documents_of
+
+    texts = (document for file in files for document in documents_of(file))
+    return "\n".join(text[:_EVALUATED_CHARACTERS] for text in texts)[:_EVALUATED_CHARACTERS]
+
+
+def _row(name: str, model: "GPT2Model", text: str | None) -> dict[str, Any]:
     """Returns the figures of a model."""
     config = model.config
     row = {
@@ -100,10 +115,11 @@ def _row(name: str, model: "GPT2Model", texts: Any) -> dict[str, Any]:
         "vocabulary": config.vocab_size,
         "parameters": config.num_parameters,
     }
-    if texts is not None:
+    if text is not None:
         from gpt2_keras.evaluation import evaluate
 
-        total = evaluate(model, texts).total
+        with count_progress("perplexity") as on_progress:
+            total = evaluate(model, text, on_progress=on_progress).total
         # Per word and per byte: a smaller vocabulary may have other tokens.
         row |= {"word perplexity": total.word_perplexity, "bits per byte": total.bits_per_byte}
     return row

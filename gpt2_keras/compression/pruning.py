@@ -4,7 +4,7 @@ The formats of GPT-2 have one number of heads and one feed-forward width for all
 can be left out is a layer, as many neurons of each layer, or a token.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from keras import ops
@@ -26,6 +26,7 @@ def prune(
     intermediate_dim: int | None = None,
     vocabulary: Text | Sequence[Text] | None = None,
     texts: Text | Sequence[Text] | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
 ) -> GPT2Model:
     """Returns a smaller model: fewer layers, narrower feed-forward networks, fewer tokens.
 
@@ -43,6 +44,7 @@ def prune(
         vocabulary: Texts whose tokens are kept, with the bytes and the special tokens: they have
             as many tokens as before. Other texts have more.
         texts: Texts to measure the importance on, such as those to train on.
+        on_progress: Called with the number of tokens measured and of all.
 
     Returns:
         A new model of the same class and dtype, not compiled.
@@ -72,7 +74,9 @@ def prune(
     if vocabulary is not None:
         model = trim_vocabulary(model, vocabulary)
     structural = layers is not None or intermediate_dim is not None
-    importance = None if texts is None or not structural else measure_importance(model, texts)
+    importance = None
+    if texts is not None and structural:
+        importance = measure_importance(model, texts, on_progress=on_progress)
     kept = list(range(model.config.num_layers))
     if layers is not None:
         kept = _layers_to_keep(layers, model.config.num_layers, importance)

@@ -22,6 +22,7 @@ schema = lite_schema()
 LITERT_DTYPES = ("float32", "float16", "int8", "int4", "mixed")
 _WEIGHTED_OPS = (schema.BuiltinOperator.FULLY_CONNECTED, schema.BuiltinOperator.EMBEDDING_LOOKUP)
 BLOCK_SIZE = 32  # weights that share a scale in int4; the smallest that XNNPACK has kernels for
+LARGEST_FILE = 2**31 - 1  # bytes: the offsets of a FlatBuffer are signed and have 32 bits
 WIDE_FRACTION = 0.25  # of the weights, which "mixed" has in int8
 
 
@@ -37,7 +38,8 @@ def checked_options(
     Raises:
         FileExistsError: If the file exists.
         TypeError, ValueError: If `context_length` is below 2 or above the model's, or
-            `dtype` is none of `LITERT_DTYPES`, or `"int4"` or `"mixed"` and a width of the model
+            `dtype` is none of `LITERT_DTYPES`; if the float32 file would be larger than a
+            FlatBuffer can be; if `dtype` is `"int4"` or `"mixed"` and a width of the model
             is no multiple of `BLOCK_SIZE`; or as `Calibration.of` says; if a text is given to a
             dtype that is not rounded, or none to `"mixed"`.
         ImportError: If `dtype` needs litert-quantizer, and that is missing.
@@ -51,6 +53,13 @@ def checked_options(
         "context_length", context_length, minimum=2, maximum=config.context_length, advice=advice
     )
     check_choice("dtype", dtype, LITERT_DTYPES)
+    size = 4 * config.num_parameters
+    if size > LARGEST_FILE:
+        raise ValueError(
+            f"The model takes {size / 1e9:.1f} GB in float32, and a .tflite, which is written in "
+            f"float32 before it is quantized, has at most {LARGEST_FILE / 1e9:.1f} GB. Prune or "
+            "distill it (docs/compression.md), or export a SavedModel or GGUF."
+        )
     if dtype in ("int4", "mixed") and (
         config.hidden_dim % BLOCK_SIZE or config.feed_forward_dim % BLOCK_SIZE
     ):

@@ -56,6 +56,7 @@ def test_training_the_student_does_not_change_the_teacher():
         (3, 3, [0, 1, 2]),
         (2, 12, [0, 11]),
         (4, 6, [0, 2, 3, 5]),
+        (3, 4, [0, 2, 3]),  # 1.5 is rounded up
     ],
 )
 def test_layers_are_evenly_spaced(count, num_layers, layers):

@@ -1,10 +1,12 @@
 """Calibration of exports for devices: what is measured, what is written, what is an error."""
 
 import re
+import types
 
 import numpy as np
 import pytest
 
+from gpt2_keras import GPT2Config
 from gpt2_keras.export import litert_quantization, litert_rounding
 from gpt2_keras.export.calibration import MAX_TOKENS, PRODUCTS, Calibration
 from gpt2_keras.understanding import record
@@ -160,6 +162,16 @@ def test_options_that_do_not_fit(case, tmp_path):
     with pytest.raises(ValueError, match=re.escape(message)):
         wide_model().export(tmp_path / "m.tflite", format="litert", **options)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int8"])
+def test_a_model_that_fits_into_no_flatbuffer_is_found_before_the_work(dtype, tmp_path):
+    large = types.SimpleNamespace(config=GPT2Config.gpt2_large())
+    message = r"The model takes 3\.1 GB in float32, and a \.tflite, .* has at most 2\.1 GB\. Prune"
+    with pytest.raises(ValueError, match=message):
+        litert_quantization.checked_options(large, tmp_path / "m.tflite", None, dtype)
+    medium = types.SimpleNamespace(config=GPT2Config.gpt2_medium())
+    litert_quantization.checked_options(medium, tmp_path / "m.tflite", None, dtype)
 
 
 def test_a_calibration_text_that_is_not_there_or_of_a_wrong_type(tmp_path):
