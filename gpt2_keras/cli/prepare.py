@@ -126,7 +126,7 @@ def run(args: argparse.Namespace) -> None:
         return
     words: tuple[Any, ...] = ("--tokenizer", Path(args.tokenizer or args.teacher))
     if args.teacher is not None:
-        words += ("--teacher", Path(args.teacher), "--teacher-logits")
+        words = ("--teacher", Path(args.teacher), "--teacher-logits")
     print(f"Next: {next_command('train', '--data', Path(args.out), *words, '--out', 'run')}")
 
 

@@ -9,7 +9,7 @@ with the model as its teacher.
 
 Example:
   gpt2-keras prune --model run --layers 6 --ffn 1536 --texts book.txt --out smaller
-  gpt2-keras train --init smaller --teacher run --data tokens --tokenizer run --out student
+  gpt2-keras train --init smaller --teacher run --data tokens --out student
   gpt2-keras prune --model run --vocabulary book.txt --out fewer-tokens
 """
 
@@ -91,7 +91,7 @@ def run(args: argparse.Namespace) -> None:
     print(in_columns([list(rows[0]), *(list(map(_cell, row.values())) for row in rows)]))
     words: tuple[Any, ...] = ("--init", Path(args.out), "--data", "tokens", "--out", "run")
     if args.vocabulary is None:
-        words += ("--tokenizer", Path(args.model), "--teacher", Path(args.model))
+        words += ("--teacher", Path(args.model))
     else:
         words += ("--tokenizer", Path(args.out))
     print(f"Next: {next_command('train', *words)}")

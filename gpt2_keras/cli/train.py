@@ -134,6 +134,8 @@ def _checked_settings(args: argparse.Namespace) -> dict[str, Any]:
     given = given_settings(args)
     if "--task" in given and "--init" in given:
         given.setdefault("--tokenizer", given["--init"])
+    if "--teacher" in given:
+        given.setdefault("--tokenizer", given["--teacher"])
     if given.get("--task") == "classify" and "--init" not in given:
         args.usage_error("--task classify needs --init MODEL, to which it adds a head")
     missing = [flag for flag in ("--data", "--tokenizer") if flag not in given]

@@ -23,7 +23,7 @@ _SETTINGS: dict[str, tuple[tuple[str, str | None, Any, str], ...]] = {
             "--tokenizer",
             "DIR",
             str,
-            "the tokenizer that made them (with --init and --task: its own)",
+            "the tokenizer that made them (with --teacher, or --init and --task: its own)",
         ),
         (
             "--task",

@@ -32,7 +32,7 @@ def open_data(settings: TrainingSettings) -> tuple[TokenShards | TaskRows, GPT2T
     """
     if settings.task is not None:
         return read_task_rows(settings.task, settings.data), _tokenizer_of(settings)
-    tokenizer = GPT2Tokenizer.from_directory(settings.tokenizer)
+    tokenizer = _tokenizer_of(settings)
     shards = TokenShards.open(settings.data)
     if shards.fingerprint != tokenizer.fingerprint:
         raise ValueError(
@@ -45,7 +45,7 @@ def open_data(settings: TrainingSettings) -> tuple[TokenShards | TaskRows, GPT2T
 
 def _tokenizer_of(settings: TrainingSettings) -> GPT2Tokenizer:
     """Returns the tokenizer in a directory, or in that of a checkpoint."""
-    if settings.tokenizer == settings.init:
+    if settings.tokenizer in (settings.init, settings.teacher):
         return GPT2Tokenizer.from_directory(checkpoints.directory_of(settings.tokenizer))
     return GPT2Tokenizer.from_directory(settings.tokenizer)
 

@@ -31,9 +31,8 @@ def test_a_smaller_model_is_written_and_both_are_measured(folder, tmp_path, caps
     assert printed[0].split()[:4] == ["model", "layers", "ffn", "vocabulary"]
     assert printed[1].split()[1:4] == ["3", "64", "280"]
     assert printed[2].split()[1:4] == ["2", "20", "280"]
-    next_words = f"gpt2-keras train --init {out} --data tokens --out run --tokenizer"
-    assert next_words in printed[3]
-    assert f"--teacher {folder / 'model'}" in printed[3]
+    words = f"gpt2-keras train --init {out} --data tokens --out run --teacher {folder / 'model'}"
+    assert printed[3] == f"Next: {words}"
     config = GPT2LM.from_preset(out).config
     assert (config.num_layers, config.intermediate_dim) == (2, 20)
 
@@ -86,7 +85,7 @@ def test_a_teachers_logits_are_stored_with_new_shards_and_beside_old_ones(folder
     assert main(["prepare", text, "--teacher", teacher, "--top-k-logits", "3", "--out", out]) == 0
     printed = capsys.readouterr().out
     assert f"the 3 largest logits of {teacher} for each are beside them" in printed
-    assert f"--teacher {teacher} --teacher-logits --out run" in printed
+    assert f"--data {out} --teacher {teacher} --teacher-logits --out run" in printed
     logits = TeacherLogits.open(TokenShards.open(out))
     assert (logits.top_k, logits.temperature) == (3, 2.0)
     old = str(tmp_path / "old")
