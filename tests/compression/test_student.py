@@ -1,6 +1,10 @@
 """A student is layers of its teacher, and nothing it does changes the teacher."""
 
+import os
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -93,6 +97,18 @@ def test_a_teacher_that_cannot_be_copied():
     enable_lora(teacher, rank=2)
     with pytest.raises(ValueError, match=r"teacher has LoRA, whose weights .* Call merge_lora"):
         make_student(teacher, 2)
+
+
+def test_on_jax_too_training_what_was_made_does_not_change_what_it_was_made_of():
+    result = subprocess.run(
+        [sys.executable, "-m", "tests.compression.jax_copies"],
+        cwd=Path(__file__).resolve().parents[2],
+        env={**os.environ, "KERAS_BACKEND": "jax"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (result.returncode, result.stdout) == (0, ""), result.stderr[-2000:]
 
 
 def test_a_subclass_stays_one():
