@@ -36,21 +36,22 @@ class _IntegerKernel:
     """A quantized kernel in a file.
 
     Args:
-        model: The file, read.
+        contents: The file.
+        model: The same, read.
         graph: The subgraph.
         tensor: The tensor, int4 in blocks or int8 by row.
     """
 
-    def __init__(self, model: Any, graph: Any, tensor: Any) -> None:
-        self._data = _bytes_of(model, tensor)
+    def __init__(self, contents: bytearray, model: Any, graph: Any, tensor: Any) -> None:
+        self._data = _bytes_of(contents, model, tensor)
         self._is_int4 = tensor.Type() == schema.TensorType.INT4
         self.largest = INT4_MAX if self._is_int4 else INT8_MAX
         quantization = tensor.Quantization()
         if quantization.DetailsType() == schema.QuantizationDetails.BlockwiseQuantization:
             details = schema.BlockwiseQuantization()
             details.Init(quantization.Details().Bytes, quantization.Details().Pos)
-            scales = _bytes_of(model, graph.Tensors(details.Scales())).view(np.float16)
-            scales = scales.astype(np.float32)
+            found = _bytes_of(contents, model, graph.Tensors(details.Scales()))
+            scales = found.view(np.float16).astype(np.float32)
         else:
             scales = quantization.ScaleAsNumpy()
         self.scales = scales.reshape(int(tensor.ShapeAsNumpy()[0]), -1)  # (units, blocks)
@@ -77,17 +78,16 @@ def _integer_kernels(quantized: bytearray, contents: bytes) -> dict[bytes, _Inte
             if codes[op.OpcodeIndex()] != schema.BuiltinOperator.FULLY_CONNECTED:
                 continue
             tensor = graph.Tensors(op.Inputs(1))
-            kernel = _bytes_of(old, tensor).tobytes()
+            kernel = _bytes_of(contents, old, tensor).tobytes()
             if kernel and kernel not in found:
-                found[kernel] = _IntegerKernel(new, changed, by_name[tensor.Name()])
+                found[kernel] = _IntegerKernel(quantized, new, changed, by_name[tensor.Name()])
     return found
 
 
-def _bytes_of(model: Any, tensor: Any) -> np.ndarray:
+def _bytes_of(contents: bytes | bytearray, model: Any, tensor: Any) -> np.ndarray:
     """Returns the contents of a tensor, uint8 `(size,)`, which are those in the file."""
     buffer = model.Buffers(tensor.Buffer())
     if buffer.Offset() > 1:  # after the FlatBuffer, where large ones are
-        size = buffer.Size()
-        return np.frombuffer(buffer._tab.Bytes, np.uint8, size, buffer.Offset())
+        return np.frombuffer(contents, np.uint8, buffer.Size(), buffer.Offset())
     data = buffer.DataAsNumpy()
     return data if isinstance(data, np.ndarray) else np.empty(0, np.uint8)

@@ -89,3 +89,22 @@ def test_the_lines_of_the_readme_are_commands():
         assert program == "gpt2-keras"
         commands.append(_parser().parse_args(words).command)
     assert commands == ["train", "prune", "export"]  # run with the lines of the page
+
+
+def test_what_it_says_of_the_table_was_measured():
+    result = json.loads((ROOT / "benchmarks" / "results" / "compression.json").read_text())
+    rows = result["rows"]
+    for name in ("teacher", "student"):
+        exact = rows[f"{name}, float32"]["perplexity"]
+        change = {
+            dtype: abs(rows[f"{name}, {dtype}"]["perplexity"] / exact - 1)
+            for dtype in ("int8", "int4", "int4 calibrated")
+        }
+        assert max(change["int8"], change["int4 calibrated"]) < 1e-3
+        assert 1.5e-3 < change["int4"] < 5e-3
+    assert rows["pruned, float32"]["perplexity"] < rows["teacher, float32"]["perplexity"]
+    assert (
+        1.9
+        < rows["student, float32"]["tokens_per_second"]
+        / (rows["teacher, float32"]["tokens_per_second"])
+    )

@@ -95,7 +95,7 @@ WRONG_VALUES = [
     ({"on_invalid_text": "x"}, r"on_invalid_text='x' is unknown\. Use one of 'error', 'accept'\."),
     (
         {"dtype": "int2", "format": "litert"},
-        r"dtype='int2' is unknown\. Use one of 'float32', 'float16', 'int8', 'int4'\.",
+        r"dtype='int2' is unknown\. Use one of 'float32', 'float16', 'int8', 'int4', 'mixed'\.",
     ),
     ({"dtype": "int2", "format": "litertlm"}, r"dtype='int2' is unknown\."),
     ({"context_length": 1, "format": "litert"}, r"context_length=1 is less than 2\. Use an integ"),
