@@ -104,7 +104,7 @@ def test_what_it_says_of_the_table_was_measured():
         assert 1.5e-3 < change["int4"] < 5e-3
     assert rows["pruned, float32"]["perplexity"] < rows["teacher, float32"]["perplexity"]
     assert (
-        1.9
-        < rows["student, float32"]["tokens_per_second"]
+        rows["student, float32"]["tokens_per_second"]
         / (rows["teacher, float32"]["tokens_per_second"])
+        > 1.9
     )
