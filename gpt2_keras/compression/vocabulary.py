@@ -29,8 +29,8 @@ def trim_vocabulary(model: GPT2Model, texts: Text | Sequence[Text]) -> GPT2Model
         FileNotFoundError: If a file does not exist.
 
     Example:
-        >>> tokenizer = GPT2Tokenizer.train(["the cat, the dog"], vocab_size=262)
-        >>> model = GPT2LM(GPT2Config(vocab_size=262, context_length=16, num_layers=1,
+        >>> tokenizer = GPT2Tokenizer.train(["the cat, the dog"], vocab_size=259)
+        >>> model = GPT2LM(GPT2Config(vocab_size=259, context_length=16, num_layers=1,
         ...                           num_heads=1, hidden_dim=4), tokenizer)
         >>> trim_vocabulary(model, "a dog").config.vocab_size
         257

@@ -101,7 +101,7 @@ def start(
         xp.zeros([batch_size]),
         xp.zeros([batch_size], "bool") if limits is None else limits < 1,
     )
-    return sample(state, xp.squeeze(logits, 1), sampling, processors, limits)
+    return sample(state, logits[:, 0], sampling, processors, limits)
 
 
 def prefill(model: GPT2Model, token_ids: Any, prefix: Prefix) -> Any:
@@ -158,7 +158,7 @@ def advance(
             training=False,
         )
         state = state._replace(cache=cache, cache_index=state.cache_index + 1)
-        state = sample(state, xp.squeeze(logits, 1), sampling, processors, limits)
+        state = sample(state, logits[:, 0], sampling, processors, limits)
         ids = xp.write_row(ids, count, state.last_ids)
         log_probs = xp.write_row(log_probs, count, state.last_log_probs)
         return count + 1, ids, log_probs, state

@@ -29,7 +29,6 @@ ones_like = jnp.ones_like
 pad = jnp.pad
 repeat = jnp.repeat
 reshape = jnp.reshape
-squeeze = jnp.squeeze
 right_shift = jnp.right_shift
 shape = jnp.shape
 sizes = jnp.shape

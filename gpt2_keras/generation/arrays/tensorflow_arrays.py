@@ -41,7 +41,6 @@ ones_like = tf.ones_like
 pad = tf.pad
 repeat = tf.repeat
 reshape = tf.reshape
-squeeze = tf.squeeze
 right_shift = tf.bitwise.right_shift
 sequence_mask = tf.sequence_mask
 shape = tf.shape
