@@ -5,7 +5,7 @@ A program, run where KERAS_BACKEND=jax: prints the names of those whose origin h
 
 import numpy as np
 
-from gpt2_keras.compression import make_student, prune
+from gpt2_keras.compression import make_student
 from gpt2_keras.finetuning import add_special_tokens
 from tests.models import random_ids, text_model
 
@@ -13,8 +13,6 @@ from tests.models import random_ids, text_model
 def main():
     makers = {
         "student": lambda model: make_student(model, 2),
-        "pruned": lambda model: prune(model, layers=[0, 1], intermediate_dim=20),
-        "fewer tokens": lambda model: prune(model, vocabulary="the cat"),
         "more tokens": lambda model: add_special_tokens(model, ["<|user|>"]),
     }
     for name, make in makers.items():
