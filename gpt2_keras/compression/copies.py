@@ -41,6 +41,13 @@ def uninitialized_copy(model: GPT2Model, **changes: Any) -> GPT2Model:
     return copy
 
 
+def copy_all_but_blocks(source: GPT2Model, target: GPT2Model) -> None:
+    """Sets the embeddings and the last norm of a model to those of another one."""
+    copy_weights(source.token_embedding, target.token_embedding)
+    copy_weights(source.position_embedding, target.position_embedding)
+    copy_weights(source.decoder.final_norm, target.decoder.final_norm)
+
+
 def copy_weights(
     source: keras.layers.Layer,
     target: keras.layers.Layer,

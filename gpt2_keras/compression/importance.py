@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from gpt2_keras.data.given_texts import Text, documents_of, named_texts
+from gpt2_keras.data.given_texts import Text, encoded_documents
 from gpt2_keras.layers.activations import Observer, observing
 from gpt2_keras.model import GPT2Model
 from gpt2_keras.validation import check_integer
@@ -86,18 +86,12 @@ def token_stream(model: GPT2Model, texts: Text | Sequence[Text], max_tokens: int
         ValueError: If the texts have no token.
     """
     tokenizer, ids = model.require_tokenizer(), list[int]()
-    names = []
-    for name, text in named_texts(texts):
-        names.append(name)
-        for document in documents_of(text):
-            if document:
-                start = document[: _LONGEST_TOKEN * max_tokens]  # enough, and quickly encoded
-                ids += [*tokenizer.encode(start), tokenizer.end_token_id]
-            if len(ids) >= max_tokens:
-                return np.array(ids[:max_tokens], np.int32)
-    if not ids:
-        raise ValueError(f"{', '.join(names)} has no token. Use a longer text.")
-    return np.array(ids, np.int32)
+    enough = _LONGEST_TOKEN * max_tokens
+    for document in encoded_documents(tokenizer, texts, max_characters=enough):
+        ids += [*document, tokenizer.end_token_id]
+        if len(ids) >= max_tokens:
+            break
+    return np.array(ids[:max_tokens], np.int32)
 
 
 def _batches(ids: np.ndarray, context_length: int) -> Iterator[np.ndarray]:

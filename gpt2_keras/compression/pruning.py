@@ -9,7 +9,12 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from keras import ops
 
-from gpt2_keras.compression.copies import check_source, copy_weights, uninitialized_copy
+from gpt2_keras.compression.copies import (
+    check_source,
+    copy_all_but_blocks,
+    copy_weights,
+    uninitialized_copy,
+)
 from gpt2_keras.compression.importance import Importance, measure_importance
 from gpt2_keras.compression.student import chosen_layers, make_student
 from gpt2_keras.compression.vocabulary import trim_vocabulary
@@ -107,9 +112,7 @@ def _with_fewer_neurons(
         layers: The number that each layer of the model had there.
     """
     narrower = uninitialized_copy(model, intermediate_dim=count)
-    copy_weights(model.token_embedding, narrower.token_embedding)
-    copy_weights(model.position_embedding, narrower.position_embedding)
-    copy_weights(model.decoder.final_norm, narrower.decoder.final_norm)
+    copy_all_but_blocks(model, narrower)
     pairs = zip(model.decoder.blocks, narrower.decoder.blocks, strict=True)
     for layer, (old, new) in zip(layers, pairs, strict=True):
         for name in ("attention_norm", "attention", "feed_forward_norm"):

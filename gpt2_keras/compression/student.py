@@ -3,7 +3,12 @@
 import itertools
 from collections.abc import Sequence
 
-from gpt2_keras.compression.copies import check_source, copy_weights, uninitialized_copy
+from gpt2_keras.compression.copies import (
+    check_source,
+    copy_all_but_blocks,
+    copy_weights,
+    uninitialized_copy,
+)
 from gpt2_keras.model import GPT2Model
 from gpt2_keras.validation import check_instance, check_integer
 
@@ -42,11 +47,9 @@ def make_student(
     kept = chosen_layers(layers, teacher.config.num_layers)
     dropout_rate = teacher.config.dropout_rate if dropout_rate is None else dropout_rate
     student = uninitialized_copy(teacher, num_layers=len(kept), dropout_rate=dropout_rate)
-    copy_weights(teacher.token_embedding, student.token_embedding)
-    copy_weights(teacher.position_embedding, student.position_embedding)
+    copy_all_but_blocks(teacher, student)
     for layer, block in zip(kept, student.decoder.blocks, strict=True):
         copy_weights(teacher.decoder.blocks[layer], block)
-    copy_weights(teacher.decoder.final_norm, student.decoder.final_norm)
     return student
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from keras import ops
 
 from gpt2_keras.compression.copies import check_source, copy_weights, uninitialized_copy
-from gpt2_keras.data.given_texts import Text, documents_of, named_texts
+from gpt2_keras.data.given_texts import Text, encoded_documents
 from gpt2_keras.generation_config import TOKEN_IDS, GenerationConfig
 from gpt2_keras.model import GPT2Model
 
@@ -36,15 +36,8 @@ def trim_vocabulary(model: GPT2Model, texts: Text | Sequence[Text]) -> GPT2Model
         257
     """
     check_source("model", model)
-    tokenizer, found = model.require_tokenizer(), set[int]()
-    names = []
-    for name, text in named_texts(texts):
-        names.append(name)
-        for document in documents_of(text):
-            found.update(tokenizer.encode(document))
-    if not found:
-        raise ValueError(f"{', '.join(names)} has no token. Use a longer text.")
-    found.update(model.end_token_ids)
+    tokenizer = model.require_tokenizer()
+    found = set[int]().union(model.end_token_ids, *encoded_documents(tokenizer, texts))
     smaller_tokenizer, old_ids = tokenizer.trimmed(found)
     smaller = uninitialized_copy(model, vocab_size=len(old_ids))
     smaller.tokenizer = smaller_tokenizer

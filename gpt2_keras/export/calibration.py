@@ -9,7 +9,7 @@ import numpy as np
 from keras import ops
 
 from gpt2_keras.compression.importance import token_stream
-from gpt2_keras.data.given_texts import Text, documents_of, named_texts
+from gpt2_keras.data.given_texts import Text
 from gpt2_keras.generation.log_probs import token_log_probs
 from gpt2_keras.layers.activations import Observer, observing
 from gpt2_keras.layers.projection import Projection
@@ -60,7 +60,7 @@ class Calibration:
                 f"The calibration text has {len(ids)} tokens, fewer than {MIN_TOKENS}, which do "
                 f"not show what the weights read. Use a longer text; {MAX_TOKENS} tokens are read."
             )
-        _check_script(model, texts)
+        _check_script(model, ids)
         time = min(model.config.context_length, MIN_TOKENS)
         rows = ids[: len(ids) // time * time].reshape(-1, time)
         return cls(model, rows)
@@ -129,16 +129,14 @@ class Calibration:
             yield self.token_ids[start : start + size]
 
 
-def _check_script(model: GPT2Model, texts: Text | Sequence[Text]) -> None:
-    """Raises ValueError of texts with more tokens than characters."""
+def _check_script(model: GPT2Model, token_ids: np.ndarray) -> None:
+    """Raises ValueError of a text with more tokens than characters."""
     tokenizer = model.require_tokenizer()
-    start = "".join(
-        document[:MAX_TOKENS] for _, text in named_texts(texts) for document in documents_of(text)
-    )[:MAX_TOKENS]
-    tokens = len(tokenizer.encode(start))
-    if tokens > _MAX_TOKENS_PER_CHARACTER * len(start):
+    ids = token_ids[token_ids != tokenizer.end_token_id].tolist()
+    characters = len(tokenizer.decode(ids))
+    if len(ids) > _MAX_TOKENS_PER_CHARACTER * characters:
         raise ValueError(
-            f"The calibration text has {tokens} tokens in its first {len(start)} characters: the "
+            f"The calibration text has {len(ids)} tokens in its first {characters} characters: the "
             "vocabulary does not know its script. Use text like that which the model was trained "
             "on."
         )

@@ -18,7 +18,7 @@ from gpt2_keras.training.loss import token_weights
 class Batch(NamedTuple):
     """Token ids and targets, int `(batch, time)`, and the weights of the targets, float32.
 
-    With stored logits of a teacher also those, ids and logits `(batch, time, top_k)`.
+    With stored logits of a teacher also those, `(batch, time, top_k)` and `(…, top_k + 1)`.
     """
 
     token_ids: Any

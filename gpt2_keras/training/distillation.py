@@ -23,9 +23,7 @@ from gpt2_keras.validation import check_instance, check_number
 STORED = "stored"  # the teacher's logits are in the batches
 # huggingface/transformers-research-projects distillation/train.py, the defaults
 TEMPERATURE, ALPHA_CE, ALPHA_CLM, ALPHA_COS = 2.0, 0.5, 0.5, 0.0
-
-
-# Of float32 probabilities, whose sum is off by some 1e-7.
+# The least probability of all other tokens together: float32 sums of 1 are off by some 1e-7.
 _LEAST_REST = 1e-9
 
 
